@@ -1,0 +1,84 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export DO_NOT_TRACK := 1
+export DBT_PROFILES_DIR := $(CURDIR)/profiles
+
+DEMO_EVENTS ?= 1000000
+DEMO_DAYS ?= 30
+DEMO_SEED ?= 1
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# The environment is made from the hash-locked list: by uv where it is present or can be installed, else by pip.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Tidemark needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@uv=$$(command -v uv || true); \
+	if [ -z "$$uv" ]; then $(BIN)/python -m pip install --quiet --disable-pip-version-check uv >/dev/null 2>&1 && uv=$(BIN)/uv || true; fi; \
+	if [ -n "$$uv" ]; then \
+		echo "Installing the locked packages with uv ..." && \
+		UV_COMPILE_BYTECODE=1 "$$uv" pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+		"$$uv" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
+	else \
+		echo "Installing the locked packages with pip (about two minutes) ..." && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
+	fi
+	@touch $@
+
+.PHONY: install
+install: $(STAMP) ## Make or refresh the environment in .venv
+
+.PHONY: demo
+demo: $(STAMP) ## Sample lake to published marts, with a summary (idempotent)
+	@$(BIN)/tidemark sample --events $(DEMO_EVENTS) --days $(DEMO_DAYS) --seed $(DEMO_SEED)
+	@$(BIN)/tidemark run
+
+.PHONY: test
+test: $(STAMP) lint contract-check ## Every check and test (under 20 minutes on two cores)
+	@$(BIN)/python -m pytest -m "not long"
+
+.PHONY: test-long
+test-long: $(STAMP) ## The tests that take longer
+	@$(BIN)/python -m pytest -m long
+
+.PHONY: lint
+lint: $(STAMP) ## Lint the Python, the SQL and the contract
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/buf lint
+	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 2 models tests/singular
+
+.PHONY: format
+format: $(STAMP) ## Format the Python, the SQL and the contract
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	@$(BIN)/buf format -w
+	@$(BIN)/sqlfluff fix --disable-progress-bar models tests/singular
+
+.PHONY: contract
+contract: $(STAMP) ## Generate what follows from the contract: landing specs, raw models, their docs and tests
+	@$(BIN)/python -m flows.generate
+
+.PHONY: contract-check
+contract-check: $(STAMP) ## Fail when what is committed differs from what the contract would generate
+	@$(BIN)/python -m flows.generate --check
+
+.PHONY: bench
+bench: $(STAMP) ## Measure speed and memory; prints ratios (SIZE=events)
+	@$(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
+	@uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate --quiet -o requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## Remove the environment and build outputs; the data stays
+	@rm -rf $(VENV) target logs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

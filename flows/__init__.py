@@ -1,0 +1,1 @@
+"""Flows: extracts land, models build, marts are published."""
