@@ -1,0 +1,67 @@
+{#- The days that new batches hold events of, as a list of 'YYYY-MM-DD'; `reach` days after each belong too. -#}
+{% macro days_touched() %}
+    {% set reach = config.get('meta', {}).get('reach_days', 0) %}
+    {% set batches = batches_to_see() %}
+    {% set rows = run_query("
+        select distinct strftime(landed.event_date + reach.days, '%Y-%m-%d')
+        from " ~ ref('int_events__days_landed') ~ " as landed
+        cross join (select unnest(range(0, " ~ (reach + 1) ~ ")) :: integer as days) as reach
+        where landed._batch_id > " ~ batches.seen ~ " and landed._batch_id <= " ~ batches.upto ~ "
+        order by 1
+    ") %}
+    {% do return(rows.columns[0].values() | list) %}
+{% endmacro %}
+
+{#-
+    The days an incremental run of this model replaces. A model for which the touched days are not the whole
+    answer names its own macro in meta.days_to_replace.
+-#}
+{% macro days_to_replace() %}
+    {% set name = config.get('meta', {}).get('days_to_replace', 'days_touched') %}
+    {% do return(context[name]()) %}
+{% endmacro %}
+
+{#-
+    The condition that leaves in a model only the days it replaces: true on a full build, so that a model reads
+    the same in both. `before` and `after` let in the days around that the model also reads.
+-#}
+{% macro in_days_to_replace(column='event_date', before=0, after=0) %}
+    {#- Named here too, so that dbt sees the dependency when it parses. -#}
+    {%- do ref('int_events__days_landed') -%}
+    {%- if not is_incremental() %}true{% else %}
+    {%- set days = days_to_replace() %}
+    {%- if before or after %}{% set days = widen_days(days, before, after) %}{% endif %}
+    {{- in_days(column, days) }}
+    {%- endif %}
+{%- endmacro %}
+
+{#- A condition with the days written out, so that the engine can skip what lies outside them. -#}
+{% macro in_days(column, days) %}
+    {%- if not days %}false{% else -%}
+    {{ column }} in ({% for day in days %}date '{{ day }}'{{ ', ' if not loop.last }}{% endfor %})
+    {%- endif %}
+{%- endmacro %}
+
+{% macro widen_days(days, before, after) %}
+    {% set wide = [] %}
+    {% for day in days %}
+        {% set date = modules.datetime.date.fromisoformat(day) %}
+        {% for offset in range(-before, after + 1) %}
+            {% set near = (date + modules.datetime.timedelta(days=offset)).isoformat() %}
+            {% if near not in wide %}{% do wide.append(near) %}{% endif %}
+        {% endfor %}
+    {% endfor %}
+    {% do return(wide | sort) %}
+{% endmacro %}
+
+{#-
+    Incremental strategy: the days an incremental run is for are deleted and inserted anew, whole, in one
+    transaction with the model's progress.
+-#}
+{% macro get_incremental_replace_days_sql(arg_dict) %}
+    {% set target = arg_dict['target_relation'] %}
+    {% set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') %}
+    {% set days = days_to_replace() %}
+    delete from {{ target }} where {{ in_days(config.require('unique_key'), days) }};
+    insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ arg_dict['temp_relation'] }};
+{% endmacro %}
