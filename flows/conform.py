@@ -1,0 +1,435 @@
+"""Conform chunks to the contract: one generated SQL for every format, and what Arrow does better after it.
+
+A chunk's rows pass through three steps, each a common table expression of the generated statement: *extracted*
+(every field as the file has it), *typed* (every field cast to its contract type, NULL where it does not fit) and
+the last, which names the first fault of a row, if any. Rows without a fault go on to be pseudonymised.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.contract import Column, DatasetSpec, FieldSpec, Treatment
+from flows.pseudonymise import Pseudonymiser, matches
+from flows.readers import Chunk, Reject
+
+SQL_TYPES = {"string[]": "varchar[]", "string": "varchar"}
+ARROW_TYPES = {
+    "string": pa.string(),
+    "string[]": pa.list_(pa.string()),
+    # Sixteen plain bytes: engines that know no UUID column can still read them.
+    "uuid": pa.binary(16),
+    "timestamp": pa.timestamp("us"),
+    "date": pa.date32(),
+    "double": pa.float64(),
+    "bigint": pa.int64(),
+    "integer": pa.int32(),
+    "boolean": pa.bool_(),
+}
+EARLIEST, LATEST = "2000-01-01", "2100-01-01"
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A key the contract does not know, in one row, with its value as JSON."""
+
+    line: int
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """A chunk after conforming: rows that fit, rows that do not, and keys set aside."""
+
+    rows: pa.Table
+    rejects: list[Reject] = field(default_factory=list)
+    unknown: list[Unknown] = field(default_factory=list)
+
+
+def landed_schema(spec: DatasetSpec) -> pa.Schema:
+    """The schema of the dataset's landed Parquet."""
+    return pa.schema([pa.field(c.name, ARROW_TYPES[c.type]) for c in spec.columns()])
+
+
+class Conformer:
+    """Conforms chunks of one dataset, with one DuckDB connection and one secret."""
+
+    def __init__(self, spec: DatasetSpec, pseudonymiser: Pseudonymiser, threads: int = 2) -> None:
+        self.spec = spec
+        self._pseudonymiser = pseudonymiser
+        self._schema = landed_schema(spec)
+        self._shapes: dict[int, tuple[list[str], list[str]]] = {}
+        self._connection = duckdb.connect(
+            config={
+                "threads": threads,
+                "arrow_lossless_conversion": True,
+                "memory_limit": "1GB",
+            }
+        )
+        self._connection.execute("set TimeZone = 'UTC'")
+
+    def close(self) -> None:
+        """Give back what the connection holds."""
+        self._connection.close()
+
+    def conform(self, chunk: Chunk, batch_id: int) -> Conformed:
+        """The chunk's rows split into those that fit and those that do not."""
+        is_json = "raw" in chunk.table.column_names
+        sql = json_sql(self.spec) if is_json else columnar_sql(self.spec, chunk.table.schema)
+        self._connection.register("chunk", chunk.table)
+        try:
+            typed = self._connection.execute(sql).to_arrow_table()
+        finally:
+            self._connection.unregister("chunk")
+        unknown: list[Unknown] = []
+        doubled: dict[int, str] = {}
+        if is_json:
+            unknown, doubled = self._read_shapes(typed, chunk)
+        else:
+            unknown = _unknown_columns(self.spec, chunk.table)
+        rejects, keep = _rejected(typed, chunk, doubled)
+        rows = typed if keep is None else typed.filter(keep)
+        if rejects and unknown:
+            gone = {reject.line for reject in rejects}
+            unknown = [u for u in unknown if u.line not in gone]
+        return Conformed(self._landed(rows, batch_id), [*chunk.rejects, *rejects], unknown)
+
+    def _read_shapes(self, typed: pa.Table, chunk: Chunk) -> tuple[list[Unknown], dict[int, str]]:
+        """Unknown keys by row, and rows that name a key twice.
+
+        Producers write the same keys in the same order, so a chunk has few shapes (hashes of its key lists): one
+        row of each new shape is parsed, and of the odd shapes every row.
+        """
+        shapes = typed["_shape"].to_numpy()
+        unknown: list[Unknown] = []
+        doubled: dict[int, str] = {}
+        values, first = np.unique(shapes, return_index=True)
+        for shape, position in zip(values.tolist(), first.tolist(), strict=True):
+            if shape == 0:  # not an object: rejected for that
+                continue
+            if shape not in self._shapes:
+                self._shapes[shape] = _odd_keys(self.spec, chunk.raw([position])[0])
+            strange, twice = self._shapes[shape]
+            if not strange and not twice:
+                continue
+            positions = np.flatnonzero(shapes == shape).tolist()
+            if twice:
+                doubled |= dict.fromkeys(positions, twice[0])
+                continue
+            lines = typed["_line"].take(positions).to_pylist()
+            for line, raw in zip(lines, chunk.raw(positions), strict=True):
+                document = json.loads(raw)
+                unknown += [Unknown(line, key, _value_at(document, key)) for key in strange]
+        return unknown, doubled
+
+    def _landed(self, rows: pa.Table, batch_id: int) -> pa.Table:
+        """The landed columns: pseudonyms and flags made, what is not to land left out."""
+        made: dict[str, pa.Array | pa.ChunkedArray] = {}
+        for f in self.spec.fields:
+            if f.flag:
+                made[f.flag.column] = matches(rows[f.name], f.flag.pattern)
+            if f.treatment is Treatment.PSEUDONYMISE:
+                made[f.column] = self._pseudonymiser.column(f.column, rows[f.name])
+        made["_batch_id"] = pa.repeat(pa.scalar(batch_id, pa.int64()), rows.num_rows)
+        columns = [
+            _as_landed(made[c.name] if c.name in made else rows[c.name], c) for c in self.spec.columns()
+        ]
+        return pa.Table.from_arrays(columns, schema=self._schema)
+
+
+def _as_landed(values: pa.Array | pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    chunked = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+    wanted = ARROW_TYPES[column.type]
+    if isinstance(chunked.type, pa.UuidType):
+        return pa.chunked_array([c.storage for c in chunked.chunks], wanted)
+    return chunked if chunked.type == wanted else chunked.cast(wanted)
+
+
+def _rejected(
+    typed: pa.Table, chunk: Chunk, doubled: dict[int, str]
+) -> tuple[list[Reject], pa.Array | None]:
+    faults = typed["_fault"]
+    if faults.null_count == len(faults) and not doubled:
+        return [], None
+    named = {i: f for i, f in enumerate(faults.to_pylist()) if f is not None}
+    named |= {i: f"duplicate_key|{key}" for i, key in doubled.items() if i not in named}
+    positions = sorted(named)
+    lines = typed["_line"].take(positions).to_pylist()
+    rejects = []
+    for position, line, raw in zip(positions, lines, chunk.raw(positions), strict=True):
+        reason, _, where = named[position].partition("|")
+        rejects.append(Reject(line, reason, where or None, raw))
+    keep = np.ones(typed.num_rows, bool)
+    keep[positions] = False
+    return rejects, pa.array(keep)
+
+
+def _odd_keys(spec: DatasetSpec, raw: bytes) -> tuple[list[str], list[str]]:
+    """The keys of a JSON row that the contract does not know, and those it names twice."""
+    twice: list[str] = []
+
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        twice.extend(key for key, count in Counter(key for key, _ in items).items() if count > 1)
+        return dict(items)
+
+    document = json.loads(raw, object_pairs_hook=pairs)
+    known = {f.path for f in spec.fields} | set(spec.payloads)
+    strange = []
+    for key, value in document.items():
+        if key not in known:
+            strange.append(key)
+        elif key in spec.payloads and isinstance(value, dict):
+            strange += [f"{key}.{k}" for k in value if f"{key}.{k}" not in known]
+    return strange, twice
+
+
+def _value_at(document: dict[str, object], path: str) -> str:
+    head, _, tail = path.partition(".")
+    if path in document or not tail:
+        return json.dumps(document.get(path))
+    inner = document[head]
+    return json.dumps(inner.get(tail) if isinstance(inner, dict) else inner)
+
+
+def _unknown_columns(spec: DatasetSpec, table: pa.Table) -> list[Unknown]:
+    known = {f.path for f in spec.fields} | set(spec.payloads) | {"_line"}
+    unknown: list[Unknown] = []
+    for name in table.column_names:
+        if name in known:
+            continue
+        present = pc.is_valid(table[name])
+        for line, value in zip(
+            table["_line"].filter(present).to_pylist(), table[name].filter(present).to_pylist(), strict=True
+        ):
+            unknown.append(Unknown(line, name, json.dumps(value, default=str)))
+    return unknown
+
+
+# --- the generated SQL -----------------------------------------------------------------------------------------------
+
+
+def json_sql(spec: DatasetSpec) -> str:
+    """The statement that conforms a chunk of JSON lines.
+
+    Scalars are taken out as text, so that the casts that follow are the same as for CSV. ``_shape`` is a hash of
+    the row's keys and its payload's, 0 where the row is no JSON object.
+    """
+    structure: dict[str, object] = {f.name: _json_type(f) for f in spec.fields if f.payload is None}
+    for p in spec.payloads:
+        structure[p] = {f.name: _json_type(f) for f in spec.fields if f.payload == p}
+    levels = _quoted(["$", *(f"$.{p}" for p in spec.payloads)])
+    sources: dict[str, list[str]] = {}
+    for f in spec.fields:
+        sources.setdefault(f.name, []).append(".".join(["row_", *map(_id, f.path.split("."))]))
+    columns = [f"{_coalesce(found)} as {_id(f'x_{name}')}" for name, found in sources.items()]
+    present = {p: f"row_.{_id(p)} is not null" for p in spec.payloads}
+    select = ",\n        ".join([*columns, *_payload_columns(present)])
+    steps = f"""
+with documents as (
+    select _line, raw, try_cast(raw as json) as document from chunk
+),
+parsed as (
+    select
+        _line, raw, document is not null as is_json,
+        case when {_is_object("document")} then json_keys(document, [{levels}]) end as keys_,
+        case when {_is_object("document")} then json_transform(document, '{json.dumps(structure)}') end as row_
+    from documents
+),
+extracted as (
+    select
+        _line, raw, is_json, row_ is not null as is_object,
+        case when row_ is not null then hash(keys_) | 1 else 0 end as _shape,
+        {select}
+    from parsed
+)"""
+    first = [("not is_json", "malformed|"), ("not is_object", "not_an_object|")]
+    return steps + _typed_and_judged(spec, first, is_text=True, is_json=True)
+
+
+def _is_object(document: str) -> str:
+    return f"starts_with({document}, '{{') or starts_with(ltrim({document}), '{{')"
+
+
+def _payload_columns(present: dict[str, str]) -> list[str]:
+    """How many payloads a row carries, and which; nothing for a dataset without."""
+    if not present:
+        return []
+    kind = " ".join(f"when {condition} then '{p}'" for p, condition in present.items())
+    count = " + ".join(f"cast({condition} as integer)" for condition in present.values())
+    return [f"case {kind} end as event_type", f"{count} as payloads_"]
+
+
+def columnar_sql(spec: DatasetSpec, schema: pa.Schema) -> str:
+    """The statement that conforms a chunk whose columns are the contract's fields, nested or named by path."""
+    is_text = all(pa.types.is_string(f.type) for f in schema if f.name != "_line")
+    sources = {f.path: _source(f, schema) for f in spec.fields}
+    by_name: dict[str, list[str]] = {}
+    for f in spec.fields:
+        by_name.setdefault(f.name, []).append(sources[f.path])
+    columns = [f"{_coalesce(exprs)} as {_id(f'x_{name}')}" for name, exprs in by_name.items()]
+    present = {
+        p: _is_present(p, [sources[f.path] for f in spec.fields if f.payload == p], schema) for p in spec.payloads
+    }
+    select = ",\n        ".join(["_line", "0 :: ubigint as _shape", *columns, *_payload_columns(present)])
+    steps = f"\nwith extracted as (\n    select\n        {select}\n    from chunk\n)"
+    return steps + _typed_and_judged(spec, [], is_text=is_text, is_json=False)
+
+
+def _typed_and_judged(spec: DatasetSpec, first: list[tuple[str, str]], is_text: bool, is_json: bool) -> str:
+    fields = list({f.name: f for f in reversed(spec.fields)}.values())
+    fields.reverse()
+    casts = [f"{_cast(f, is_text, is_json)} as {_id(f.name)}" for f in fields]
+    faults = list(first)
+    if spec.payloads:
+        faults += [("payloads_ = 0", "no_payload|payload"), ("payloads_ > 1", "several_payloads|payload")]
+    for f in spec.fields:
+        if f.payload is None:
+            faults += _faults(f, is_text, is_json)
+    whens = "\n        ".join(f"when {condition} then '{name}'" for condition, name in faults)
+    if spec.payloads:
+        # One look at the payload, then only the conditions of its own fields.
+        whens += "\n        else case event_type"
+        for p in spec.payloads:
+            own = [fault for f in spec.fields if f.payload == p for fault in _faults(f, is_text, is_json)]
+            inner = " ".join(f"when {condition} then '{name}'" for condition, name in own)
+            whens += f"\n            when '{p}' then case {inner} end" if own else ""
+        whens += "\n        end"
+    wanted = {f.name for f in spec.fields if f.flag or f.treatment is not Treatment.DROP}
+    kept = ", ".join(_value(f, spec) for f in fields if f.name in wanted)
+    event_type = ", event_type" if spec.payloads else ""
+    extracted = ", ".join(["*", *casts])
+    return f""",
+typed as (
+    select {extracted} from extracted
+)
+select
+    _line, _shape,
+    case
+        {whens}
+    end as _fault{event_type},
+    {kept}
+from typed
+"""
+
+
+def _value(f: FieldSpec, spec: DatasetSpec) -> str:
+    """A payload's field counts only where the row is of a payload that has it."""
+    owners = [g.payload for g in spec.fields if g.name == f.name and g.payload]
+    if not owners:
+        return _id(f.name)
+    return f"case when event_type in ({_quoted(owners)}) then {_id(f.name)} end as {_id(f.name)}"
+
+
+def _faults(f: FieldSpec, is_text: bool, is_json: bool) -> list[tuple[str, str]]:
+    """What can be wrong with a field, in the order in which it is told."""
+    x, value = _id(f"x_{f.name}"), _id(f.name)
+    found = []
+    if f.required:
+        blank = f" or {x} = ''" if is_text and f.type != "string[]" else ""
+        found.append((f"{x} is null{blank}", "missing"))
+    if f.type == "string":
+        if is_json and not f.accepted_values and not f.pattern and f.treatment is not Treatment.DROP:
+            found.append((_not_json_string(f), "wrong_type"))
+    elif f.type == "string[]" and is_json:
+        # What is no list reads as NULL: only a NULL is looked at twice.
+        found.append((f"{x} is null and json_type(raw, {_literal(_json_path(f))}) <> 'NULL'", "wrong_type"))
+    else:
+        blank = f" and {x} <> ''" if is_text and not is_json else ""
+        found.append((f"{x} is not null{blank} and {value} is null", "wrong_type"))
+    if f.accepted_values:
+        accepted = _quoted(f.accepted_values)
+        if f.type == "string[]":
+            found.append((f"not list_has_all([{accepted}], {value})", "not_accepted"))
+        else:
+            found.append((f"{value} not in ({accepted})", "not_accepted"))
+    if f.pattern:
+        found.append((f"not regexp_full_match({value}, {_literal(f.pattern)})", "pattern_mismatch"))
+    if f.type in ("timestamp", "date"):
+        found.append((f"{value} < {f.type} '{EARLIEST}' or {value} >= {f.type} '{LATEST}'", "out_of_range"))
+    if f.type == "double":
+        found.append((f"not isfinite({value})", "out_of_range"))
+    if f.min is not None:
+        found.append((f"{value} < {f.min!r}", "out_of_range"))
+    if f.max is not None:
+        found.append((f"{value} > {f.max!r}", "out_of_range"))
+    return [(condition, f"{reason}|{f.path}") for condition, reason in found]
+
+
+def _not_json_string(f: FieldSpec) -> str:
+    """Whether a value read as text was no JSON string: only what could be a number, literal or nested is looked at twice."""
+    x = _id(f"x_{f.name}")
+    number = f"{x} < ';' and {x} >= '-' and try_cast({x} as double) is not null"
+    doubtful = f"({number}) or {x} >= '{{' or ({x} >= '[' and {x} < '\\') or {x} in ('true', 'false')"
+    return f"({doubtful}) and json_type(raw, {_literal(_json_path(f))}) <> 'VARCHAR'"
+
+
+def _json_path(f: FieldSpec) -> str:
+    return "$." + ".".join(f'"{part}"' for part in f.path.split("."))
+
+
+def _json_type(f: FieldSpec) -> object:
+    return ["VARCHAR"] if f.type == "string[]" else "VARCHAR"
+
+
+def _cast(f: FieldSpec, is_text: bool, is_json: bool) -> str:
+    """A field's value in its contract type, NULL where it does not fit exactly."""
+    x = _id(f"x_{f.name}")
+    if f.type == "string":
+        return f"cast({x} as varchar)"
+    if f.type == "string[]":
+        if is_json:
+            return x
+        if is_text:
+            return f"case when starts_with({x}, '[') then try(json_transform({x}, '[\"VARCHAR\"]')) end"
+        return f"try_cast({x} as varchar[])"
+    if f.type == "timestamp" and is_text:
+        # Shorter ones name no time of day; a time without an offset is UTC.
+        return f"case when length({x}) >= 19 then try_cast({x} as timestamp) end"
+    if f.type in ("bigint", "integer"):
+        # A cast would round 12.6 to 13.
+        if is_text:
+            return f"case when not contains({x}, '.') or try_cast({x} as double) = try_cast({x} as {f.type}) then try_cast({x} as {f.type}) end"
+        return f"case when try_cast({x} as {f.type}) = {x} then try_cast({x} as {f.type}) end"
+    return f"try_cast({x} as {f.type})"
+
+
+def _source(f: FieldSpec, schema: pa.Schema) -> str:
+    """Where a chunk's columns hold the field; NULL where they do not."""
+    if f.path in schema.names:
+        return _id(f.path)
+    if f.payload in schema.names:
+        struct = schema.field(f.payload).type
+        if pa.types.is_struct(struct) and struct.get_field_index(f.name) >= 0:
+            return f"{_id(f.payload or '')}.{_id(f.name)}"
+    return "null"
+
+
+def _is_present(payload: str, sources: list[str], schema: pa.Schema) -> str:
+    if payload in schema.names:
+        return f"{_id(payload)} is not null"
+    found = [f"{source} is not null" for source in sources if source != "null"]
+    return f"({' or '.join(found)})" if found else "false"
+
+
+def _coalesce(expressions: list[str]) -> str:
+    found = [e for e in expressions if e != "null"]
+    return f"coalesce({', '.join(found)})" if len(found) > 1 else (found or ["cast(null as varchar)"])[0]
+
+
+def _quoted(values: Iterable[str]) -> str:
+    return ", ".join(_literal(v) for v in values)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _id(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

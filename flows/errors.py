@@ -1,0 +1,9 @@
+"""Errors that are for people: what is wrong, where, and what to do."""
+
+
+class TidemarkError(Exception):
+    """Something a person must see and can act on; its text says what, where and what to do."""
+
+
+class FileRefusedError(TidemarkError):
+    """A delivered file cannot be landed at all; its text says why, without the file's name."""

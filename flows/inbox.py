@@ -1,0 +1,85 @@
+"""Find the files of the inbox: ``<source>/<dataset>/**/*.<format>[.gz|.zst]``."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.readers import file_format
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A file of the inbox: ``name`` is its path there, ``stat`` how it was when found."""
+
+    path: Path
+    name: str
+    source: str
+    dataset: str
+    stat: os.stat_result
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file's name says that it is not finished or not meant for us."""
+    return name.startswith((".", "_")) or ".tmp" in name
+
+
+def is_settled(stat: os.stat_result, now: float, settle_seconds: float) -> bool:
+    """Whether nobody is still writing the file.
+
+    A rename into place changes the inode after the last write, so its change time is later than its modification
+    time. Otherwise the inode must have been still for ``settle_seconds``; change times come from this machine's own
+    clock, whatever modification time a copy carries.
+    """
+    return stat.st_ctime_ns > stat.st_mtime_ns or abs(now - stat.st_ctime) >= settle_seconds
+
+
+def deliveries(inbox: Path) -> Iterator[Delivery]:
+    """The inbox's files in order of name, partial ones left out."""
+    for path in sorted(_files(inbox)):
+        parts = path.relative_to(inbox).parts
+        if len(parts) < 3 or any(is_partial(part) for part in parts):
+            continue
+        try:
+            stat = path.stat()
+        except FileNotFoundError:  # taken away or renamed since the listing
+            continue
+        yield Delivery(path, "/".join(parts), parts[0], parts[1], stat)
+
+
+def strays(inbox: Path, datasets: set[str]) -> list[str]:
+    """Files that can never be taken, each with the reason: a wrong place, dataset or format."""
+    found = []
+    for path in sorted(_files(inbox)):
+        parts = path.relative_to(inbox).parts
+        if any(is_partial(part) for part in parts):
+            continue
+        name = "/".join(parts)
+        if len(parts) < 3:
+            found.append(f"{name}: not below <source>/<dataset>/")
+        elif parts[1] not in datasets:
+            found.append(f"{name}: no dataset {parts[1]} in the contract (there are {', '.join(sorted(datasets))})")
+        elif file_format(path.name) is None:
+            found.append(f"{name}: not .ndjson, .pb, .parquet or .csv, plain, .gz or .zst")
+    return found
+
+
+def wait_for_settling(path: Path, settle_seconds: float) -> os.stat_result | None:
+    """Wait until a young file settles; None where it goes on changing or goes away."""
+    deadline = time.time() + settle_seconds + 0.2
+    while time.time() < deadline:
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
+        if is_settled(stat, time.time(), settle_seconds):
+            return stat
+        time.sleep(0.1)
+    return None
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith((".", "_"))]
+        yield from (Path(parent) / name for name in names)

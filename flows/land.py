@@ -1,0 +1,299 @@
+"""Land what settled in the inbox: verify, conform to the contract, pseudonymise, quarantine, commit."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import SimpleQueue
+import os
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from flows.conform import Conformed, Conformer, landed_schema
+from flows.contract import DatasetSpec, Redelivery, load_specs
+from flows.errors import FileRefusedError
+from flows.inbox import Delivery, deliveries, is_settled, strays
+from flows.pseudonymise import Pseudonymiser, key_check, load_key
+from flows.readers import Chunk, file_format, read_chunks
+from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
+from flows.settings import Settings
+
+REJECTS_SCHEMA = pa.schema(
+    [("_batch_id", pa.int64()), ("_line", pa.int64()), ("reason", pa.string()), ("field", pa.string()), ("raw", pa.binary())]
+)
+UNKNOWN_SCHEMA = pa.schema(
+    [("_batch_id", pa.int64()), ("_line", pa.int64()), ("key", pa.string()), ("value", pa.string())]
+)
+EXAMPLES = 3
+
+
+@dataclass
+class Landing:
+    """What a landing did: receipts by status, files left for later, and examples of rejects for people."""
+
+    receipts: list[Receipt] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    examples: list[str] = field(default_factory=list)
+
+    def count(self, status: Status) -> int:
+        """Files that came to this."""
+        return sum(r.status is status for r in self.receipts)
+
+    def rows(self, attribute: str) -> int:
+        """The sum of a count over all files."""
+        return sum(getattr(r, attribute) for r in self.receipts)
+
+
+def land(
+    settings: Settings,
+    specs: dict[str, DatasetSpec] | None = None,
+    progress: Callable[[Receipt], None] = lambda receipt: None,
+) -> Landing:
+    """Land every settled file of the inbox that is not dealt with, in order of name.
+
+    ``specs`` are the datasets' landing specs, the committed contract's where None. Another landing of the same lake
+    is waited for. Raises :class:`~flows.errors.TidemarkError` where landing as such cannot go on (the key is
+    missing); a file that cannot be landed is recorded as refused and does not stop the others.
+    """
+    specs = load_specs() if specs is None else specs
+    for folder in (settings.inbox, settings.landed):
+        folder.mkdir(parents=True, exist_ok=True)
+    settings.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with FileLock(settings.lake / ".landing.lock"):
+        receipts = Receipts(settings)
+        try:
+            receipts.clean_up()
+            return _land_all(settings, specs, receipts, progress)
+        finally:
+            receipts.close()
+            shutil.rmtree(work_folder(settings), ignore_errors=True)
+
+
+def _land_all(
+    settings: Settings, specs: dict[str, DatasetSpec], receipts: Receipts, progress: Callable[[Receipt], None]
+) -> Landing:
+    done = Landing(strays=strays(settings.inbox, set(specs)))
+    with _Conformers(settings, receipts) as conformers:
+        for delivery in deliveries(settings.inbox):
+            spec = specs.get(delivery.dataset)
+            if spec is None or file_format(delivery.path.name) is None:
+                continue
+            if receipts.is_unchanged(delivery.name, delivery.stat):
+                continue
+            if not is_settled(delivery.stat, time.time(), settings.settle_seconds):
+                done.unsettled.append(delivery.name)
+                continue
+            receipt = _land_file(settings, spec, delivery, receipts, conformers, done)
+            if receipt is not None:
+                done.receipts.append(receipt)
+                progress(receipt)
+    return done
+
+
+def _land_file(
+    settings: Settings,
+    spec: DatasetSpec,
+    delivery: Delivery,
+    receipts: Receipts,
+    conformers: "_Conformers",
+    done: Landing,
+) -> Receipt | None:
+    """One file, from its bytes to its receipt; None where these bytes under this name are known already."""
+    try:
+        sha256 = _sha256(delivery.path)
+    except FileNotFoundError:
+        return None
+    last = receipts.last_of_file(delivery.name)
+    if last is not None and last.sha256 == sha256:
+        receipts.remember(delivery.name, delivery.stat)
+        return None
+
+    superseded = None
+    if spec.redelivery is Redelivery.NEWEST_WINS:
+        superseded = receipts.last_landed_of_file(delivery.name)
+    receipt = Receipt(
+        batch_id=receipts.last_batch_id() + 1,
+        dataset=spec.name,
+        source=delivery.source,
+        file=delivery.name,
+        sha256=sha256,
+        bytes=delivery.stat.st_size,
+        format=delivery.path.name.split(".", 1)[-1],
+        status=Status.DUPLICATE,
+        supersedes_batch_id=superseded.batch_id if superseded else None,
+        contract=f"{spec.name}.{spec.version}",
+        key_check=key_check(conformers.key),
+        delivered_at=datetime.fromtimestamp(delivery.stat.st_mtime, UTC),
+        landed_at=datetime.now(UTC),
+    )
+    made = work_folder(settings) / batch_name(receipt.batch_id)
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    known = receipts.landed_content(spec.name, sha256)
+    if known is not None:
+        receipt = receipt.model_copy(update={"reason": f"the same bytes landed as {known.file} (batch {known.batch_id})"})
+    else:
+        try:
+            receipt = _land_rows(settings, spec, delivery, receipt, made, conformers.of(spec), done)
+        except FileRefusedError as error:
+            for path in made.iterdir():
+                path.unlink()
+            update = {"status": Status.REFUSED, "reason": str(error), "supersedes_batch_id": None}
+            receipt = receipt.model_copy(update=update)
+    receipts.commit(receipt, made)
+    receipts.remember(delivery.name, delivery.stat)
+    return receipt
+
+
+def _land_rows(
+    settings: Settings,
+    spec: DatasetSpec,
+    delivery: Delivery,
+    receipt: Receipt,
+    made: Path,
+    conformers: "list[Conformer]",
+    done: Landing,
+) -> Receipt:
+    """Stream a file's rows into the batch being made, and what does not fit into quarantine."""
+    data = made / DATA
+    stem = settings.quarantine / spec.name / batch_name(receipt.batch_id)
+    rejects = _LazyParquet(stem.with_suffix(".parquet"), REJECTS_SCHEMA)
+    unknown = _LazyParquet(stem.with_suffix(".unknown.parquet"), UNKNOWN_SCHEMA)
+    landed = examples = 0
+    with rejects, unknown, pq.ParquetWriter(data, landed_schema(spec), **_parquet_options(spec)) as writer:
+        for part in _conformed(read_chunks(delivery.path, spec), conformers, receipt.batch_id):
+            writer.write_table(part.rows)
+            landed += part.rows.num_rows
+            rejects.write([{"_batch_id": receipt.batch_id, "_line": r.line, "reason": r.reason, "field": r.field, "raw": r.raw} for r in part.rejects])
+            unknown.write([{"_batch_id": receipt.batch_id, "_line": u.line, "key": u.key, "value": u.value} for u in part.unknown])
+            for r in part.rejects[: EXAMPLES - examples]:
+                where = f", field {r.field}" if r.field else ""
+                done.examples.append(f"{delivery.name}, line {r.line}{where}: {r.reason.replace('_', ' ')}")
+                examples += 1
+    if not landed:
+        data.unlink()
+    else:
+        _sync_file(data)
+    return receipt.model_copy(
+        update={
+            "status": Status.LANDED,
+            "rows_read": landed + rejects.rows,
+            "rows_landed": landed,
+            "rows_rejected": rejects.rows,
+            "unknown_keys": unknown.rows,
+            "data_path": f"landed/{spec.name}/{batch_name(receipt.batch_id)}/{DATA}" if landed else None,
+            "rejects_path": f"quarantine/{spec.name}/{rejects.path.name}" if rejects.rows else None,
+        }
+    )
+
+
+def _conformed(chunks: Iterable[Chunk], conformers: list[Conformer], batch_id: int) -> Iterator[Conformed]:
+    """The chunks conformed, in order, as many at once as there are conformers; no more than that are held."""
+    free: SimpleQueue[Conformer] = SimpleQueue()
+    for conformer in conformers:
+        free.put(conformer)
+
+    def conform(chunk: Chunk) -> Conformed:
+        conformer = free.get()
+        try:
+            return conformer.conform(chunk, batch_id)
+        finally:
+            free.put(conformer)
+
+    with ThreadPoolExecutor(len(conformers)) as pool:
+        pending: deque[Future[Conformed]] = deque()
+        for chunk in chunks:
+            pending.append(pool.submit(conform, chunk))
+            if len(pending) > len(conformers):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+class _Conformers:
+    """The conformers of each dataset met, and the secret they share, both made on first need."""
+
+    def __init__(self, settings: Settings, receipts: Receipts) -> None:
+        self._settings = settings
+        self._check = receipts.any_key_check()
+        self._key: bytes | None = None
+        self._made: dict[str, list[Conformer]] = {}
+
+    def __enter__(self) -> "_Conformers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for made in self._made.values():
+            for conformer in made:
+                conformer.close()
+
+    @property
+    def key(self) -> bytes:
+        if self._key is None:
+            self._key = load_key(self._settings, must_exist=self._check is not None)
+        return self._key
+
+    def of(self, spec: DatasetSpec) -> list[Conformer]:
+        if spec.name not in self._made:
+            pseudonymiser = Pseudonymiser(self.key)
+            self._made[spec.name] = [
+                Conformer(spec, pseudonymiser, threads=1) for _ in range(self._settings.threads)
+            ]
+        return self._made[spec.name]
+
+
+class _LazyParquet:
+    """A Parquet file of the quarantine, readable by its owner only, made when the first row comes."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.rows = 0
+        self._schema = schema
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> "_LazyParquet":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        if kind is None:
+            _sync_file(self.path)
+            sync_folder(self.path.parent)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def write(self, rows: list[dict[str, object]]) -> None:
+        if not rows:
+            return
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.touch(mode=0o600)
+            self._writer = pq.ParquetWriter(self.path, self._schema, compression="zstd")
+        self._writer.write_table(pa.Table.from_pylist(rows, self._schema))
+        self.rows += len(rows)
+
+
+def _parquet_options(spec: DatasetSpec) -> dict[str, object]:
+    """Dictionaries for words, none for what hardly repeats."""
+    words = [c.name for c in spec.columns() if c.type in ("string", "string[]", "boolean")]
+    return {"compression": "zstd", "compression_level": 1, "use_dictionary": words}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,451 @@
+"""Read delivered files, whatever their format, as a stream of bounded chunks.
+
+Each reader checks what it reads to the last byte: a truncated or corrupt file raises
+:class:`~flows.errors.FileRefusedError`, a record that cannot be read becomes a :class:`Reject` with its bytes.
+What the records mean is not decided here but in :mod:`flows.conform`, once for every format.
+"""
+
+import csv
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import ptars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+from google.protobuf import message_factory
+from google.protobuf.message import DecodeError
+from isal import igzip
+
+from flows.contract import CsvDialect, DatasetSpec, descriptors
+from flows.errors import FileRefusedError
+
+FORMATS = ("ndjson", "json", "pb", "parquet", "csv")
+CHUNK_BYTES = 32 << 20
+CHUNK_RECORDS = 60_000
+MAX_RECORD_BYTES = 16 << 20
+BATCH_ROWS = 8_192
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that does not fit: which, why, in which field, and its bytes as they came."""
+
+    line: int
+    reason: str
+    field: str | None
+    raw: bytes
+
+
+class RawRows(Protocol):
+    """The bytes of a chunk's rows, by position."""
+
+    def __call__(self, positions: list[int]) -> list[bytes]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A bounded piece of a file.
+
+    ``table`` holds ``_line`` (bigint, from 1) and either ``raw`` (a JSON text a row) or a column a field, named by
+    its path. ``raw`` gives rows' bytes back for quarantine. ``rejects`` are records that could not be read.
+    """
+
+    table: pa.Table
+    raw: RawRows
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def file_format(name: str) -> str | None:
+    """The format a file's name promises: ``part-1.ndjson.gz`` is ndjson; None where it is none of ours."""
+    stem = name.removesuffix(".gz").removesuffix(".zst")
+    suffix = stem.rsplit(".", 1)[-1] if "." in stem else ""
+    return suffix if suffix in FORMATS else None
+
+
+def read_chunks(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
+    """The file's rows, chunk by chunk.
+
+    Raises :class:`FileRefusedError` where the file as a whole cannot be trusted; whatever was yielded before
+    must then be thrown away.
+    """
+    if path.stat().st_size == 0:
+        raise FileRefusedError("the file is empty (0 bytes); an extract without rows has at least a header")
+    kind = file_format(path.name)
+    if kind in ("ndjson", "json"):
+        yield from _read_json(_decompressed(path))
+    elif kind == "pb":
+        yield from _read_protobuf(_decompressed(path), spec)
+    elif kind == "csv":
+        yield from _read_csv(_decompressed(path), spec)
+    elif kind == "parquet":
+        yield from _read_parquet(path)
+    else:
+        raise FileRefusedError(f"the name ends in none of the known formats ({', '.join(FORMATS)}) [.gz|.zst]")
+
+
+# --- bytes -------------------------------------------------------------------------------------------------------
+
+
+def _decompressed(path: Path) -> Iterator[bytes]:
+    """The file's bytes, decompressed and verified to the end, in pieces of about a mebibyte."""
+    with path.open("rb") as file:
+        if path.name.endswith(".gz"):
+            yield from _gunzip(file)
+        elif path.name.endswith(".zst"):
+            yield from _unzstd(file)
+        else:
+            while piece := file.read(1 << 20):
+                yield piece
+
+
+def _gunzip(file: BinaryIO) -> Iterator[bytes]:
+    """igzip checks each member's CRC and length, and that the last is complete."""
+    try:
+        with igzip.IGzipFile(fileobj=file, mode="rb") as stream:
+            while piece := stream.read(1 << 20):
+                yield piece
+    except (OSError, EOFError, igzip.IsalError) as error:
+        raise FileRefusedError(f"the gzip stream is truncated or corrupt ({error}); deliver it again") from error
+
+
+def _unzstd(file: BinaryIO) -> Iterator[bytes]:
+    """Frame by frame, since a reader over frames would take a truncated last frame for the end of the file."""
+    frames = zstandard.ZstdDecompressor()
+    frame = frames.decompressobj()
+    complete = False
+    try:
+        while data := file.read(1 << 18):
+            while data:
+                if complete:
+                    frame, complete = frames.decompressobj(), False
+                piece = frame.decompress(data)
+                complete = frame.eof
+                data = frame.unused_data if complete else b""
+                if piece:
+                    yield piece
+    except zstandard.ZstdError as error:
+        raise FileRefusedError(f"the zstd stream is corrupt ({error}); deliver it again") from error
+    if not complete:
+        raise FileRefusedError("the zstd stream is truncated; deliver it again")
+
+
+def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks of whole lines, about CHUNK_BYTES each."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= CHUNK_BYTES:
+            block = b"".join(held)
+            cut = block.rfind(b"\n") + 1
+            if cut == 0 and len(block) > MAX_RECORD_BYTES:
+                raise FileRefusedError(f"a line is longer than {MAX_RECORD_BYTES >> 20} MiB: not one row a line")
+            if cut:
+                yield block[:cut]
+            held, size = [block[cut:]], len(block) - cut
+    if size:
+        yield b"".join(held)
+
+
+# --- JSON, one object a line -----------------------------------------------------------------------------------------
+
+
+def _read_json(pieces: Iterator[bytes]) -> Iterator[Chunk]:
+    first_line = 1
+    for number, whole in enumerate(_blocks(pieces)):
+        block = whole.removeprefix(b"\xef\xbb\xbf") if number == 0 else whole
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")).astype(np.int32) + 1
+        if not len(ends) or ends[-1] != len(block):
+            ends = np.append(ends, np.int32(len(block)))
+        offsets = np.concatenate([np.zeros(1, np.int32), ends.astype(np.int32)])
+        lines = np.arange(first_line, first_line + len(ends), dtype=np.int64)
+        first_line += len(ends)
+        yield _json_chunk(block, offsets, lines)
+
+
+def _json_chunk(block: bytes, offsets: np.ndarray, lines: np.ndarray) -> Chunk:
+    texts = pa.StringArray.from_buffers(len(lines), pa.py_buffer(offsets), pa.py_buffer(block))
+    lengths = np.diff(offsets)
+    keep = np.ones(len(lines), bool)
+    for position in np.flatnonzero(lengths <= 2):
+        keep[position] = bool(block[offsets[position] : offsets[position + 1]].strip())
+    rejects: list[Reject] = []
+    if not block.isascii() and not _is_utf8(texts):
+        for position in np.flatnonzero(keep):
+            raw = block[offsets[position] : offsets[position + 1]]
+            try:
+                raw.decode()
+            except UnicodeDecodeError:
+                keep[position] = False
+                rejects.append(Reject(int(lines[position]), "invalid_utf8", None, raw.rstrip(b"\r\n")))
+    if not keep.all():
+        texts, lines = _valid(block, offsets, keep), lines[keep]
+    table = pa.table({"_line": lines, "raw": texts})
+    kept = texts
+
+    def raw_rows(positions: list[int]) -> list[bytes]:
+        return [kept[i].as_buffer().to_pybytes().rstrip(b"\r\n") for i in positions]
+
+    return Chunk(_in_batches(table), raw_rows, rejects)
+
+
+def _is_utf8(texts: pa.StringArray) -> bool:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _valid(block: bytes, offsets: np.ndarray, keep: np.ndarray) -> pa.StringArray:
+    """The kept lines alone, copied: a line that is no UTF-8 must not reach the engine."""
+    every = pa.BinaryArray.from_buffers(
+        pa.binary(), len(keep), [None, pa.py_buffer(offsets), pa.py_buffer(block)]
+    )
+    return every.filter(pa.array(keep)).cast(pa.string())
+
+
+def _in_batches(table: pa.Table) -> pa.Table:
+    """The same rows in small record batches: the engine reads these in parallel."""
+    return pa.Table.from_batches(table.to_batches(max_chunksize=BATCH_ROWS), table.schema)
+
+
+# --- Protobuf, length-delimited --------------------------------------------------------------------------------------
+
+
+def _read_protobuf(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk]:
+    descriptor = descriptors().FindMessageTypeByName(spec.message)
+    config = ptars.PtarsConfig(timestamp_tz=None, timestamp_unit="us")
+    handler = ptars.HandlerPool([descriptor.file], config).get_for_message(descriptor)
+    parse = message_factory.GetMessageClass(descriptor).FromString
+    first = 1
+    for messages in _messages(pieces):
+        lines = list(range(first, first + len(messages)))
+        first += len(messages)
+        rejects: list[Reject] = []
+        try:
+            batch = handler.list_to_record_batch(messages)
+        except Exception:  # ptars refuses a whole list for one bad record and has no exception of its own
+            messages, lines, rejects = _decodable(messages, lines, parse)
+            batch = handler.list_to_record_batch(messages)
+        table = pa.Table.from_batches([batch]).add_column(0, "_line", pa.array(lines, pa.int64()))
+        kept = messages
+
+        def raw_rows(positions: list[int], kept: list[bytes] = kept) -> list[bytes]:
+            return [kept[i] for i in positions]
+
+        yield Chunk(_in_batches(table), raw_rows, rejects)
+
+
+def _decodable(
+    messages: list[bytes], lines: list[int], parse: object
+) -> tuple[list[bytes], list[int], list[Reject]]:
+    good: list[bytes] = []
+    good_lines: list[int] = []
+    rejects: list[Reject] = []
+    for line, raw in zip(lines, messages, strict=True):
+        try:
+            parse(raw)  # type: ignore[operator]
+        except DecodeError:
+            rejects.append(Reject(line, "undecodable", None, raw))
+        else:
+            good.append(raw)
+            good_lines.append(line)
+    return good, good_lines, rejects
+
+
+def _messages(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Length-delimited messages (a varint, then that many bytes), in lists of at most CHUNK_RECORDS."""
+    messages: list[bytes] = []
+    size = 0
+    rest = b""
+    done = 0
+    for piece in pieces:
+        data = rest + piece
+        end = len(data)
+        at = 0
+        while at < end:
+            start, length, shift = at, 0, 0
+            while start < end:
+                byte = data[start]
+                start += 1
+                length |= (byte & 0x7F) << shift
+                if byte < 0x80:
+                    break
+                shift += 7
+            else:
+                byte = 0x80
+            if shift > 28 or length > MAX_RECORD_BYTES:
+                raise FileRefusedError(
+                    f"record {done + len(messages) + 1} claims {length} bytes: not a length-delimited Protobuf file, "
+                    "or corrupt from there on; deliver it again"
+                )
+            if byte >= 0x80 or start + length > end:
+                break
+            messages.append(data[start : start + length])
+            size += length
+            at = start + length
+            if len(messages) >= CHUNK_RECORDS or size >= CHUNK_BYTES:
+                yield messages
+                done += len(messages)
+                messages, size = [], 0
+        rest = data[at:]
+    if rest:
+        raise FileRefusedError(
+            f"the file ends within record {done + len(messages) + 1}: truncated; deliver it again"
+        )
+    if messages:
+        yield messages
+
+
+# --- CSV -----------------------------------------------------------------------------------------------------------
+
+
+def _read_csv(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk]:
+    dialect = spec.csv
+    records = _csv_records(pieces, dialect)
+    header = _csv_header(records, spec)
+    columns: list[list[str | None]] = [[] for _ in header]
+    lines: list[int] = []
+    raws: list[str] = []
+    rejects: list[Reject] = []
+
+    def chunk() -> Chunk:
+        kept = list(raws)
+
+        def raw_rows(positions: list[int]) -> list[bytes]:
+            return [_as_delivered(kept[i], dialect) for i in positions]
+
+        arrays = [pa.array(lines, pa.int64()), *(pa.array(values, pa.string()) for values in columns)]
+        return Chunk(pa.Table.from_arrays(arrays, names=["_line", *header]), raw_rows, list(rejects))
+
+    for record in records:
+        fault = record.fault or _csv_fault(record, len(header))
+        if fault:
+            rejects.append(Reject(record.line, fault, None, _as_delivered(record.raw, dialect)))
+        else:
+            lines.append(record.line)
+            raws.append(record.raw)
+            for values, value in zip(columns, record.values, strict=True):
+                values.append(value.strip() or None)
+        if len(lines) + len(rejects) >= CHUNK_RECORDS:
+            yield chunk()
+            lines.clear(), raws.clear(), rejects.clear()
+            for values in columns:
+                values.clear()
+    if lines or rejects:
+        yield chunk()
+
+
+@dataclass(frozen=True)
+class _CsvRecord:
+    line: int
+    values: list[str]
+    raw: str
+    fault: str | None
+
+
+def _csv_records(pieces: Iterator[bytes], dialect: CsvDialect) -> Iterator[_CsvRecord]:
+    """Each record with the text it came from; blank lines are none."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        held = b""
+        for number, block in enumerate(_blocks(pieces)):
+            text = block.removeprefix(b"\xef\xbb\xbf") if number == 0 else block
+            for line in io.BytesIO(held + text):
+                # Undecodable bytes become lone surrogates: the record is rejected, its bytes kept exactly.
+                decoded = line.decode(dialect.encoding, "surrogateescape")
+                taken.append(decoded)
+                yield decoded
+
+    reader = csv.reader(lines(), strict=True)
+    while True:
+        first = reader.line_num + 1
+        taken.clear()
+        fault = None
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            values, fault = [], f"malformed: {error}"
+        raw = "".join(taken)
+        if values or fault:
+            yield _CsvRecord(first, values, raw.rstrip("\r\n"), fault)
+
+
+def _csv_header(records: Iterator[_CsvRecord], spec: DatasetSpec) -> list[str]:
+    paths = [f.path for f in spec.fields]
+    if spec.csv.headerless:
+        return paths
+    first = next(records, None)
+    if first is None or first.fault:
+        raise FileRefusedError("line 1 is no CSV header: " + (first.fault if first and first.fault else "no lines"))
+    header = [name.strip() for name in first.values]
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise FileRefusedError(
+            f"line 1: the header names {', '.join(doubled)} more than once, so which value is meant cannot be told"
+        )
+    if not set(header) & set(paths):
+        raise FileRefusedError(
+            f"line 1: the header ({', '.join(header)[:200]}) has no column of the contract ({', '.join(paths)[:200]})"
+        )
+    return header
+
+
+def _csv_fault(record: _CsvRecord, width: int) -> str | None:
+    if not record.raw.isascii():
+        try:
+            record.raw.encode()
+        except UnicodeEncodeError:
+            return "invalid_utf8"
+    if len(record.values) != width:
+        return f"malformed: {len(record.values)} values where the header has {width}"
+    return None
+
+
+def _as_delivered(raw: str, dialect: CsvDialect) -> bytes:
+    return raw.encode(dialect.encoding, "surrogateescape")
+
+
+# --- Parquet ---------------------------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> Iterator[Chunk]:
+    if path.suffix in (".gz", ".zst"):
+        with tempfile.NamedTemporaryFile(suffix=".parquet") as whole:
+            for piece in _decompressed(path):
+                whole.write(piece)
+            whole.flush()
+            yield from _read_parquet(Path(whole.name))
+        return
+    first = 1
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            doubled = {name for name in file.schema_arrow.names if file.schema_arrow.names.count(name) > 1}
+            if doubled:
+                raise FileRefusedError(f"the columns {', '.join(sorted(doubled))} occur more than once")
+            for batch in file.iter_batches(batch_size=CHUNK_RECORDS):
+                lines = pa.array(range(first, first + batch.num_rows), pa.int64())
+                first += batch.num_rows
+                rows = pa.Table.from_batches([batch])
+                rows.validate(full=True)
+
+                def raw_rows(positions: list[int], rows: pa.Table = rows) -> list[bytes]:
+                    return [json.dumps(row, default=str).encode() for row in rows.take(positions).to_pylist()]
+
+                yield Chunk(_in_batches(rows.add_column(0, "_line", lines)), raw_rows)
+            if file.metadata.num_rows != first - 1:
+                raise FileRefusedError(f"the footer promises {file.metadata.num_rows} rows, the pages hold {first - 1}")
+    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
+        raise FileRefusedError(f"the Parquet file is damaged ({error}); deliver it again") from error

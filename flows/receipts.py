@@ -1,0 +1,220 @@
+"""What landed, file by file: receipts, the index over them, and the atomic commit of a batch.
+
+Every delivered file becomes one batch: a folder ``landed/<dataset>/batch-<number>/`` that holds its receipt and, where
+rows landed, their Parquet. The folder is made elsewhere and renamed into place: that rename is the commit.
+The folders are the truth. ``landed/index.sqlite`` only saves looking through them; it can be deleted at any time.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from flows.contract import load_specs
+from flows.settings import Settings
+
+RECEIPT = "receipt.json"
+DATA = "data.parquet"
+
+
+class Status(StrEnum):
+    """What became of a delivered file."""
+
+    LANDED = "landed"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+
+
+class Receipt(BaseModel):
+    """One delivered file and what became of it. Paths are relative: ``file`` to the inbox, others to the lake."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch_id: int
+    dataset: str
+    source: str
+    file: str
+    sha256: str
+    bytes: int
+    format: str
+    status: Status
+    reason: str | None = None
+    rows_read: int = 0
+    rows_landed: int = 0
+    rows_rejected: int = 0
+    unknown_keys: int = 0
+    data_path: str | None = None
+    rejects_path: str | None = None
+    supersedes_batch_id: int | None = None
+    contract: str
+    key_check: str
+    delivered_at: datetime
+    landed_at: datetime
+
+
+def batch_name(batch_id: int) -> str:
+    """The folder of a batch: names sort as numbers do."""
+    return f"batch-{batch_id:012d}"
+
+
+class Receipts:
+    """The receipts of a lake, found through the index. One landing at a time may write."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        settings.landed.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(settings.landed / "index.sqlite", timeout=30)
+        self._database.executescript(
+            """
+            pragma journal_mode = wal;
+            pragma synchronous = normal;
+            create table if not exists receipts (
+                batch_id integer primary key, dataset text not null, file text not null, sha256 text not null,
+                status text not null, rejected integer not null, superseded_by integer, receipt text not null
+            );
+            create index if not exists receipts_by_file on receipts (file, batch_id);
+            create index if not exists receipts_by_content on receipts (dataset, sha256);
+            create table if not exists seen (
+                file text primary key, bytes integer not null, mtime_ns integer not null, ctime_ns integer not null
+            );
+            """
+        )
+        self._catch_up()
+
+    def close(self) -> None:
+        """Close the index."""
+        self._database.close()
+
+    def _catch_up(self) -> None:
+        """Enter batches that were committed but not indexed: all of them where the index was deleted, else the one
+        whose landing was killed between the two."""
+        last = self.last_batch_id()
+        if last == 0:
+            found = sorted(self._settings.landed.glob(f"*/batch-*/{RECEIPT}"), key=lambda p: p.parent.name)
+        else:
+            found = []
+            while path := self._find(last + len(found) + 1):
+                found.append(path)
+        for path in found:
+            self._enter(Receipt.model_validate_json(path.read_text()))
+        self._database.commit()
+
+    def _find(self, batch_id: int) -> Path | None:
+        for dataset in load_specs():
+            path = self._settings.landed / dataset / batch_name(batch_id) / RECEIPT
+            if path.exists():
+                return path
+        return None
+
+    def _enter(self, receipt: Receipt) -> None:
+        self._database.execute(
+            "insert or ignore into receipts values (?, ?, ?, ?, ?, ?, null, ?)",
+            (
+                receipt.batch_id,
+                receipt.dataset,
+                receipt.file,
+                receipt.sha256,
+                receipt.status,
+                receipt.rows_rejected,
+                receipt.model_dump_json(),
+            ),
+        )
+        self._database.execute(
+            "update receipts set superseded_by = ? where batch_id = ?",
+            (receipt.batch_id, receipt.supersedes_batch_id),
+        )
+
+    def last_batch_id(self) -> int:
+        """The greatest batch number so far, 0 before the first."""
+        return int(self._database.execute("select coalesce(max(batch_id), 0) from receipts").fetchone()[0])
+
+    def after(self, batch_id: int) -> Iterator[Receipt]:
+        """The receipts of later batches, in order."""
+        for (text,) in self._database.execute(
+            "select receipt from receipts where batch_id > ? order by batch_id", (batch_id,)
+        ):
+            yield Receipt.model_validate_json(text)
+
+    def last_of_file(self, file: str) -> Receipt | None:
+        """What became of the last delivery under this name."""
+        return self._one("file = ? order by batch_id desc", file)
+
+    def landed_content(self, dataset: str, sha256: str) -> Receipt | None:
+        """The batch in which these bytes landed and still count, in this dataset."""
+        return self._one(
+            f"dataset = ? and sha256 = ? and status = '{Status.LANDED}' and superseded_by is null order by batch_id",
+            dataset,
+            sha256,
+        )
+
+    def last_landed_of_file(self, file: str) -> Receipt | None:
+        """The last batch that landed rows under this name and still counts."""
+        return self._one(
+            f"file = ? and status = '{Status.LANDED}' and superseded_by is null order by batch_id desc", file
+        )
+
+    def any_key_check(self) -> str | None:
+        """The check value of the secret that landed the last batch."""
+        last = self._one("status = 'landed' order by batch_id desc")
+        return last.key_check if last else None
+
+    def _one(self, condition: str, *values: str) -> Receipt | None:
+        row = self._database.execute(f"select receipt from receipts where {condition} limit 1", values).fetchone()
+        return Receipt.model_validate_json(row[0]) if row else None
+
+    def is_unchanged(self, file: str, stat: os.stat_result) -> bool:
+        """Whether the file was dealt with before and its inode says that nothing changed since."""
+        row = self._database.execute(
+            "select bytes, mtime_ns, ctime_ns from seen where file = ?", (file,)
+        ).fetchone()
+        return row == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+    def remember(self, file: str, stat: os.stat_result) -> None:
+        """Note that the file, as it is, was dealt with."""
+        self._database.execute(
+            "insert or replace into seen values (?, ?, ?, ?)",
+            (file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns),
+        )
+        self._database.commit()
+
+    def commit(self, receipt: Receipt, made: Path) -> None:
+        """Commit a batch: write its receipt into the folder ``made``, then rename the folder into place."""
+        with (made / RECEIPT).open("w") as file:
+            file.write(receipt.model_dump_json(indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        target = self._settings.landed / receipt.dataset / batch_name(receipt.batch_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sync_folder(made)
+        made.rename(target)
+        sync_folder(target.parent)
+        self._enter(receipt)
+        self._database.commit()
+
+    def clean_up(self) -> None:
+        """Remove what a killed landing left behind: half-made batches, and rejects of batches never committed."""
+        shutil.rmtree(work_folder(self._settings), ignore_errors=True)
+        last = self.last_batch_id()
+        for path in self._settings.quarantine.glob("*/batch-*"):
+            number = path.name.removeprefix("batch-").split(".")[0]
+            if number.isdigit() and int(number) > last:
+                path.unlink()
+
+
+def work_folder(settings: Settings) -> Path:
+    """Where batches are made; on the landed zone's file system, so that a rename is atomic."""
+    return settings.lake / ".work"
+
+
+def sync_folder(path: Path) -> None:
+    """Make what was renamed into or out of a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

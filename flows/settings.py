@@ -1,0 +1,58 @@
+"""Where Tidemark keeps its data, and the few things an operator may set, all from the environment."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings, each from the environment variable ``TIDEMARK_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
+
+    home: Path = Field(Path("data"), description="The folder that holds the lake, warehouse and publications.")
+    settle_seconds: float = Field(
+        5.0, ge=0, description="Seconds an inbox file must be unchanged, unless it was renamed into place."
+    )
+    pseudonym_key: SecretStr | None = Field(
+        None, description="The secret of the keyed hashes; a file below home/secrets/ where unset."
+    )
+    keep_versions: int = Field(7, ge=2, description="How many published versions are kept.")
+    threads: int = Field(2, ge=1, description="Threads DuckDB uses.")
+    memory_limit: str = Field("8GB", description="Memory DuckDB may use while building.")
+
+    @property
+    def lake(self) -> Path:
+        """Inbox, landed zone and quarantine."""
+        return self.home / "lake"
+
+    @property
+    def inbox(self) -> Path:
+        """Extracts as delivered: ``<source>/<dataset>/**/*.<format>[.gz|.zst]``."""
+        return self.lake / "inbox"
+
+    @property
+    def landed(self) -> Path:
+        """The source of truth: a folder per dataset and batch."""
+        return self.lake / "landed"
+
+    @property
+    def quarantine(self) -> Path:
+        """Rows that did not fit the contract, as they came. May hold personal data: readable by its owner only."""
+        return self.lake / "quarantine"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file that dbt builds in: disposable, one writer."""
+        return self.home / "warehouse" / "tidemark.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """Published versions and the ``current`` link."""
+        return self.home / "published"
+
+    @property
+    def key_file(self) -> Path:
+        """The pseudonymisation secret, where the environment does not give it."""
+        return self.home / "secrets" / "pseudonym.key"
