@@ -1,1 +1,237 @@
-def main() -> None: ...
+"""The ``tidemark`` command: sample, land, build, publish, run, rollback, status."""
+
+import sys
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from flows import sample as sample_lake
+from flows.build import FAILED, Build, build, last_whole_run_passed, project_fingerprint
+from flows.errors import TidemarkError
+from flows.land import Landing, land
+from flows.publish import Publication, newest_manifest, publish, rollback
+from flows.receipts import Receipt, Receipts, Status
+from flows.settings import Settings
+from flows.status import LakeStatus, read_status
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+class _Command(click.Group):
+    """Errors meant for people end the command with their text and exit code 1, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (TidemarkError, sample_lake.SampleConflict) as error:
+            out.print(f"[bold red]error:[/] {error}")
+            sys.exit(1)
+
+
+@click.group(cls=_Command)
+@click.version_option(package_name="tidemark")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Tidemark: extracts land, models build, marts are published.
+
+    All data lives below TIDEMARK_HOME (default ./data). Exit code 0: all is well; 1: something needs a person, and
+    the output says what, where and what to do; 2: the command was not understood.
+    """
+    ctx.obj = Settings()
+
+
+@main.command()
+@click.option("--events", default=1_000_000, show_default=True, help="Distinct events.", type=click.IntRange(1))
+@click.option("--days", default=30, show_default=True, help="Days they spread over.", type=click.IntRange(1))
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same bytes.")
+@click.pass_obj
+def sample(settings: Settings, events: int, days: int, seed: int) -> None:
+    """Write a sample lake into the inbox: four products, real life's rhythm and real life's dirt."""
+    started = time.monotonic()
+    result = sample_lake.generate(settings.home, events, days, seed, progress=_say)
+    if result.skipped:
+        out.print(f"[bold]sample[/]   the sample of {events:,} events is in the inbox already")
+    else:
+        out.print(
+            f"[bold]sample[/]   {result.files:,} files with {result.delivered_rows:,} event rows written "
+            f"in {time.monotonic() - started:.1f} s"
+        )
+
+
+@main.command("land")
+@click.pass_obj
+def land_command(settings: Settings) -> None:
+    """Land what settled in the inbox: verify, conform, pseudonymise, quarantine."""
+    _tell_landing(settings, _land(settings))
+
+
+@main.command("build")
+@click.argument("dbt_arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def build_command(settings: Settings, dbt_arguments: tuple[str, ...]) -> None:
+    """Build and test the models; further arguments go to dbt, as in `tidemark build -- --select fct_sessions+`."""
+    done = _build(settings, dbt_arguments)
+    _tell_build(done)
+    if done.failed:
+        sys.exit(1)
+
+
+@main.command("publish")
+@click.option("--force", is_flag=True, help="Publish a new version even where nothing changed.")
+@click.pass_obj
+def publish_command(settings: Settings, force: bool) -> None:
+    """Publish the marts as a new version, when every blocking test passed."""
+    _tell_publication(settings, publish(settings, force))
+
+
+@main.command()
+@click.pass_obj
+def run(settings: Settings) -> None:
+    """Land, build and publish; where nothing is new, say so and do nothing."""
+    started = time.monotonic()
+    landing = _land(settings)
+    if _is_up_to_date(settings):
+        newest = newest_manifest(settings)
+        _tell_landing(settings, landing)
+        out.print("[bold]build[/]    nothing new since the last build, which passed")
+        if newest:
+            _tell_publication(settings, Publication(newest, is_new=False))
+        return
+    done = _build(settings)
+    out.rule(style="dim")
+    _tell_landing(settings, landing)
+    _tell_build(done)
+    if done.failed:
+        out.print("[bold red]publish[/]  nothing was published: readers keep the last good version")
+        sys.exit(1)
+    _tell_publication(settings, publish(settings))
+    out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
+
+
+@main.command("rollback")
+@click.argument("version", required=False)
+@click.pass_obj
+def rollback_command(settings: Settings, version: str | None) -> None:
+    """Show readers the version before the current one, or the VERSION named."""
+    manifest = rollback(settings, version)
+    out.print(f"[bold]rollback[/] current is now {manifest.version}, made {manifest.created_at:%Y-%m-%d %H:%M} UTC")
+
+
+@main.command()
+@click.pass_obj
+def status(settings: Settings) -> None:
+    """What waits, what landed last, how the last build went, what readers see; exit code 1 where it needs a person."""
+    now = read_status(settings)
+    _tell_status(now)
+    if now.needs_a_person:
+        sys.exit(1)
+
+
+def _land(settings: Settings) -> Landing:
+    def progress(receipt: Receipt) -> None:
+        what = f"{receipt.rows_landed:,} rows"
+        if receipt.rows_rejected:
+            what += f", {receipt.rows_rejected:,} rejected"
+        if receipt.status is not Status.LANDED:
+            what = f"{receipt.status}: {receipt.reason}"
+        _say(f"land     {receipt.file}  {what}")
+
+    return land(settings, progress=progress)
+
+
+def _build(settings: Settings, arguments: tuple[str, ...] = ()) -> Build:
+    return build(settings, arguments, progress=_say)
+
+
+def _is_up_to_date(settings: Settings) -> bool:
+    """Whether the newest version holds all that landed, by the project as it is."""
+    newest = newest_manifest(settings)
+    if newest is None or newest.project_fingerprint != project_fingerprint():
+        return False
+    receipts = Receipts(settings)
+    try:
+        return receipts.last_batch_id() == newest.batch_high_water and last_whole_run_passed(settings)
+    finally:
+        receipts.close()
+
+
+def _say(line: str) -> None:
+    out.print(f"[dim]{line}[/]")
+
+
+def _tell_landing(settings: Settings, landing: Landing) -> None:
+    files, rows = landing.count, landing.rows
+    if not landing.receipts:
+        out.print("[bold]landed[/]   nothing new in the inbox")
+    else:
+        out.print(
+            f"[bold]landed[/]   {rows('rows_landed'):,} rows from {files(Status.LANDED):,} files; "
+            f"{rows('rows_rejected'):,} rows quarantined; {files(Status.DUPLICATE):,} duplicate files; "
+            f"{files(Status.REFUSED):,} files refused; {rows('unknown_keys'):,} unknown keys set aside"
+        )
+    for example in landing.examples[:5]:
+        out.print(f"         [yellow]quarantined[/] {example}")
+    if rows("rows_rejected") > 5:
+        out.print(f"         all of them, with reason and text: {settings.quarantine}/<dataset>/*.parquet")
+    for receipt in landing.receipts:
+        if receipt.status is Status.REFUSED:
+            out.print(f"         [yellow]refused[/] {receipt.file}: {receipt.reason}")
+    for name in landing.unsettled:
+        out.print(f"         still being written, left for the next run: {name}")
+    for stray in landing.strays:
+        out.print(f"         [yellow]left alone[/] {stray}")
+
+
+def _tell_build(done: Build) -> None:
+    models, tests = done.count("model"), done.count("test")
+    out.print(
+        f"[bold]built[/]    {done.count('model', 'success'):,} of {models:,} models; "
+        f"{done.count('test', 'pass'):,} of {tests:,} tests passed, {len(done.warned):,} warned, "
+        f"{sum(n.kind == 'test' and n.status in FAILED for n in done.nodes):,} failed"
+    )
+    for node in done.warned:
+        out.print(f"         [yellow]warning[/] {node.name}: {node.failures:,} rows (owner: {node.owner or 'none'})")
+    for node in done.failed:
+        found = f"{node.failures:,} rows" if node.failures else node.message.strip()
+        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {found}")
+        out.print(f"                reproduce: tidemark build -- --select {node.name}")
+
+
+def _tell_publication(settings: Settings, publication: Publication) -> None:
+    manifest = publication.manifest
+    what = "published" if publication.is_new else "current  "
+    out.print(
+        f"[bold]{what}[/] {manifest.version}: {len(manifest.tables)} tables, "
+        f"{sum(t.rows for t in manifest.tables):,} rows{'' if publication.is_new else ' (nothing new to publish)'}"
+    )
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 9))
+    for t in manifest.tables:
+        if t.name.startswith("marts."):
+            table.add_row(t.name, f"{t.rows:,} rows")
+    out.print(table)
+    for line in how_to_query(settings):
+        out.print(f"         {line}")
+
+
+def how_to_query(settings: Settings) -> list[str]:
+    """One command line and one SQLAlchemy URL that read the published marts."""
+    path = settings.published / "current" / "marts.duckdb"
+    query = "select product, sum(sessions_count) as sessions from marts.agg_audience_daily group by all order by all"
+    return [
+        f'query:  .venv/bin/duckdb -readonly {path} "{query}"',
+        f"or:     duckdb:///{path.absolute()}?access_mode=read_only  (SQLAlchemy)",
+    ]
+
+
+def _tell_status(now: LakeStatus) -> None:
+    for heading, lines in now.sections():
+        out.print(f"[bold]{heading}[/]")
+        for line in lines:
+            out.print(f"  {line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -32,7 +32,8 @@ ARROW_TYPES = {
     "integer": pa.int32(),
     "boolean": pa.bool_(),
 }
-EARLIEST, LATEST = "2000-01-01", "2100-01-01"
+# Outside of these a time is a unit mistaken or a word such as infinity.
+EARLIEST, LATEST = "1900-01-01", "2100-01-01"
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,7 @@ class Conformer:
             if f.treatment is Treatment.PSEUDONYMISE:
                 made[f.column] = self._pseudonymiser.column(f.column, rows[f.name])
         made["_batch_id"] = pa.repeat(pa.scalar(batch_id, pa.int64()), rows.num_rows)
-        columns = [
-            _as_landed(made[c.name] if c.name in made else rows[c.name], c) for c in self.spec.columns()
-        ]
+        columns = [_as_landed(made[c.name] if c.name in made else rows[c.name], c) for c in self.spec.columns()]
         return pa.Table.from_arrays(columns, schema=self._schema)
 
 
@@ -152,9 +151,7 @@ def _as_landed(values: pa.Array | pa.ChunkedArray, column: Column) -> pa.Chunked
     return chunked if chunked.type == wanted else chunked.cast(wanted)
 
 
-def _rejected(
-    typed: pa.Table, chunk: Chunk, doubled: dict[int, str]
-) -> tuple[list[Reject], pa.Array | None]:
+def _rejected(typed: pa.Table, chunk: Chunk, doubled: dict[int, str]) -> tuple[list[Reject], pa.Array | None]:
     faults = typed["_fault"]
     if faults.null_count == len(faults) and not doubled:
         return [], None
@@ -363,7 +360,7 @@ def _faults(f: FieldSpec, is_text: bool, is_json: bool) -> list[tuple[str, str]]
 
 
 def _not_json_string(f: FieldSpec) -> str:
-    """Whether a value read as text was no JSON string: only what could be a number, literal or nested is looked at twice."""
+    """Whether a value read as text was no JSON string; only what could be a number or nested is looked at twice."""
     x = _id(f"x_{f.name}")
     number = f"{x} < ';' and {x} >= '-' and try_cast({x} as double) is not null"
     doubtful = f"({number}) or {x} >= '{{' or ({x} >= '[' and {x} < '\\') or {x} in ('true', 'false')"
@@ -394,9 +391,9 @@ def _cast(f: FieldSpec, is_text: bool, is_json: bool) -> str:
         return f"case when length({x}) >= 19 then try_cast({x} as timestamp) end"
     if f.type in ("bigint", "integer"):
         # A cast would round 12.6 to 13.
-        if is_text:
-            return f"case when not contains({x}, '.') or try_cast({x} as double) = try_cast({x} as {f.type}) then try_cast({x} as {f.type}) end"
-        return f"case when try_cast({x} as {f.type}) = {x} then try_cast({x} as {f.type}) end"
+        whole = f"try_cast({x} as {f.type})"
+        exact = f"not contains({x}, '.') or try_cast({x} as double) = {whole}" if is_text else f"{whole} = {x}"
+        return f"case when {exact} then {whole} end"
     return f"try_cast({x} as {f.type})"
 
 

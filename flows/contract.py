@@ -273,9 +273,7 @@ def _field_spec(pool: descriptor_pool.DescriptorPool, field: Any, payload: str |
         pattern=option.pattern or None,
         min=option.min if option.HasField("min") else None,
         max=option.max if option.HasField("max") else None,
-        flag=Flag(
-            column=option.flag.column, pattern=option.flag.pattern, description=option.flag.description
-        )
+        flag=Flag(column=option.flag.column, pattern=option.flag.pattern, description=option.flag.description)
         if option.HasField("flag")
         else None,
     )

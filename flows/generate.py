@@ -166,9 +166,7 @@ def differences(files: dict[Path, bytes], project: Path) -> list[str]:
         if not (project / path).exists() or (project / path).read_bytes() != content
     ]
     present = {p.relative_to(project) for p in (project / GENERATED).glob("*")}
-    present |= {
-        p.relative_to(project) for p in (project / RAW).glob("*") if NOTICE in p.read_text(errors="replace")
-    }
+    present |= {p.relative_to(project) for p in (project / RAW).glob("*") if NOTICE in p.read_text(errors="replace")}
     return found + [f"{path}: no longer generated" for path in sorted(present - set(files))]
 
 
@@ -181,8 +179,7 @@ def main(check: bool) -> None:
     if check:
         if changed:
             raise click.ClickException(
-                "generated files do not follow the contract; run `make contract` and commit:\n  "
-                + "\n  ".join(changed)
+                "generated files do not follow the contract; run `make contract` and commit:\n  " + "\n  ".join(changed)
             )
         click.echo(f"{len(files)} generated files follow the contract.")
         return
@@ -191,9 +188,9 @@ def main(check: bool) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     for line in changed:
-        path, _, what = line.partition(": ")
+        name, _, what = line.partition(": ")
         if what == "no longer generated":
-            (PROJECT / path).unlink()
+            (PROJECT / name).unlink()
     click.echo(f"{len(files)} files generated, {len(changed)} changed.")
 
 

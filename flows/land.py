@@ -1,16 +1,16 @@
 """Land what settled in the inbox: verify, conform to the contract, pseudonymise, quarantine, commit."""
 
 import hashlib
+import os
 import shutil
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
-import os
-import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +26,13 @@ from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_fol
 from flows.settings import Settings
 
 REJECTS_SCHEMA = pa.schema(
-    [("_batch_id", pa.int64()), ("_line", pa.int64()), ("reason", pa.string()), ("field", pa.string()), ("raw", pa.binary())]
+    [
+        ("_batch_id", pa.int64()),
+        ("_line", pa.int64()),
+        ("reason", pa.string()),
+        ("field", pa.string()),
+        ("raw", pa.binary()),
+    ]
 )
 UNKNOWN_SCHEMA = pa.schema(
     [("_batch_id", pa.int64()), ("_line", pa.int64()), ("key", pa.string()), ("value", pa.string())]
@@ -139,7 +145,9 @@ def _land_file(
     made.mkdir(parents=True)
     known = receipts.landed_content(spec.name, sha256)
     if known is not None:
-        receipt = receipt.model_copy(update={"reason": f"the same bytes landed as {known.file} (batch {known.batch_id})"})
+        receipt = receipt.model_copy(
+            update={"reason": f"the same bytes landed as {known.file} (batch {known.batch_id})"}
+        )
     else:
         try:
             receipt = _land_rows(settings, spec, delivery, receipt, made, conformers.of(spec), done)
@@ -172,8 +180,21 @@ def _land_rows(
         for part in _conformed(read_chunks(delivery.path, spec), conformers, receipt.batch_id):
             writer.write_table(part.rows)
             landed += part.rows.num_rows
-            rejects.write([{"_batch_id": receipt.batch_id, "_line": r.line, "reason": r.reason, "field": r.field, "raw": r.raw} for r in part.rejects])
-            unknown.write([{"_batch_id": receipt.batch_id, "_line": u.line, "key": u.key, "value": u.value} for u in part.unknown])
+            rejects.write(
+                [
+                    {
+                        "_batch_id": receipt.batch_id,
+                        "_line": r.line,
+                        "reason": r.reason,
+                        "field": r.field,
+                        "raw": r.raw,
+                    }
+                    for r in part.rejects
+                ]
+            )
+            unknown.write(
+                [{"_batch_id": receipt.batch_id, "_line": u.line, "key": u.key, "value": u.value} for u in part.unknown]
+            )
             for r in part.rejects[: EXAMPLES - examples]:
                 where = f", field {r.field}" if r.field else ""
                 done.examples.append(f"{delivery.name}, line {r.line}{where}: {r.reason.replace('_', ' ')}")
@@ -244,9 +265,7 @@ class _Conformers:
     def of(self, spec: DatasetSpec) -> list[Conformer]:
         if spec.name not in self._made:
             pseudonymiser = Pseudonymiser(self.key)
-            self._made[spec.name] = [
-                Conformer(spec, pseudonymiser, threads=1) for _ in range(self._settings.threads)
-            ]
+            self._made[spec.name] = [Conformer(spec, pseudonymiser, threads=1) for _ in range(self._settings.threads)]
         return self._made[spec.name]
 
 

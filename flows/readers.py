@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import zstandard
 from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from flows.contract import CsvDialect, DatasetSpec, descriptors
 from flows.errors import FileRefusedError
@@ -46,7 +46,7 @@ class Reject:
 class RawRows(Protocol):
     """The bytes of a chunk's rows, by position."""
 
-    def __call__(self, positions: list[int]) -> list[bytes]: ...  # noqa: D102
+    def __call__(self, positions: list[int]) -> list[bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ def _decompressed(path: Path) -> Iterator[bytes]:
 def _gunzip(file: BinaryIO) -> Iterator[bytes]:
     """igzip checks each member's CRC and length, and that the last is complete."""
     try:
-        with igzip.IGzipFile(fileobj=file, mode="rb") as stream:
+        with igzip.IGzipFile(fileobj=file, mode="rb") as stream:  # type: ignore[no-untyped-call]
             while piece := stream.read(1 << 20):
                 yield piece
-    except (OSError, EOFError, igzip.IsalError) as error:
+    except (OSError, EOFError, isal_zlib.error) as error:  # type: ignore[misc]
         raise FileRefusedError(f"the gzip stream is truncated or corrupt ({error}); deliver it again") from error
 
 
@@ -207,9 +207,7 @@ def _is_utf8(texts: pa.StringArray) -> bool:
 
 def _valid(block: bytes, offsets: np.ndarray, keep: np.ndarray) -> pa.StringArray:
     """The kept lines alone, copied: a line that is no UTF-8 must not reach the engine."""
-    every = pa.BinaryArray.from_buffers(
-        pa.binary(), len(keep), [None, pa.py_buffer(offsets), pa.py_buffer(block)]
-    )
+    every = pa.BinaryArray.from_buffers(pa.binary(), len(keep), [None, pa.py_buffer(offsets), pa.py_buffer(block)])
     return every.filter(pa.array(keep)).cast(pa.string())
 
 
@@ -231,23 +229,21 @@ def _read_protobuf(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk
         lines = list(range(first, first + len(messages)))
         first += len(messages)
         rejects: list[Reject] = []
+        good = messages
         try:
-            batch = handler.list_to_record_batch(messages)
+            batch = handler.list_to_record_batch(good)
         except Exception:  # ptars refuses a whole list for one bad record and has no exception of its own
-            messages, lines, rejects = _decodable(messages, lines, parse)
-            batch = handler.list_to_record_batch(messages)
+            good, lines, rejects = _decodable(messages, lines, parse)
+            batch = handler.list_to_record_batch(good)
         table = pa.Table.from_batches([batch]).add_column(0, "_line", pa.array(lines, pa.int64()))
-        kept = messages
 
-        def raw_rows(positions: list[int], kept: list[bytes] = kept) -> list[bytes]:
+        def raw_rows(positions: list[int], kept: list[bytes] = good) -> list[bytes]:
             return [kept[i] for i in positions]
 
         yield Chunk(_in_batches(table), raw_rows, rejects)
 
 
-def _decodable(
-    messages: list[bytes], lines: list[int], parse: object
-) -> tuple[list[bytes], list[int], list[Reject]]:
+def _decodable(messages: list[bytes], lines: list[int], parse: object) -> tuple[list[bytes], list[int], list[Reject]]:
     good: list[bytes] = []
     good_lines: list[int] = []
     rejects: list[Reject] = []
@@ -299,9 +295,7 @@ def _messages(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
                 messages, size = [], 0
         rest = data[at:]
     if rest:
-        raise FileRefusedError(
-            f"the file ends within record {done + len(messages) + 1}: truncated; deliver it again"
-        )
+        raise FileRefusedError(f"the file ends within record {done + len(messages) + 1}: truncated; deliver it again")
     if messages:
         yield messages
 
@@ -319,13 +313,13 @@ def _read_csv(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk]:
     rejects: list[Reject] = []
 
     def chunk() -> Chunk:
-        kept = list(raws)
+        kept = raws
 
         def raw_rows(positions: list[int]) -> list[bytes]:
             return [_as_delivered(kept[i], dialect) for i in positions]
 
         arrays = [pa.array(lines, pa.int64()), *(pa.array(values, pa.string()) for values in columns)]
-        return Chunk(pa.Table.from_arrays(arrays, names=["_line", *header]), raw_rows, list(rejects))
+        return Chunk(pa.Table.from_arrays(arrays, names=["_line", *header]), raw_rows, rejects)
 
     for record in records:
         fault = record.fault or _csv_fault(record, len(header))
@@ -338,9 +332,8 @@ def _read_csv(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk]:
                 values.append(value.strip() or None)
         if len(lines) + len(rejects) >= CHUNK_RECORDS:
             yield chunk()
-            lines.clear(), raws.clear(), rejects.clear()
-            for values in columns:
-                values.clear()
+            lines, raws, rejects = [], [], []
+            columns = [[] for _ in header]
     if lines or rejects:
         yield chunk()
 

@@ -158,6 +158,19 @@ class Receipts:
             f"file = ? and status = '{Status.LANDED}' and superseded_by is null order by batch_id desc", file
         )
 
+    def last_landed_of_dataset(self, dataset: str) -> Receipt | None:
+        """The last batch of a dataset that landed rows."""
+        return self._one(f"dataset = ? and status = '{Status.LANDED}' order by batch_id desc", dataset)
+
+    def last_of_each_file(self, status: Status) -> list[Receipt]:
+        """The files whose last delivery came to this status, by name."""
+        rows = self._database.execute(
+            "select receipt from receipts as r where status = ? and not exists "
+            "(select 1 from receipts as later where later.file = r.file and later.batch_id > r.batch_id) order by file",
+            (status,),
+        )
+        return [Receipt.model_validate_json(text) for (text,) in rows]
+
     def any_key_check(self) -> str | None:
         """The check value of the secret that landed the last batch."""
         last = self._one("status = 'landed' order by batch_id desc")
@@ -169,10 +182,8 @@ class Receipts:
 
     def is_unchanged(self, file: str, stat: os.stat_result) -> bool:
         """Whether the file was dealt with before and its inode says that nothing changed since."""
-        row = self._database.execute(
-            "select bytes, mtime_ns, ctime_ns from seen where file = ?", (file,)
-        ).fetchone()
-        return row == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        row = self._database.execute("select bytes, mtime_ns, ctime_ns from seen where file = ?", (file,)).fetchone()
+        return bool(row == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
     def remember(self, file: str, stat: os.stat_result) -> None:
         """Note that the file, as it is, was dealt with."""

@@ -7,8 +7,8 @@
     sample/manifest.json                                    the parameters, and every file with its SHA-256
     sample/truth.json                                       what really happened; no model reads it
 
-A day is a day in Stockholm; a folder's day is the day the collector received the events. `sample_sql` makes the
-events, `sample_wire` their copies and dirt, `sample_tables` the tables; `sample_files` writes them down.
+A day is a day in Stockholm; a folder's day is the day the collector received the events. `sample_sql` makes
+the events, `sample_wire` their copies and dirt, `sample_tables` the tables; `sample_files` writes them down.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import accumulate, pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -81,7 +82,7 @@ ENDINGS = {
 }
 
 ROWS_PER_FILE = 200_000
-EVENTS_PER_BLOCK = 250_000
+EVENTS_PER_BLOCK = 150_000
 
 # Threads of a statement: one, as one block's statements run beside the last block's.
 THREADS = 1
@@ -183,6 +184,7 @@ class _Maker:
         self.people = max(40, parameters["events"] // 40)
         self.connection = duckdb.connect(config={"threads": THREADS})
         self.encoder = files.EventEncoder()
+        self.lock = Lock()
         self.written: dict[str, str] = {}
         self.bytes = 0
         self.rows: Counter[str] = Counter()
@@ -195,17 +197,26 @@ class _Maker:
         While a block's files are written, the next block's events are made.
         """
         self._make_world()
-        with ThreadPoolExecutor(max_workers=1) as pen, ThreadPoolExecutor(max_workers=2) as self.press:
-            writing: Future[None] | None = None
+        writing: list[Future[None]] = []
+        with ThreadPoolExecutor(max_workers=2) as pens:
             for number, days in enumerate(_blocks(self.days)):
                 self._make_block(number, days)
-                if writing:
-                    writing.result()
-                writing = pen.submit(self._write_block, number, days)
-            if writing:
-                writing.result()
+                self._await(writing)
+                if number > 0:
+                    self._run(f"drop view delivered_{number - 1}", f"drop table copies_{number - 1}")
+                counts = self._count(number)
+                writing = [
+                    pens.submit(self._write_events, number, counts, "web", wire.LINES),
+                    pens.submit(self._write_events, number, counts, "apps", wire.RECORDS),
+                ]
+                self._write_tables(number, days)
+            self._await(writing)
         self._write_truth()
         return self._finish()
+
+    def _await(self, writing: list[Future[None]]) -> None:
+        for future in writing:
+            future.result()
 
     def _run(self, *statements: str) -> None:
         for statement in statements:
@@ -245,8 +256,7 @@ class _Maker:
     def _make_block(self, number: int, days: list[_Day]) -> None:
         """The days' events, the calls they led to, and what of all events was delivered on those days."""
         self._run(
-            f"create or replace table block as "
-            f"from days where day between {days[0].number} and {days[-1].number}",
+            f"create or replace table block as from days where day between {days[0].number} and {days[-1].number}",
             tables.DAY_CONTENTS,
             tables.DAY_CONTENT_COUNTS,
             tables.DAY_ADVERTS,
@@ -261,82 +271,68 @@ class _Maker:
             tables.CALLS.format(block=number),
         )
 
-    def _write_block(self, number: int, days: list[_Day]) -> None:
-        """The block's files, by a connection of its own: a DuckDB connection serves one thread at a time."""
+    def _count(self, number: int) -> list[dict[str, int]]:
+        """What was delivered on each day."""
+        counted = self.connection.sql(wire.COUNTS.format(block=number))
+        counts = [dict(zip(counted.columns, row, strict=True)) for row in counted.fetchall()]
+        for of_day in counts:
+            self.rows.update(of_day)
+        return counts
+
+    def _write_events(self, number: int, counts: list[dict[str, int]], source: str, query: str) -> None:
+        """One source's files of a block, by a connection of its own: one serves one thread at a time."""
         with self.connection.cursor() as cursor:
-            counted = cursor.sql(wire.COUNTS.format(block=number))
-            counts = [dict(zip(counted.columns, row, strict=True)) for row in counted.fetchall()]
-            for of_day in counts:
-                self.rows.update(of_day)
-            for source, query in (("web", wire.LINES), ("apps", wire.RECORDS)):
-                table = cursor.execute(query.format(block=number)).to_arrow_table()
-                start = 0
-                for of_day in counts:
-                    rows = of_day[f"{source}_rows"]
-                    self._write_events(self.days[of_day["day"]], source, table.slice(start, rows))
-                    start += rows
-            cursor.execute(f"drop view delivered_{number}")
-            cursor.execute(f"drop table copies_{number}")
-            for day in days:
-                self._write_tables(cursor, number, day)
-                self.progress(f"{day.date}: {day.events:,} events")
-            self.topics |= dict(
-                cursor.sql(f"from (select call_id, topic from calls_{number} order by 1)").fetchall()
-            )
+            rows = cursor.execute(query.format(block=number)).to_arrow_table()
+        start = 0
+        for of_day in counts:
+            end = start + of_day[f"{source}_rows"]
+            for part, first in enumerate(range(start, end, ROWS_PER_FILE), start=1):
+                of_part = rows.slice(first, min(ROWS_PER_FILE, end - first))
+                self._write_part(self.days[of_day["day"]], source, part, of_part)
+            start = end
 
-    def _write_events(self, day: _Day, source: str, rows: pa.Table) -> None:
-        """One source's rows of a day, as files of bounded length."""
-        starts = range(0, rows.num_rows, ROWS_PER_FILE)
-        parts = [
-            self.press.submit(self._write_part, day, source, part, rows.slice(start, ROWS_PER_FILE))
-            for part, start in enumerate(starts, start=1)
-        ]
-        for part in parts:
-            for path in part.result():
-                self._record(path)
-
-    def _write_part(self, day: _Day, source: str, part: int, rows: pa.Table) -> list[Path]:
+    def _write_part(self, day: _Day, source: str, part: int, rows: pa.Table) -> None:
         ending = ENDINGS[source][day.number % len(ENDINGS[source])]
         folder = self._inbox(source, "events") / day.date.isoformat()
         # One batch, one write: where DuckDB cuts its results must not show in the compressed bytes.
         batch = rows.combine_chunks().to_batches()[0]
         content = files.values_buffer(batch.column("line")) if source == "web" else self.encoder.encode(batch)
-        paths = [folder / f"part-{part:04}{ending}"]
+        path = folder / f"part-{part:04}{ending}"
+        files.publish(path, content)
+        self._record(path)
         if part == 1 and day.number % FILES_TWICE[source] == 0:
-            paths.append(folder / f"part-{part:04}-again{ending}")
-            self.dirt["files_twice"] += 1
-            self.dirt["rows_in_files_twice"] += rows.num_rows
-        files.publish(paths[0], content)
-        for path in paths[1:]:
-            files.publish_copy(paths[0], path)
-        return paths
+            again = path.with_name(f"part-{part:04}-again{ending}")
+            files.publish_copy(path, again)
+            self._record(again, rows_again=rows.num_rows)
 
-    def _write_tables(self, cursor: duckdb.DuckDBPyConnection, block: int, day: _Day) -> None:
-        first_ms = 0 if day.number == 0 else day.start_ms
-        for extract in tables.EXTRACTS:
-            path = self._inbox(extract.source, extract.dataset) / f"{day.date.isoformat()}.{extract.format}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = files.temporary_name(path)
-            query = extract.query.format(first_ms=first_ms, end_ms=day.end_ms, day=day.number, block=block)
-            options = "format csv, header" if extract.format == "csv" else "format parquet, compression zstd"
-            copied = cursor.execute(f"copy ({query}) to {files.quoted(temporary)} ({options})").fetchone()
-            self.rows[extract.dataset] += copied[0] if copied else 0
-            temporary.replace(path)
-            self._record(path)
+    def _write_tables(self, block: int, days: list[_Day]) -> None:
+        for day in days:
+            first_ms = 0 if day.number == 0 else day.start_ms
+            for extract in tables.EXTRACTS:
+                query = extract.query.format(first_ms=first_ms, end_ms=day.end_ms, day=day.number, block=block)
+                path = self._inbox(extract.source, extract.dataset) / f"{day.date.isoformat()}.{extract.format}"
+                self.rows[extract.dataset] += files.publish_query(self.connection, query, path)
+                self._record(path)
+            self.progress(f"{day.date}: {day.events:,} events")
+        topics = self.connection.sql(f"from (select call_id, topic from calls_{block} order by call_id)")
+        self.topics |= dict(topics.fetchall())
 
     def _inbox(self, source: str, dataset: str) -> Path:
         return self.home / "lake" / "inbox" / source / dataset
 
-    def _record(self, path: Path) -> None:
-        self.written[path.relative_to(self.home).as_posix()] = files.sha256(path)
-        self.bytes += path.stat().st_size
+    def _record(self, path: Path, rows_again: int | None = None) -> None:
+        digest, size = files.sha256(path), path.stat().st_size
+        with self.lock:
+            self.written[path.relative_to(self.home).as_posix()] = digest
+            self.bytes += size
+            if rows_again is not None:
+                self.dirt["files_twice"] += 1
+                self.dirt["rows_in_files_twice"] += rows_again
 
     def _write_truth(self) -> None:
         """What an estimate can be held against; nothing in the lake says it."""
         self._count_dirt()
-        qualities = self.connection.sql(
-            "select advert_id, quality from adverts order by advert_no"
-        ).fetchall()
+        qualities = self.connection.sql("select advert_id, quality from adverts order by advert_no").fetchall()
         truth = {
             "parameters": self.parameters,
             "dirt": dict(sorted(self.dirt.items())),
@@ -386,8 +382,7 @@ def _calendar(events: int, days: int) -> list[_Day]:
     counts = _shares(events, weights)
     midnights = [_midnight_ms(day) for day in [*dates, dates[-1] + timedelta(days=1)]]
     return [
-        _Day(number, day, midnights[number], midnights[number + 1], counts[number])
-        for number, day in enumerate(dates)
+        _Day(number, day, midnights[number], midnights[number + 1], counts[number]) for number, day in enumerate(dates)
     ]
 
 

@@ -7,6 +7,7 @@ import io
 import shutil
 from pathlib import Path
 
+import duckdb
 import ptars
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,6 +44,16 @@ def publish_copy(original: Path, path: Path) -> None:
     """Deliver the bytes of `original` once more under the name `path`."""
     shutil.copyfile(original, temporary_name(path))
     temporary_name(path).replace(path)
+
+
+def publish_query(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
+    """Write a query's rows to `path` as CSV or Parquet, as its name says; returns how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    options = "format csv, header" if path.suffix == ".csv" else "format parquet, compression zstd"
+    copied = connection.execute(f"copy ({query}) to {quoted(temporary)} ({options})").fetchall()
+    temporary.replace(path)
+    return int(copied[0][0])
 
 
 def temporary_name(path: Path) -> Path:

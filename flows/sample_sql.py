@@ -163,8 +163,8 @@ PEOPLE = """
 """
 
 
-# More visits than a day needs: `chosen_pages` keeps as many as make up the day's events. A visit makes some 20
-# events: one visit per 12 events, and 100, are always enough.
+# More visits than a day needs: `chosen_pages` keeps as many as make up the day's events. A visit makes some
+# 20 events: one visit per 12 events, and 100, are always enough.
 # Persons are drawn with a long tail: a power of an even draw favours low numbers.
 VISITS = """
     create or replace table visits as

@@ -1,4 +1,4 @@
-"""How the sample lake's events travel: sent once or twice, late or broken, received, and written as text or records.
+"""How the sample lake's events travel: sent once or twice, late or broken, and written as text or records.
 
     events -> copies -> delivered -> LINES (browsers, NDJSON) and RECORDS (apps, Protobuf)
 
@@ -15,10 +15,10 @@ from collections.abc import Iterable
 def copies(
     block: int, end_ms: int, share: dict[str, float], late_ms: tuple[int, int], retry_ms: tuple[int, int]
 ) -> str:
-    """Every copy of the block's events that is sent, and those still on their way. All dirt in rows begins here.
+    """Every copy of the block's events that is sent, and those on their way. All dirt in rows begins here.
 
     first copies    arrive within seconds, or late: hours to days after they happened
-    retries         the same event once more; nothing is sent that would arrive after the lake's end (`end_ms`)
+    retries         the same event once more; nothing is sent so as to arrive after the lake's end (`end_ms`)
     broken rows     copies under ids of their own, so that the good row stays; `flaw` says what `LINES`
                     and `RECORDS` must break
     """
@@ -37,11 +37,11 @@ def copies(
             {retry_ms[0]} + pick(event_no, 'retry after', {retry_ms[1] - retry_ms[0]}) as retry_after_ms
         from events
     ),
+    judged as (
+        select *, is_drawn_late and sent_ms + late_by_ms < {end_ms} - 1000 as is_late from sent
+    ),
     decided as (
-        select
-            * replace (if(is_drawn_late and sent_ms + late_by_ms < {end_ms} - 1000, late_by_ms, 0) + sent_ms as sent_ms),
-            is_drawn_late and sent_ms + late_by_ms < {end_ms} - 1000 as is_late
-        from sent
+        select * replace (sent_ms + if(is_late, late_by_ms, 0) as sent_ms) from judged
     ),
     first_copies as (
         select *, event_no as id_no, 'none' as flaw, false as is_retry from decided
@@ -101,9 +101,9 @@ def copies(
 NO_ONE_WAITS = """
     create or replace table waiting (
         id_no bigint, page_no bigint, device_no bigint, product varchar, is_app boolean, is_bot boolean,
-        is_clock_off boolean, kind varchar, occurred_ms bigint, sent_ms bigint, received_ms bigint, item_id varchar,
-        item_type varchar, detail varchar, number bigint, depth double, flaw varchar, flaw_field bigint,
-        is_retry boolean, is_late boolean, is_unknown boolean
+        is_clock_off boolean, kind varchar, occurred_ms bigint, sent_ms bigint, received_ms bigint,
+        item_id varchar, item_type varchar, detail varchar, number bigint, depth double, flaw varchar,
+        flaw_field bigint, is_retry boolean, is_late boolean, is_unknown boolean
     )
 """
 

@@ -3,10 +3,10 @@
 
     landed.landings      one row per delivered file, entered by `tidemark build` from the receipts in the lake
     ops.model_progress   one row per model: the last landing it has seen, and by which logic
+    ops.dbt_runs         one row per run of dbt that may change the warehouse; 'running' where it was killed
     ops.dbt_results      one row per node and run: what was built or tested, and how it went
 -#}
-{% macro prepare_warehouse() %}
-    {% if not execute or flags.WHICH not in ('build', 'run', 'test', 'seed', 'compile', 'show', 'retry') %}{% do return('') %}{% endif %}
+{% macro warehouse_tables() %}
     create schema if not exists landed;
     create schema if not exists ops;
     create table if not exists landed.landings (
@@ -36,6 +36,14 @@
         logic string not null,
         marked_at timestamp not null
     );
+    create table if not exists ops.dbt_runs (
+        run_id string not null,
+        command string not null,
+        is_whole boolean not null,
+        started_at timestamp not null,
+        finished_at timestamp,
+        status string not null
+    );
     create table if not exists ops.dbt_results (
         run_id string not null,
         node_id string not null,
@@ -49,4 +57,21 @@
         execution_seconds double not null,
         recorded_at timestamp not null
     );
+{% endmacro %}
+
+{#- on-run-start: the tables, and the mark that a run began. -#}
+{% macro prepare_warehouse() %}
+    {% if not execute or flags.WHICH not in ('build', 'run', 'test', 'seed', 'compile', 'show', 'retry') %}{% do return('') %}{% endif %}
+    {{ warehouse_tables() }}
+    {% if flags.WHICH in ('build', 'run', 'test', 'seed', 'retry') %}
+    {% set whole = flags.WHICH == 'build' and not (invocation_args_dict.get('select') or invocation_args_dict.get('exclude')) %}
+    insert into ops.dbt_runs values (
+        '{{ invocation_id }}', '{{ flags.WHICH }}', {{ whole }}, {{ utc_now() }}, null, 'running'
+    );
+    {% endif %}
+{% endmacro %}
+
+{#- Operation: the tables alone, before `tidemark build` enters the first landings. -#}
+{% macro make_warehouse_tables() %}
+    {% do run_query(warehouse_tables()) %}
 {% endmacro %}

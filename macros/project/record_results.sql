@@ -1,6 +1,15 @@
-{#- Keeps how every node of the run went, for the ops models and for whoever is on call. -#}
+{#-
+    Keeps how the run and every node of it went, for the ops models and for whoever is on call. A run that was
+    killed never comes here: it stays 'running' in ops.dbt_runs, and what it left is not published.
+-#}
 {% macro record_results(results) %}
-    {% if not execute or not results or flags.WHICH not in ('build', 'run', 'test', 'seed', 'retry') %}{% do return('') %}{% endif %}
+    {% if not execute or flags.WHICH not in ('build', 'run', 'test', 'seed', 'retry') %}{% do return('') %}{% endif %}
+    {% set failed = results | selectattr('status', 'in', ['error', 'fail', 'runtime error']) | list %}
+    update ops.dbt_runs set
+        finished_at = {{ utc_now() }},
+        status = '{{ "failed" if failed else "passed" }}'
+    where run_id = '{{ invocation_id }}';
+    {% if results %}
     insert into ops.dbt_results values
     {% for result in results %}
     {% set timing = result.timing | selectattr('name', 'equalto', 'execute') | list | first %}
@@ -15,7 +24,12 @@
         {{ "timestamp '" ~ timing.started_at.strftime('%Y-%m-%d %H:%M:%S.%f') ~ "'" if timing and timing.started_at else 'null' }},
         {{ "timestamp '" ~ timing.completed_at.strftime('%Y-%m-%d %H:%M:%S.%f') ~ "'" if timing and timing.completed_at else 'null' }},
         {{ result.execution_time }},
-        timestamp '{{ modules.datetime.datetime.utcnow().strftime("%Y-%m-%d %H:%M:%S.%f") }}'
+        {{ utc_now() }}
     ){{ ',' if not loop.last }}
     {% endfor %}
+    {% endif %}
 {% endmacro %}
+
+{% macro utc_now() -%}
+    timestamp '{{ modules.datetime.datetime.now(modules.pytz.utc).strftime("%Y-%m-%d %H:%M:%S.%f") }}'
+{%- endmacro %}

@@ -1,0 +1,132 @@
+"""How the lake, the warehouse and the publication stand: what waits, what failed, what readers see."""
+
+import time
+from dataclasses import dataclass, field
+
+from flows.build import open_warehouse
+from flows.contract import load_specs
+from flows.errors import TidemarkError
+from flows.inbox import deliveries, is_settled, strays
+from flows.publish import current_version, read_manifest, versions
+from flows.readers import file_format
+from flows.receipts import Receipt, Receipts, Status
+from flows.settings import Settings
+
+
+@dataclass
+class LakeStatus:
+    """Lines for people by section, and whether one of them needs somebody."""
+
+    inbox: list[str] = field(default_factory=list)
+    landed: list[str] = field(default_factory=list)
+    warehouse: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
+    needs_a_person: bool = False
+
+    def sections(self) -> list[tuple[str, list[str]]]:
+        """Heading and lines of each section."""
+        return [
+            ("inbox", self.inbox),
+            ("landed", self.landed),
+            ("warehouse", self.warehouse),
+            ("published", self.published),
+        ]
+
+
+def read_status(settings: Settings) -> LakeStatus:
+    """Read how things stand; writes nothing but the landing index where it was behind."""
+    status = LakeStatus()
+    receipts = Receipts(settings)
+    try:
+        _inbox(settings, receipts, status)
+        _landed(receipts, status)
+        _warehouse(settings, receipts.last_batch_id(), status)
+        _published(settings, receipts.last_batch_id(), status)
+    finally:
+        receipts.close()
+    return status
+
+
+def _inbox(settings: Settings, receipts: Receipts, status: LakeStatus) -> None:
+    specs = load_specs()
+    waiting = [
+        d
+        for d in deliveries(settings.inbox)
+        if d.dataset in specs and file_format(d.path.name) and not receipts.is_unchanged(d.name, d.stat)
+    ]
+    settled = [d for d in waiting if is_settled(d.stat, time.time(), settings.settle_seconds)]
+    status.inbox.append(f"{len(settled):,} files wait for landing, {len(waiting) - len(settled):,} still being written")
+    for stray in strays(settings.inbox, set(specs)):
+        status.inbox.append(f"left alone: {stray}")
+        status.needs_a_person = True
+
+
+def _landed(receipts: Receipts, status: LakeStatus) -> None:
+    last: dict[str, Receipt] = {}
+    for dataset in load_specs():
+        receipt = receipts.last_landed_of_dataset(dataset)
+        if receipt is None:
+            status.landed.append(f"{dataset}: nothing yet")
+        else:
+            last[dataset] = receipt
+            status.landed.append(
+                f"{dataset}: last at {receipt.landed_at:%Y-%m-%d %H:%M} UTC, {receipt.file} "
+                f"({receipt.rows_landed:,} rows, {receipt.rows_rejected:,} rejected)"
+            )
+    for receipt in receipts.last_of_each_file(Status.REFUSED):
+        status.landed.append(f"refused: {receipt.file}: {receipt.reason}")
+        status.needs_a_person = True
+
+
+def _warehouse(settings: Settings, last_batch_id: int, status: LakeStatus) -> None:
+    if not settings.warehouse.exists():
+        status.warehouse.append("not built yet; `tidemark build` makes it")
+        return
+    try:
+        warehouse = open_warehouse(settings, read_only=True)
+    except TidemarkError as error:
+        status.warehouse.append(str(error))
+        return
+    with warehouse:
+        has_runs = warehouse.execute("select 1 from duckdb_tables() where table_name = 'dbt_runs'").fetchone()
+        run = (
+            warehouse.execute(
+                "select run_id, command, started_at, status from ops.dbt_runs order by started_at desc limit 1"
+            ).fetchone()
+            if has_runs
+            else None
+        )
+        if run is None:
+            status.warehouse.append("not built yet; `tidemark build` makes it")
+            return
+        known = warehouse.execute("select coalesce(max(batch_id), 0) from landed.landings").fetchone()
+        run_id, command, started_at, how = run
+        if how == "running":
+            how = "was killed before its end (or runs in another process); the next build continues from there"
+        status.warehouse.append(f"last run: {command} at {started_at:%Y-%m-%d %H:%M} UTC: {how}")
+        status.warehouse.append(f"{last_batch_id - (known[0] if known else 0):,} landings not built yet")
+        failed = warehouse.execute(
+            "select resource_type, node_name, failures, message from ops.dbt_results "
+            "where run_id = ? and status in ('error', 'fail', 'runtime error') order by all",
+            [run_id],
+        ).fetchall()
+    for kind, name, failures, message in failed:
+        found = f"{failures:,} rows" if failures else (message or "").strip()
+        status.warehouse.append(f"failed: {kind} {name}: {found}; reproduce: tidemark build -- --select {name}")
+        status.needs_a_person = True
+
+
+def _published(settings: Settings, last_batch_id: int, status: LakeStatus) -> None:
+    version = current_version(settings)
+    if version is None:
+        status.published.append("nothing yet; `tidemark publish` makes the first version")
+        return
+    manifest = read_manifest(settings, version)
+    status.published.append(
+        f"current is {version}: {len(manifest.tables)} tables, made {manifest.created_at:%Y-%m-%d %H:%M} UTC, "
+        f"{last_batch_id - manifest.batch_high_water:,} landings behind"
+    )
+    kept = versions(settings)
+    if kept[-1] != version:
+        status.published.append(f"rolled back: the newest version is {kept[-1]}")
+    status.published.append(f"{len(kept)} versions kept")
