@@ -55,7 +55,7 @@ lint: $(STAMP) ## Lint the Python, the SQL and the contract
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/buf lint
-	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 2 models tests/singular
+	@$(BIN)/sqlfluff lint --disable-progress-bar models tests/singular
 
 .PHONY: format
 format: $(STAMP) ## Format the Python, the SQL and the contract

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -114,7 +115,7 @@ def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDB
         ) from error
 
 
-def run_dbt(settings: Settings, arguments: list[str], callbacks: list[Callable[..., None]] | None = None) -> object:
+def run_dbt(settings: Settings, arguments: list[str], callbacks: list[Callable[..., None]] | None = None) -> Any:
     """Run dbt in this process on the settings' home and give its connections back, or the warehouse stays locked."""
     os.environ["TIDEMARK_HOME"] = str(settings.home.resolve())
     os.environ["TIDEMARK_THREADS"] = str(settings.threads)
@@ -140,26 +141,29 @@ def run_dbt(settings: Settings, arguments: list[str], callbacks: list[Callable[.
 
 
 def _build(settings: Settings, arguments: tuple[str, ...], progress: Callable[[str], None]) -> Build:
-    def on_event(event: object) -> None:
-        if event.info.name == "LogStartLine":  # type: ignore[attr-defined]
-            progress(event.info.msg)  # type: ignore[attr-defined]
+    def on_event(event: Any) -> None:
+        if event.info.name in ("LogModelResult", "LogSeedResult"):
+            data = event.data
+            relation = f"{data.node_info.node_relation.schema}.{data.node_info.node_name}"
+            how = data.status.split()[0].lower()
+            progress(f"build    {data.index:>3} of {data.total}  {relation}  {how}  {data.execution_time:.1f} s")
 
-    result = run_dbt(settings, ["build", "--exclude-resource-type", "unit_test", *arguments], callbacks=[on_event])
-    return Build([_node(r) for r in result.results])  # type: ignore[attr-defined]
+    result = run_dbt(settings, ["build", "--exclude-resource-type", "unit_test", *arguments], [on_event])
+    return Build([_node(r) for r in result.results])
 
 
-def _node(result: object) -> Node:
-    node = result.node  # type: ignore[attr-defined]
+def _node(result: Any) -> Node:
+    node = result.node
     meta = node.config.meta or {}
     group = getattr(node, "group", None) or getattr(node.config, "group", None)
     return Node(
         name=node.name,
         kind=str(node.resource_type),
-        status=str(result.status),  # type: ignore[attr-defined]
+        status=str(result.status),
         path=node.original_file_path,
-        seconds=result.execution_time,  # type: ignore[attr-defined]
-        failures=result.failures or 0,  # type: ignore[attr-defined]
-        message=str(result.message or ""),  # type: ignore[attr-defined]
+        seconds=result.execution_time,
+        failures=result.failures or 0,
+        message=str(result.message or ""),
         owner=meta.get("owner") or group or "",
     )
 

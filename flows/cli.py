@@ -1,7 +1,9 @@
 """The ``tidemark`` command: sample, land, build, publish, run, rollback, status."""
 
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +19,15 @@ from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
 from flows.status import LakeStatus, read_status
 
-out = Console(highlight=False, soft_wrap=True)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """A reader that went away (`| head`) must not stop a build half-way: go on without a word."""
+        self.quiet = True
+        self.file = Path(os.devnull).open("w")  # noqa: SIM115
+
+
+out = _Console(highlight=False, soft_wrap=True)
 
 
 class _Command(click.Group):

@@ -6,6 +6,7 @@ the last, which names the first fault of a row, if any. Rows without a fault go 
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Conformer:
         self.spec = spec
         self._pseudonymiser = pseudonymiser
         self._schema = landed_schema(spec)
-        self._shapes: dict[int, tuple[list[str], list[str]]] = {}
+        self._shapes: dict[int, tuple[list[tuple[str, ...]], list[str]]] = {}
         self._connection = duckdb.connect(
             config={
                 "threads": threads,
@@ -82,16 +83,16 @@ class Conformer:
 
     def conform(self, chunk: Chunk, batch_id: int) -> Conformed:
         """The chunk's rows split into those that fit and those that do not."""
-        is_json = "raw" in chunk.table.column_names
-        sql = json_sql(self.spec) if is_json else columnar_sql(self.spec, chunk.table.schema)
-        self._connection.register("chunk", chunk.table)
+        table = chunk.table if chunk.is_json else _known_columns(self.spec, chunk.table)
+        sql = json_sql(self.spec) if chunk.is_json else columnar_sql(self.spec, table.schema)
+        self._connection.register("chunk", table)
         try:
             typed = self._connection.execute(sql).to_arrow_table()
         finally:
             self._connection.unregister("chunk")
         unknown: list[Unknown] = []
         doubled: dict[int, str] = {}
-        if is_json:
+        if chunk.is_json:
             unknown, doubled = self._read_shapes(typed, chunk)
         else:
             unknown = _unknown_columns(self.spec, chunk.table)
@@ -106,7 +107,8 @@ class Conformer:
         """Unknown keys by row, and rows that name a key twice.
 
         Producers write the same keys in the same order, so a chunk has few shapes (hashes of its key lists): one
-        row of each new shape is parsed, and of the odd shapes every row.
+        row of each new shape is looked at, and of the odd shapes every row. The engine that read the rows reads
+        them here too: another parser would differ at the edges (depth, huge numbers, trailing commas).
         """
         shapes = typed["_shape"].to_numpy()
         unknown: list[Unknown] = []
@@ -116,7 +118,7 @@ class Conformer:
             if shape == 0:  # not an object: rejected for that
                 continue
             if shape not in self._shapes:
-                self._shapes[shape] = _odd_keys(self.spec, chunk.raw([position])[0])
+                self._shapes[shape] = self._odd_keys(chunk.raw([position])[0].decode())
             strange, twice = self._shapes[shape]
             if not strange and not twice:
                 continue
@@ -124,11 +126,37 @@ class Conformer:
             if twice:
                 doubled |= dict.fromkeys(positions, twice[0])
                 continue
-            lines = typed["_line"].take(positions).to_pylist()
-            for line, raw in zip(lines, chunk.raw(positions), strict=True):
-                document = json.loads(raw)
-                unknown += [Unknown(line, key, _value_at(document, key)) for key in strange]
+            unknown += self._set_aside(typed["_line"].take(positions), chunk.raw(positions), strange)
         return unknown, doubled
+
+    def _odd_keys(self, raw: str) -> tuple[list[tuple[str, ...]], list[str]]:
+        """The keys of a JSON row that the contract does not know, each with those above it, and keys named twice."""
+        levels = ["$", *(f"$.{p}" for p in self.spec.payloads)]
+        (found,) = self._connection.execute("select json_keys($1, $2)", [raw, levels]).fetchone() or ([],)
+        strange: list[tuple[str, ...]] = []
+        twice: list[str] = []
+        for above, keys in zip([(), *((p,) for p in self.spec.payloads)], found, strict=True):
+            known = {f.name for f in self.spec.fields if (f.payload,) == (above or (None,))}
+            known |= set() if above else set(self.spec.payloads)
+            strange += [(*above, key) for key in keys or [] if key not in known]
+            twice += [key for key, count in Counter(keys or []).items() if count > 1]
+        return strange, twice
+
+    def _set_aside(self, lines: pa.ChunkedArray, raws: list[bytes], keys: list[tuple[str, ...]]) -> list[Unknown]:
+        """The values of unknown keys in rows of one shape."""
+        pointers = ["".join("/" + part.replace("~", "~0").replace("/", "~1") for part in key) for key in keys]
+        self._connection.register(
+            "odd", pa.table({"line": lines, "raw": pa.array(raws, pa.binary()).cast(pa.string())})
+        )
+        try:
+            found = self._connection.execute("select line, json_extract(raw, $1) from odd", [pointers]).fetchall()
+        finally:
+            self._connection.unregister("odd")
+        return [
+            Unknown(line, ".".join(key), value)
+            for line, values in found
+            for key, value in zip(keys, values, strict=True)
+        ]
 
     def _landed(self, rows: pa.Table, batch_id: int) -> pa.Table:
         """The landed columns: pseudonyms and flags made, what is not to land left out."""
@@ -168,42 +196,25 @@ def _rejected(typed: pa.Table, chunk: Chunk, doubled: dict[int, str]) -> tuple[l
     return rejects, pa.array(keep)
 
 
-def _odd_keys(spec: DatasetSpec, raw: bytes) -> tuple[list[str], list[str]]:
-    """The keys of a JSON row that the contract does not know, and those it names twice."""
-    twice: list[str] = []
-
-    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
-        twice.extend(key for key, count in Counter(key for key, _ in items).items() if count > 1)
-        return dict(items)
-
-    document = json.loads(raw, object_pairs_hook=pairs)
-    known = {f.path for f in spec.fields} | set(spec.payloads)
-    strange = []
-    for key, value in document.items():
-        if key not in known:
-            strange.append(key)
-        elif key in spec.payloads and isinstance(value, dict):
-            strange += [f"{key}.{k}" for k in value if f"{key}.{k}" not in known]
-    return strange, twice
-
-
-def _value_at(document: dict[str, object], path: str) -> str:
-    head, _, tail = path.partition(".")
-    if path in document or not tail:
-        return json.dumps(document.get(path))
-    inner = document[head]
-    return json.dumps(inner.get(tail) if isinstance(inner, dict) else inner)
+def _known_columns(spec: DatasetSpec, table: pa.Table) -> pa.Table:
+    """The columns the contract knows; others could only be mistaken for them, as names of other case are."""
+    known = {f.path for f in spec.fields} | set(spec.payloads) | {"_line"}
+    return table.select([name for name in table.column_names if name in known])
 
 
 def _unknown_columns(spec: DatasetSpec, table: pa.Table) -> list[Unknown]:
     known = {f.path for f in spec.fields} | set(spec.payloads) | {"_line"}
+    columns = list(zip(table.column_names, table.columns, strict=True))
+    for name, column in list(columns):
+        if name in spec.payloads and pa.types.is_struct(column.type):
+            columns += [(f"{name}.{f.name}", pc.struct_field(column, f.name)) for f in column.type]
     unknown: list[Unknown] = []
-    for name in table.column_names:
+    for name, column in columns:
         if name in known:
             continue
-        present = pc.is_valid(table[name])
+        present = pc.is_valid(column)
         for line, value in zip(
-            table["_line"].filter(present).to_pylist(), table[name].filter(present).to_pylist(), strict=True
+            table["_line"].filter(present).to_pylist(), column.filter(present).to_pylist(), strict=True
         ):
             unknown.append(Unknown(line, name, json.dumps(value, default=str)))
     return unknown
@@ -247,11 +258,11 @@ extracted as (
     from parsed
 )"""
     first = [("not is_json", "malformed|"), ("not is_object", "not_an_object|")]
-    return steps + _typed_and_judged(spec, first, is_text=True, is_json=True)
+    return steps + _typed_and_judged(spec, first, texts={f.name for f in spec.fields}, is_json=True)
 
 
 def _is_object(document: str) -> str:
-    return f"starts_with({document}, '{{') or starts_with(ltrim({document}), '{{')"
+    return f"starts_with({document}, '{{') or starts_with(ltrim({document}, E' \\t\\r'), '{{')"
 
 
 def _payload_columns(present: dict[str, str]) -> list[str]:
@@ -265,8 +276,7 @@ def _payload_columns(present: dict[str, str]) -> list[str]:
 
 def columnar_sql(spec: DatasetSpec, schema: pa.Schema) -> str:
     """The statement that conforms a chunk whose columns are the contract's fields, nested or named by path."""
-    is_text = all(pa.types.is_string(f.type) for f in schema if f.name != "_line")
-    sources = {f.path: _source(f, schema) for f in spec.fields}
+    sources = {f.path: _held(f, schema)[0] for f in spec.fields}
     by_name: dict[str, list[str]] = {}
     for f in spec.fields:
         by_name.setdefault(f.name, []).append(sources[f.path])
@@ -276,25 +286,29 @@ def columnar_sql(spec: DatasetSpec, schema: pa.Schema) -> str:
     }
     select = ",\n        ".join(["_line", "0 :: ubigint as _shape", *columns, *_payload_columns(present)])
     steps = f"\nwith extracted as (\n    select\n        {select}\n    from chunk\n)"
-    return steps + _typed_and_judged(spec, [], is_text=is_text, is_json=False)
+    texts = {f.name for f in spec.fields if _is_text(f, schema)}
+    return steps + _typed_and_judged(spec, [], texts, is_json=False)
 
 
-def _typed_and_judged(spec: DatasetSpec, first: list[tuple[str, str]], is_text: bool, is_json: bool) -> str:
+def _typed_and_judged(spec: DatasetSpec, first: list[tuple[str, str]], texts: set[str], is_json: bool) -> str:
+    """The last two steps; ``texts`` are the fields that the file holds as text, whatever their type."""
     fields = list({f.name: f for f in reversed(spec.fields)}.values())
     fields.reverse()
-    casts = [f"{_cast(f, is_text, is_json)} as {_id(f.name)}" for f in fields]
+    casts = [f"{_cast(f, f.name in texts, is_json)} as {_id(f.name)}" for f in fields]
     faults = list(first)
     if spec.payloads:
         faults += [("payloads_ = 0", "no_payload|payload"), ("payloads_ > 1", "several_payloads|payload")]
     for f in spec.fields:
         if f.payload is None:
-            faults += _faults(f, is_text, is_json)
+            faults += _faults(f, f.name in texts, is_json)
     whens = "\n        ".join(f"when {condition} then '{name}'" for condition, name in faults)
     if spec.payloads:
         # One look at the payload, then only the conditions of its own fields.
         whens += "\n        else case event_type"
         for p in spec.payloads:
-            own = [fault for f in spec.fields if f.payload == p for fault in _faults(f, is_text, is_json)]
+            members = [f for f in spec.fields if f.payload == p]
+            own = [(_not_json_object(p, members), f"wrong_type|{p}")] if is_json else []
+            own += [fault for f in members for fault in _faults(f, f.name in texts, is_json)]
             inner = " ".join(f"when {condition} then '{name}'" for condition, name in own)
             whens += f"\n            when '{p}' then case {inner} end" if own else ""
         whens += "\n        end"
@@ -332,18 +346,26 @@ def _faults(f: FieldSpec, is_text: bool, is_json: bool) -> list[tuple[str, str]]
         blank = f" or {x} = ''" if is_text and f.type != "string[]" else ""
         found.append((f"{x} is null{blank}", "missing"))
     if f.type == "string":
-        if is_json and not f.accepted_values and not f.pattern and f.treatment is not Treatment.DROP:
+        if is_json and f.treatment is not Treatment.DROP and _may_be_no_string(f):
             found.append((_not_json_string(f), "wrong_type"))
+        elif not is_text:
+            found.append((f"{x} is not null", "wrong_type"))
     elif f.type == "string[]" and is_json:
         # What is no list reads as NULL: only a NULL is looked at twice.
         found.append((f"{x} is null and json_type(raw, {_literal(_json_path(f))}) <> 'NULL'", "wrong_type"))
+        if not f.accepted_values:
+            kinds = f"json_type(raw, {_literal(_json_path(f) + '[*]')})"
+            found.append((f"{x} is not null and not list_has_all(['VARCHAR'], {kinds})", "wrong_type"))
     else:
         blank = f" and {x} <> ''" if is_text and not is_json else ""
         found.append((f"{x} is not null{blank} and {value} is null", "wrong_type"))
     if f.accepted_values:
         accepted = _quoted(f.accepted_values)
         if f.type == "string[]":
-            found.append((f"not list_has_all([{accepted}], {value})", "not_accepted"))
+            # list_has_all overlooks NULLs in the list.
+            found.append(
+                (f"not list_has_all([{accepted}], {value}) or list_count({value}) < len({value})", "not_accepted")
+            )
         else:
             found.append((f"{value} not in ({accepted})", "not_accepted"))
     if f.pattern:
@@ -359,12 +381,28 @@ def _faults(f: FieldSpec, is_text: bool, is_json: bool) -> list[tuple[str, str]]
     return [(condition, f"{reason}|{f.path}") for condition, reason in found]
 
 
+def _may_be_no_string(f: FieldSpec) -> bool:
+    """Whether the text of a JSON value that is no string could pass the field's other conditions."""
+    if f.accepted_values:
+        return any(re.fullmatch(r"[-\d{\[].*|(?i:true|false|nan|inf|infinity)", v) for v in f.accepted_values)
+    return not f.pattern or any(
+        re.fullmatch(f.pattern, v) for v in ("true", "NaN", "nan", "inf", "0", "-1.5", "{}", "[]")
+    )
+
+
 def _not_json_string(f: FieldSpec) -> str:
     """Whether a value read as text was no JSON string; only what could be a number or nested is looked at twice."""
     x = _id(f"x_{f.name}")
     number = f"{x} < ';' and {x} >= '-' and try_cast({x} as double) is not null"
-    doubtful = f"({number}) or {x} >= '{{' or ({x} >= '[' and {x} < '\\') or {x} in ('true', 'false')"
+    word = f"strlen({x}) < 9 and lower({x}) in ('true', 'false', 'nan', 'inf', 'infinity')"
+    doubtful = f"({number}) or {x} >= '{{' or ({x} >= '[' and {x} < '\\') or ({word})"
     return f"({doubtful}) and json_type(raw, {_literal(_json_path(f))}) <> 'VARCHAR'"
+
+
+def _not_json_object(payload: str, members: list[FieldSpec]) -> str:
+    """Whether a payload is something else, which reads as one without any value: only these are looked at twice."""
+    empty = " and ".join(f"{_id(f'x_{f.name}')} is null" for f in members)
+    return f"{empty} and json_type(raw, {_literal(f'$.{_id(payload)}')}) <> 'OBJECT'"
 
 
 def _json_path(f: FieldSpec) -> str:
@@ -379,7 +417,7 @@ def _cast(f: FieldSpec, is_text: bool, is_json: bool) -> str:
     """A field's value in its contract type, NULL where it does not fit exactly."""
     x = _id(f"x_{f.name}")
     if f.type == "string":
-        return f"cast({x} as varchar)"
+        return f"cast({x} as varchar)" if is_text else "cast(null as varchar)"
     if f.type == "string[]":
         if is_json:
             return x
@@ -387,25 +425,39 @@ def _cast(f: FieldSpec, is_text: bool, is_json: bool) -> str:
             return f"case when starts_with({x}, '[') then try(json_transform({x}, '[\"VARCHAR\"]')) end"
         return f"try_cast({x} as varchar[])"
     if f.type == "timestamp" and is_text:
-        # Shorter ones name no time of day; a time without an offset is UTC.
-        return f"case when length({x}) >= 19 then try_cast({x} as timestamp) end"
+        # Shorter ones name no time of day; a time without an offset is UTC. A cast to timestamp would drop an offset.
+        offset = f"make_timestamp(epoch_us(try_cast({x} as timestamptz)))"
+        instant = f"case when ends_with({x}, 'Z') then try_cast({x} as timestamp) else {offset} end"
+        return f"case when length({x}) >= 19 then {instant} end"
+    if f.type == "date" and is_text:
+        # A cast would overlook what follows the date.
+        return f"cast(try_strptime({x}, ['%Y-%m-%d', '%Y/%m/%d']) as date)"
     if f.type in ("bigint", "integer"):
-        # A cast would round 12.6 to 13.
+        # A cast would round 12.6 to 13, and 126e-1 too.
         whole = f"try_cast({x} as {f.type})"
-        exact = f"not contains({x}, '.') or try_cast({x} as double) = {whole}" if is_text else f"{whole} = {x}"
+        exact = f"try_cast({x} as double) = {whole}" if is_text else f"{whole} = {x}"
         return f"case when {exact} then {whole} end"
     return f"try_cast({x} as {f.type})"
 
 
-def _source(f: FieldSpec, schema: pa.Schema) -> str:
-    """Where a chunk's columns hold the field; NULL where they do not."""
+def _held(f: FieldSpec, schema: pa.Schema) -> tuple[str, pa.DataType | None]:
+    """Where a chunk's columns hold the field, and as what; NULL where they do not."""
     if f.path in schema.names:
-        return _id(f.path)
+        return _id(f.path), schema.field(f.path).type
     if f.payload in schema.names:
         struct = schema.field(f.payload).type
         if pa.types.is_struct(struct) and struct.get_field_index(f.name) >= 0:
-            return f"{_id(f.payload or '')}.{_id(f.name)}"
-    return "null"
+            return f"{_id(f.payload or '')}.{_id(f.name)}", struct.field(f.name).type
+    return "null", None
+
+
+def _is_text(f: FieldSpec, schema: pa.Schema) -> bool:
+    held = _held(f, schema)[1]
+    if held is not None and pa.types.is_dictionary(held):
+        held = held.value_type
+    return held is not None and (
+        pa.types.is_string(held) or pa.types.is_large_string(held) or pa.types.is_string_view(held)
+    )
 
 
 def _is_present(payload: str, sources: list[str], schema: pa.Schema) -> str:

@@ -76,7 +76,8 @@ def _raw_sql(spec: DatasetSpec) -> str:
     ]
     select = ",\n".join(f"    {e}" for e in expressions)
     return f"""-- {NOTICE}
--- {spec.description} Appended from each new batch, as it landed.
+-- {spec.description}
+-- Appended from each new batch, as it landed.
 {{{{ config(materialized='incremental', incremental_strategy='append') }}}}
 
 with landed as (
@@ -96,11 +97,13 @@ def _column_yaml(column: Column, tests: bool) -> dict[str, object]:
         "data_type": "varchar[]" if column.type == "string[]" else column.type,
         "config": {"meta": {"privacy": column.privacy}},
     }
+    # Landing lets nothing else through, so only what came last is looked at again.
+    newest = {"where": "newest batches"}
     checks: list[object] = []
     if column.required:
-        checks.append("not_null")
+        checks.append({"not_null": {"config": newest}})
     if column.accepted_values:
-        checks.append({"accepted_values": {"arguments": {"values": list(column.accepted_values)}}})
+        checks.append({"accepted_values": {"arguments": {"values": list(column.accepted_values)}, "config": newest}})
     if tests and checks:
         node["data_tests"] = checks
     return node
@@ -154,8 +157,15 @@ def _sources_yaml(specs: list[DatasetSpec]) -> bytes:
 
 
 def _yaml(node: dict[str, object]) -> bytes:
-    body = yaml.safe_dump({"version": 2, **node}, sort_keys=False, allow_unicode=True, width=110)
+    body = yaml.dump({"version": 2, **node}, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
     return f"# {NOTICE}\n{body}".encode()
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what occurs twice twice, rather than as an alias."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 def differences(files: dict[Path, bytes], project: Path) -> list[str]:

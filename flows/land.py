@@ -125,6 +125,8 @@ def _land_file(
     superseded = None
     if spec.redelivery is Redelivery.NEWEST_WINS:
         superseded = receipts.last_landed_of_file(delivery.name)
+        if superseded and receipts.is_held_by_another(superseded):
+            superseded = None
     receipt = Receipt(
         batch_id=receipts.last_batch_id() + 1,
         dataset=spec.name,
@@ -143,7 +145,8 @@ def _land_file(
     made = work_folder(settings) / batch_name(receipt.batch_id)
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
-    known = receipts.landed_content(spec.name, sha256)
+    # A name that landed other bytes before must land these, even if another name did: it takes their place.
+    known = None if superseded else receipts.landed_content(spec.name, sha256)
     if known is not None:
         receipt = receipt.model_copy(
             update={"reason": f"the same bytes landed as {known.file} (batch {known.batch_id})"}

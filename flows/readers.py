@@ -30,6 +30,7 @@ FORMATS = ("ndjson", "json", "pb", "parquet", "csv")
 CHUNK_BYTES = 32 << 20
 CHUNK_RECORDS = 60_000
 MAX_RECORD_BYTES = 16 << 20
+PIECE_BYTES = 1 << 20
 BATCH_ROWS = 8_192
 
 
@@ -60,6 +61,7 @@ class Chunk:
     table: pa.Table
     raw: RawRows
     rejects: list[Reject] = field(default_factory=list)
+    is_json: bool = False
 
 
 def file_format(name: str) -> str | None:
@@ -94,14 +96,14 @@ def read_chunks(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
 
 
 def _decompressed(path: Path) -> Iterator[bytes]:
-    """The file's bytes, decompressed and verified to the end, in pieces of about a mebibyte."""
+    """The file's bytes, decompressed and verified to the end, in pieces of about PIECE_BYTES."""
     with path.open("rb") as file:
         if path.name.endswith(".gz"):
             yield from _gunzip(file)
         elif path.name.endswith(".zst"):
             yield from _unzstd(file)
         else:
-            while piece := file.read(1 << 20):
+            while piece := file.read(PIECE_BYTES):
                 yield piece
 
 
@@ -109,7 +111,7 @@ def _gunzip(file: BinaryIO) -> Iterator[bytes]:
     """igzip checks each member's CRC and length, and that the last is complete."""
     try:
         with igzip.IGzipFile(fileobj=file, mode="rb") as stream:  # type: ignore[no-untyped-call]
-            while piece := stream.read(1 << 20):
+            while piece := stream.read(PIECE_BYTES):
                 yield piece
     except (OSError, EOFError, isal_zlib.error) as error:  # type: ignore[misc]
         raise FileRefusedError(f"the gzip stream is truncated or corrupt ({error}); deliver it again") from error
@@ -121,7 +123,7 @@ def _unzstd(file: BinaryIO) -> Iterator[bytes]:
     frame = frames.decompressobj()
     complete = False
     try:
-        while data := file.read(1 << 18):
+        while data := file.read(PIECE_BYTES >> 2):
             while data:
                 if complete:
                     frame, complete = frames.decompressobj(), False
@@ -176,7 +178,7 @@ def _json_chunk(block: bytes, offsets: np.ndarray, lines: np.ndarray) -> Chunk:
     lengths = np.diff(offsets)
     keep = np.ones(len(lines), bool)
     for position in np.flatnonzero(lengths <= 2):
-        keep[position] = bool(block[offsets[position] : offsets[position + 1]].strip())
+        keep[position] = bool(block[offsets[position] : offsets[position + 1]].rstrip(b"\r\n"))
     rejects: list[Reject] = []
     if not block.isascii() and not _is_utf8(texts):
         for position in np.flatnonzero(keep):
@@ -194,7 +196,7 @@ def _json_chunk(block: bytes, offsets: np.ndarray, lines: np.ndarray) -> Chunk:
     def raw_rows(positions: list[int]) -> list[bytes]:
         return [kept[i].as_buffer().to_pybytes().rstrip(b"\r\n") for i in positions]
 
-    return Chunk(_in_batches(table), raw_rows, rejects)
+    return Chunk(_in_batches(table), raw_rows, rejects, is_json=True)
 
 
 def _is_utf8(texts: pa.StringArray) -> bool:
@@ -270,7 +272,7 @@ def _messages(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
         at = 0
         while at < end:
             start, length, shift = at, 0, 0
-            while start < end:
+            while start < end and shift <= 28:
                 byte = data[start]
                 start += 1
                 length |= (byte & 0x7F) << shift

@@ -158,6 +158,13 @@ class Receipts:
             f"file = ? and status = '{Status.LANDED}' and superseded_by is null order by batch_id desc", file
         )
 
+    def is_held_by_another(self, landed: Receipt) -> bool:
+        """Whether a file of another name, last delivered as a duplicate of these bytes, still stands for them."""
+        return any(
+            receipt.sha256 == landed.sha256 and receipt.dataset == landed.dataset and receipt.file != landed.file
+            for receipt in self.last_of_each_file(Status.DUPLICATE)
+        )
+
     def last_landed_of_dataset(self, dataset: str) -> Receipt | None:
         """The last batch of a dataset that landed rows."""
         return self._one(f"dataset = ? and status = '{Status.LANDED}' order by batch_id desc", dataset)

@@ -80,7 +80,7 @@
         '{{ model.name }}',
         {{ batch_seen_above(model, read_progress()) }},
         '{{ logic_of(model) }}',
-        timestamp '{{ modules.datetime.datetime.utcnow().strftime("%Y-%m-%d %H:%M:%S.%f") }}'
+        {{ utc_now() }}
     );
     {% endif %}
 {% endmacro %}

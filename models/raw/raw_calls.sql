@@ -1,5 +1,6 @@
 -- Generated from the contract by `make contract`; do not edit.
--- One row per delivered call about an advert. Appended from each new batch, as it landed.
+-- One row per delivered call about an advert.
+-- Appended from each new batch, as it landed.
 {{ config(materialized='incremental', incremental_strategy='append') }}
 
 with landed as (

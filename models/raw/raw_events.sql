@@ -1,5 +1,6 @@
 -- Generated from the contract by `make contract`; do not edit.
--- One row per delivered copy of an event of any product and platform. Appended from each new batch, as it landed.
+-- One row per delivered copy of an event of any product and platform.
+-- Appended from each new batch, as it landed.
 {{ config(materialized='incremental', incremental_strategy='append') }}
 
 with landed as (

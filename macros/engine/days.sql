@@ -1,0 +1,10 @@
+{#- The day that lies a whole number of days after another. -#}
+{% macro add_days(date, days) %}{{ return(adapter.dispatch('add_days')(date, days)) }}{% endmacro %}
+
+{% macro duckdb__add_days(date, days) -%}
+({{ date }} + {{ days }})
+{%- endmacro %}
+
+{% macro spark__add_days(date, days) -%}
+date_add({{ date }}, {{ days }})
+{%- endmacro %}

@@ -1,0 +1,50 @@
+-- One row per landed batch and advert that it touches: by delivering rows of it, or by superseding a batch
+-- that did. The models of advert history find in it which adverts to make anew.
+{{ config(materialized='incremental', incremental_strategy='append') }}
+
+with adverts as (
+    select
+        advert_id,
+        _batch_id
+    from {{ ref('stg_market__adverts') }}
+),
+
+landings as (
+    select
+        batch_id,
+        supersedes_batch_id
+    from {{ ref('stg_lake__landings') }}
+    where
+        dataset = 'adverts'
+        and status in ('landed', 'duplicate')
+        and supersedes_batch_id is not null
+        and {{ in_new_batches('batch_id') }}
+),
+
+delivered as (
+    select
+        _batch_id,
+        advert_id
+    from adverts
+    where {{ in_new_batches() }}
+),
+
+superseded as (
+    select
+        landings.batch_id as _batch_id,
+        adverts.advert_id
+    from adverts
+    inner join landings
+        on adverts._batch_id = landings.supersedes_batch_id
+),
+
+touched as (
+    select * from delivered
+    union
+    select * from superseded
+)
+
+select
+    _batch_id,
+    advert_id
+from touched

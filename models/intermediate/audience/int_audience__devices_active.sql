@@ -1,0 +1,56 @@
+-- One row per day, product, platform and device that was active: what the audience figures count. Fragments
+-- in which the client named itself a robot are left out. A fragment counts for the platform it began on.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_days',
+    unique_key='event_date',
+    meta={'reach_days': 1}
+) }}
+
+with fragments as (
+    select * from {{ ref('int_audience__session_fragments_split') }}
+    where {{ in_days_to_replace('event_date') }}
+),
+
+midnights as (
+    select * from {{ ref('int_audience__midnights_crossed') }}
+    where {{ in_days_to_replace('event_date') }}
+),
+
+people as (
+    select
+        fragments.*,
+        midnights.event_date is null as starts_session
+    from fragments
+    left join midnights
+        on
+            fragments.event_date = midnights.event_date
+            and fragments.product = midnights.product
+            and fragments.device_key = midnights.device_key
+            and fragments.session_id is not distinct from midnights.session_id
+            and fragments.fragment_number = midnights.fragment_number
+    where not fragments.is_bot
+),
+
+summed as (
+    select
+        event_date,
+        product,
+        platform,
+        device_key,
+        cast(count(*) filter (where starts_session) as bigint) as sessions_count,
+        cast(sum(content_views_count) as bigint) as views_count,
+        cast(sum(active_ms) as bigint) as active_ms
+    from people
+    group by event_date, product, platform, device_key
+)
+
+select
+    event_date,
+    product,
+    platform,
+    device_key,
+    sessions_count,
+    views_count,
+    active_ms
+from summed

@@ -1,0 +1,56 @@
+-- One row per content and updated_at: of the rows delivered for that state the newest delivery, by batch and
+-- line. Rows of a batch that a later delivery of the same file supersedes do not count, whatever they say.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_keys',
+    unique_key='content_id',
+    meta={'keys_landed': 'int_content__contents_landed'}
+) }}
+
+with contents as (
+    select * from {{ ref('stg_cms__contents') }}
+    where {{ in_keys_to_replace('content_id', ref('int_content__contents_landed')) }}
+),
+
+-- A delivery whose new bytes came before under another name is a duplicate, and supersedes all the same.
+superseded as (
+    select distinct supersedes_batch_id as batch_id
+    from {{ ref('stg_lake__landings') }}
+    where
+        status in ('landed', 'duplicate')
+        and supersedes_batch_id is not null
+),
+
+that_count as (
+    select contents.*
+    from contents
+    left join superseded
+        on contents._batch_id = superseded.batch_id
+    where superseded.batch_id is null
+),
+
+delivered_last as (
+    select *
+    from that_count
+    qualify row_number() over (
+        partition by content_id, updated_at
+        order by
+            _batch_id desc nulls last,
+            _line desc nulls last
+    ) = 1
+)
+
+select
+    content_id,
+    content_type,
+    product,
+    title,
+    section,
+    author,
+    word_count,
+    duration_seconds,
+    published_at,
+    updated_at,
+    _batch_id,
+    _line
+from delivered_last

@@ -1,0 +1,34 @@
+-- One row per version of an advert: what was known of it from valid_from until, not including, valid_to.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_keys',
+    unique_key='advert_id',
+    meta={'keys_landed': 'int_adverts__adverts_landed'}
+) }}
+
+with versions as (
+    select * from {{ ref('int_adverts__adverts_versioned') }}
+    where {{ in_keys_to_replace('advert_id', ref('int_adverts__adverts_landed')) }}
+),
+
+keyed as (
+    select
+        *,
+        {{ surrogate_key(['advert_id', 'valid_from']) }} as advert_key
+    from versions
+)
+
+select
+    advert_key,
+    advert_id,
+    seller_id,
+    make_model,
+    price,
+    photo_count,
+    listed_at,
+    status,
+    valid_from,
+    valid_to,
+    is_current,
+    version_number
+from keyed

@@ -1,0 +1,36 @@
+-- One row per version of a content: what was known of it from valid_from until, not including, valid_to.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_keys',
+    unique_key='content_id',
+    meta={'keys_landed': 'int_content__contents_landed'}
+) }}
+
+with versions as (
+    select * from {{ ref('int_content__contents_versioned') }}
+    where {{ in_keys_to_replace('content_id', ref('int_content__contents_landed')) }}
+),
+
+keyed as (
+    select
+        *,
+        {{ surrogate_key(['content_id', 'valid_from']) }} as content_key
+    from versions
+)
+
+select
+    content_key,
+    content_id,
+    content_type,
+    product,
+    title,
+    section,
+    author,
+    word_count,
+    duration_seconds,
+    published_at,
+    valid_from,
+    valid_to,
+    is_current,
+    version_number
+from keyed

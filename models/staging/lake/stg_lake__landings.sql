@@ -1,0 +1,24 @@
+-- One row per delivered file: what it was and what became of it.
+with landings as (
+    select * from {{ source('lake', 'landings') }}
+)
+
+select
+    batch_id,
+    dataset,
+    source,
+    file,
+    sha256,
+    bytes as bytes_count,
+    format,
+    status,
+    reason,
+    rows_read,
+    rows_landed,
+    rows_rejected,
+    unknown_keys as unknown_keys_count,
+    supersedes_batch_id,
+    contract,
+    delivered_at,
+    landed_at
+from landings
