@@ -219,7 +219,7 @@ def _tell_publication(settings: Settings, publication: Publication) -> None:
     )
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 9))
     for t in manifest.tables:
-        if t.name.startswith("marts."):
+        if not t.name.startswith("ops_"):
             table.add_row(t.name, f"{t.rows:,} rows")
     out.print(table)
     for line in how_to_query(settings):
@@ -229,7 +229,7 @@ def _tell_publication(settings: Settings, publication: Publication) -> None:
 def how_to_query(settings: Settings) -> list[str]:
     """One command line and one SQLAlchemy URL that read the published marts."""
     path = settings.published / "current" / "marts.duckdb"
-    query = "select product, sum(sessions_count) as sessions from marts.agg_audience_daily group by all order by all"
+    query = "select product, sum(sessions_count) as sessions from agg_audience_daily group by all order by all"
     return [
         f'query:  .venv/bin/duckdb -readonly {path} "{query}"',
         f"or:     duckdb:///{path.absolute()}?access_mode=read_only  (SQLAlchemy)",

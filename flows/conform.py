@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from flows.contract import Column, DatasetSpec, FieldSpec, Treatment
 from flows.pseudonymise import Pseudonymiser, matches
-from flows.readers import Chunk, Reject
+from flows.readers import Chunk, Reject, Unknown
 
 SQL_TYPES = {"string[]": "varchar[]", "string": "varchar"}
 ARROW_TYPES = {
@@ -35,15 +35,6 @@ ARROW_TYPES = {
 }
 # Outside of these a time is a unit mistaken or a word such as infinity.
 EARLIEST, LATEST = "1900-01-01", "2100-01-01"
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A key the contract does not know, in one row, with its value as JSON."""
-
-    line: int
-    key: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ class Conformer:
         if chunk.is_json:
             unknown, doubled = self._read_shapes(typed, chunk)
         else:
-            unknown = _unknown_columns(self.spec, chunk.table)
+            unknown = [*chunk.unknown, *_unknown_columns(self.spec, chunk.table)]
         rejects, keep = _rejected(typed, chunk, doubled)
         rows = typed if keep is None else typed.filter(keep)
         if rejects and unknown:
@@ -262,7 +253,9 @@ extracted as (
 
 
 def _is_object(document: str) -> str:
-    return f"starts_with({document}, '{{') or starts_with(ltrim({document}, E' \\t\\r'), '{{')"
+    return (
+        f"case when starts_with({document}, '{{') then true else starts_with(ltrim({document}, E' \\t\\r'), '{{') end"
+    )
 
 
 def _payload_columns(present: dict[str, str]) -> list[str]:
@@ -313,7 +306,7 @@ def _typed_and_judged(spec: DatasetSpec, first: list[tuple[str, str]], texts: se
             whens += f"\n            when '{p}' then case {inner} end" if own else ""
         whens += "\n        end"
     wanted = {f.name for f in spec.fields if f.flag or f.treatment is not Treatment.DROP}
-    kept = ", ".join(_value(f, spec) for f in fields if f.name in wanted)
+    kept = ", ".join(_id(f.name) for f in fields if f.name in wanted)
     event_type = ", event_type" if spec.payloads else ""
     extracted = ", ".join(["*", *casts])
     return f""",
@@ -328,14 +321,6 @@ select
     {kept}
 from typed
 """
-
-
-def _value(f: FieldSpec, spec: DatasetSpec) -> str:
-    """A payload's field counts only where the row is of a payload that has it."""
-    owners = [g.payload for g in spec.fields if g.name == f.name and g.payload]
-    if not owners:
-        return _id(f.name)
-    return f"case when event_type in ({_quoted(owners)}) then {_id(f.name)} end as {_id(f.name)}"
 
 
 def _faults(f: FieldSpec, is_text: bool, is_json: bool) -> list[tuple[str, str]]:
@@ -394,15 +379,16 @@ def _not_json_string(f: FieldSpec) -> str:
     """Whether a value read as text was no JSON string; only what could be a number or nested is looked at twice."""
     x = _id(f"x_{f.name}")
     number = f"{x} < ';' and {x} >= '-' and try_cast({x} as double) is not null"
-    word = f"strlen({x}) < 9 and lower({x}) in ('true', 'false', 'nan', 'inf', 'infinity')"
-    doubtful = f"({number}) or {x} >= '{{' or ({x} >= '[' and {x} < '\\') or ({word})"
+    # NaN and Infinity, in any case: no JSON, but the engine reads them as numbers.
+    word = f"{x} in ('true', 'false') or ascii({x}) in (73, 78, 105, 110) and try_cast({x} as double) is not null"
+    doubtful = f"({number}) or {x} >= '{{' or ({x} >= '[' and {x} < '\\') or {word}"
     return f"({doubtful}) and json_type(raw, {_literal(_json_path(f))}) <> 'VARCHAR'"
 
 
 def _not_json_object(payload: str, members: list[FieldSpec]) -> str:
     """Whether a payload is something else, which reads as one without any value: only these are looked at twice."""
-    empty = " and ".join(f"{_id(f'x_{f.name}')} is null" for f in members)
-    return f"{empty} and json_type(raw, {_literal(f'$.{_id(payload)}')}) <> 'OBJECT'"
+    empty = [f"{_id(f'x_{f.name}')} is null" for f in members]
+    return " and ".join([*empty, f"json_type(raw, {_literal(f'$.{_id(payload)}')}) <> 'OBJECT'"])
 
 
 def _json_path(f: FieldSpec) -> str:
@@ -430,8 +416,8 @@ def _cast(f: FieldSpec, is_text: bool, is_json: bool) -> str:
         instant = f"case when ends_with({x}, 'Z') then try_cast({x} as timestamp) else {offset} end"
         return f"case when length({x}) >= 19 then {instant} end"
     if f.type == "date" and is_text:
-        # A cast would overlook what follows the date.
-        return f"cast(try_strptime({x}, ['%Y-%m-%d', '%Y/%m/%d']) as date)"
+        # A cast would overlook what follows the date, and this alone would read "infinity" as a day.
+        return f"case when {x} < ':' then cast(try_strptime(trim({x}), ['%Y-%m-%d', '%Y/%m/%d']) as date) end"
     if f.type in ("bigint", "integer"):
         # A cast would round 12.6 to 13, and 126e-1 too.
         whole = f"try_cast({x} as {f.type})"

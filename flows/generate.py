@@ -161,7 +161,7 @@ def _yaml(node: dict[str, object]) -> bytes:
     return f"# {NOTICE}\n{body}".encode()
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(yaml.SafeDumper):  # type: ignore[misc]
     """Writes what occurs twice twice, rather than as an alias."""
 
     def ignore_aliases(self, data: object) -> bool:

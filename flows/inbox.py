@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from flows.readers import file_format
 
@@ -39,24 +40,29 @@ def deliveries(inbox: Path) -> Iterator[Delivery]:
     """The inbox's files in order of name, partial ones left out."""
     for path in sorted(_files(inbox)):
         parts = path.relative_to(inbox).parts
-        if len(parts) < 3 or any(is_partial(part) for part in parts):
+        if len(parts) < 3 or any(is_partial(part) for part in parts) or not _is_text(path):
             continue
         try:
             stat = path.stat()
         except FileNotFoundError:  # taken away or renamed since the listing
             continue
+        if not S_ISREG(stat.st_mode):  # reading a pipe would wait for ever
+            continue
         yield Delivery(path, "/".join(parts), parts[0], parts[1], stat)
 
 
 def strays(inbox: Path, datasets: set[str]) -> list[str]:
-    """Files that can never be taken, each with the reason: a wrong place, dataset or format."""
+    """Files that can never be taken, each with the reason: a wrong place, dataset, format or name."""
     found = []
     for path in sorted(_files(inbox)):
         parts = path.relative_to(inbox).parts
         if any(is_partial(part) for part in parts):
             continue
         name = "/".join(parts)
-        if len(parts) < 3:
+        if not _is_text(path):
+            name = os.fsencode(name).decode(errors="replace")
+            found.append(f"{name}: the name is not UTF-8")
+        elif len(parts) < 3:
             found.append(f"{name}: not below <source>/<dataset>/")
         elif parts[1] not in datasets:
             found.append(f"{name}: no dataset {parts[1]} in the contract (there are {', '.join(sorted(datasets))})")
@@ -77,6 +83,15 @@ def wait_for_settling(path: Path, settle_seconds: float) -> os.stat_result | Non
             return stat
         time.sleep(0.1)
     return None
+
+
+def _is_text(path: Path) -> bool:
+    """Whether the name can be written down: Python keeps other bytes as lone surrogates."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -3,10 +3,12 @@
 import hashlib
 import os
 import shutil
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from filelock import FileLock
 
 from flows.conform import Conformed, Conformer, landed_schema
 from flows.contract import DatasetSpec, Redelivery, load_specs
-from flows.errors import FileRefusedError
+from flows.errors import FileRefusedError, TidemarkError
 from flows.inbox import Delivery, deliveries, is_settled, strays
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
 from flows.readers import Chunk, file_format, read_chunks
@@ -67,20 +69,30 @@ def land(
 
     ``specs`` are the datasets' landing specs, the committed contract's where None. Another landing of the same lake
     is waited for. Raises :class:`~flows.errors.TidemarkError` where landing as such cannot go on (the key is
-    missing); a file that cannot be landed is recorded as refused and does not stop the others.
+    missing, the disk is full); a file that cannot be landed is recorded as refused and does not stop the others.
     """
     specs = load_specs() if specs is None else specs
-    for folder in (settings.inbox, settings.landed):
-        folder.mkdir(parents=True, exist_ok=True)
-    settings.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with FileLock(settings.lake / ".landing.lock"):
-        receipts = Receipts(settings)
-        try:
+    try:
+        for folder in (settings.inbox, settings.landed):
+            folder.mkdir(parents=True, exist_ok=True)
+        settings.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with FileLock(settings.lake / ".landing.lock"), _work(settings), closing(Receipts(settings)) as receipts:
             receipts.clean_up()
             return _land_all(settings, specs, receipts, progress)
-        finally:
-            receipts.close()
-            shutil.rmtree(work_folder(settings), ignore_errors=True)
+    except (OSError, sqlite3.Error) as error:
+        raise TidemarkError(
+            f"landing stopped ({error}); what landed before is whole, the rest waits in {settings.inbox}; "
+            "mend the cause (a full disk, a missing permission) and run `tidemark land` again"
+        ) from error
+
+
+@contextmanager
+def _work(settings: Settings) -> Iterator[None]:
+    """Leave no half-made batch behind, however the landing ends."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(work_folder(settings), ignore_errors=True)
 
 
 def _land_all(
@@ -97,7 +109,12 @@ def _land_all(
             if not is_settled(delivery.stat, time.time(), settings.settle_seconds):
                 done.unsettled.append(delivery.name)
                 continue
-            receipt = _land_file(settings, spec, delivery, receipts, conformers, done)
+            try:
+                receipt = _land_file(settings, spec, delivery, receipts, conformers, done)
+            except FileNotFoundError:
+                if delivery.path.exists():
+                    raise
+                continue  # taken away while it was read
             if receipt is not None:
                 done.receipts.append(receipt)
                 progress(receipt)
@@ -113,10 +130,7 @@ def _land_file(
     done: Landing,
 ) -> Receipt | None:
     """One file, from its bytes to its receipt; None where these bytes under this name are known already."""
-    try:
-        sha256 = _sha256(delivery.path)
-    except FileNotFoundError:
-        return None
+    sha256 = _sha256(delivery.path)
     last = receipts.last_of_file(delivery.name)
     if last is not None and last.sha256 == sha256:
         receipts.remember(delivery.name, delivery.stat)
@@ -124,9 +138,7 @@ def _land_file(
 
     superseded = None
     if spec.redelivery is Redelivery.NEWEST_WINS:
-        superseded = receipts.last_landed_of_file(delivery.name)
-        if superseded and receipts.is_held_by_another(superseded):
-            superseded = None
+        superseded = receipts.replaced_by_redelivery(delivery.name)
     receipt = Receipt(
         batch_id=receipts.last_batch_id() + 1,
         dataset=spec.name,
@@ -159,6 +171,11 @@ def _land_file(
                 path.unlink()
             update = {"status": Status.REFUSED, "reason": str(error), "supersedes_batch_id": None}
             receipt = receipt.model_copy(update=update)
+    if not _is_as_found(delivery):
+        # Written to or replaced since: the checksum and the rows may be of different bytes.
+        _discard(settings, receipt)
+        done.unsettled.append(delivery.name)
+        return None
     receipts.commit(receipt, made)
     receipts.remember(delivery.name, delivery.stat)
     return receipt
@@ -262,7 +279,13 @@ class _Conformers:
     @property
     def key(self) -> bytes:
         if self._key is None:
-            self._key = load_key(self._settings, must_exist=self._check is not None)
+            key = load_key(self._settings, must_exist=self._check is not None)
+            if self._check not in (None, key_check(key)):
+                raise TidemarkError(
+                    "the pseudonymisation key is not the one that landed the batches before: every device and person "
+                    f"would become a stranger; restore the earlier {self._settings.key_file} or TIDEMARK_PSEUDONYM_KEY"
+                )
+            self._key = key
         return self._key
 
     def of(self, spec: DatasetSpec) -> list[Conformer]:
@@ -309,6 +332,17 @@ def _parquet_options(spec: DatasetSpec) -> dict[str, object]:
     """Dictionaries for words, none for what hardly repeats."""
     words = [c.name for c in spec.columns() if c.type in ("string", "string[]", "boolean")]
     return {"compression": "zstd", "compression_level": 1, "use_dictionary": words}
+
+
+def _is_as_found(delivery: Delivery) -> bool:
+    now, then = delivery.path.stat(), delivery.stat
+    return (now.st_ino, now.st_size, now.st_mtime_ns) == (then.st_ino, then.st_size, then.st_mtime_ns)
+
+
+def _discard(settings: Settings, receipt: Receipt) -> None:
+    """Take back what quarantine holds of a batch that will not be committed."""
+    for path in (settings.quarantine / receipt.dataset).glob(f"{batch_name(receipt.batch_id)}.*"):
+        path.unlink()
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Publish the marts: a new version beside the old ones, then one atomic swap of ``current``.
 
-``published/<version>/`` holds ``marts.duckdb`` (tables in the schemas ``marts`` and ``ops``), the same tables as
-Parquet, and ``manifest.json``. A reader that opens ``published/current/marts.duckdb`` gets one whole version; it keeps
+``published/<version>/`` holds ``marts.duckdb`` (the marts and the ops tables), the same tables as Parquet, and
+``manifest.json``. A reader that opens ``published/current/marts.duckdb`` gets one whole version; it keeps
 that version until it opens again, whatever is published meanwhile.
 """
 
@@ -147,54 +147,51 @@ def newest_manifest(settings: Settings) -> Manifest | None:
 
 
 def _copy_tables(settings: Settings, work: Path) -> list[PublishedTable]:
-    """Write the marts into a DuckDB file of their own and as Parquet."""
-    descriptions = _descriptions(settings)
+    """Write the marts into a DuckDB file of their own and as Parquet.
+
+    They stand in its default schema: one called like the file would be ambiguous to name.
+    """
     (work / "parquet").mkdir()
     tables = []
     with open_warehouse(settings) as db:
-        db.execute(f"attach '{_quoted(work / MARTS)}' as published (storage_version '{STORAGE_VERSION}')")
-        found = db.execute(
-            "select table_schema, table_name from information_schema.tables "
-            "where table_catalog <> 'published' and list_contains($1, table_schema) order by all",
-            [list(SCHEMAS)],
-        ).fetchall()
-        known = {(schema, name) for schema, name in found} & set(descriptions)
-        for schema in SCHEMAS:
-            db.execute(f"create schema if not exists published.{schema}")
-        for schema, name in sorted(known):
-            target = f'published.{schema}."{name}"'
+        db.execute(f"attach '{_escape(str(work / MARTS))}' as published (storage_version '{STORAGE_VERSION}')")
+        for schema, name, description, columns in _models(settings):
+            target = f'published.main."{name}"'
             db.execute(f'create table {target} as select * from {schema}."{name}"')
-            table_text, column_texts = descriptions[schema, name]
-            db.execute(f"comment on table {target} is '{_escape(table_text)}'")
-            for column, text in column_texts.items():
+            db.execute(f"comment on table {target} is '{_escape(description)}'")
+            for column, text in columns.items():
                 db.execute(f"comment on column {target}.\"{column}\" is '{_escape(text)}'")
-            parquet = work / "parquet" / f"{schema}.{name}.parquet"
-            db.execute(f"copy {target} to '{_quoted(parquet)}' (format parquet, compression zstd)")
+            parquet = work / "parquet" / f"{name}.parquet"
+            db.execute(f"copy {target} to '{_escape(str(parquet))}' (format parquet, compression zstd)")
             rows = db.execute(f"select count(*) from {target}").fetchone()
+            with parquet.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             tables.append(
                 PublishedTable(
-                    name=f"{schema}.{name}",
+                    name=name,
                     rows=rows[0] if rows else 0,
                     parquet=str(parquet.relative_to(work)),
                     bytes=parquet.stat().st_size,
-                    sha256=hashlib.file_digest(parquet.open("rb"), "sha256").hexdigest(),
+                    sha256=sha256,
                 )
             )
         db.execute("detach published")
     return tables
 
 
-def _descriptions(settings: Settings) -> dict[tuple[str, str], tuple[str, dict[str, str]]]:
-    """What the project says of each model and its columns, for BI tools to show; by schema and name."""
+def _models(settings: Settings) -> list[tuple[str, str, str, dict[str, str]]]:
+    """The models to publish: schema, name, and what the project says of each and its columns, for BI tools to show."""
     manifest = json.loads((settings.home / "warehouse" / "target" / "manifest.json").read_text())
-    return {
-        (node["schema"], node["name"]): (
+    return sorted(
+        (
+            node["schema"],
+            node["name"],
             node["description"],
             {name: column["description"] for name, column in node["columns"].items()},
         )
         for node in manifest["nodes"].values()
         if node["resource_type"] == "model" and node["schema"] in SCHEMAS
-    }
+    )
 
 
 def _point_current_at(settings: Settings, version: str) -> None:
@@ -248,10 +245,6 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{revision}+changes" if changes else revision
-
-
-def _quoted(path: Path) -> str:
-    return _escape(str(path))
 
 
 def _escape(text: str) -> str:

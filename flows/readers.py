@@ -9,18 +9,20 @@ import csv
 import io
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import ptars
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 from google.protobuf import message_factory
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 from isal import igzip, isal_zlib
 
 from flows.contract import CsvDialect, DatasetSpec, descriptors
@@ -44,6 +46,15 @@ class Reject:
     raw: bytes
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """A key the contract does not know, in one row, with its value as JSON."""
+
+    line: int
+    key: str
+    value: str
+
+
 class RawRows(Protocol):
     """The bytes of a chunk's rows, by position."""
 
@@ -55,12 +66,14 @@ class Chunk:
     """A bounded piece of a file.
 
     ``table`` holds ``_line`` (bigint, from 1) and either ``raw`` (a JSON text a row) or a column a field, named by
-    its path. ``raw`` gives rows' bytes back for quarantine. ``rejects`` are records that could not be read.
+    its path. ``raw`` gives rows' bytes back for quarantine. ``rejects`` are records that could not be read,
+    ``unknown`` what a reader alone can see that the contract does not know.
     """
 
     table: pa.Table
     raw: RawRows
     rejects: list[Reject] = field(default_factory=list)
+    unknown: list[Unknown] = field(default_factory=list)
     is_json: bool = False
 
 
@@ -87,7 +100,7 @@ def read_chunks(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
     elif kind == "csv":
         yield from _read_csv(_decompressed(path), spec)
     elif kind == "parquet":
-        yield from _read_parquet(path)
+        yield from _read_parquet(path, spec)
     else:
         raise FileRefusedError(f"the name ends in none of the known formats ({', '.join(FORMATS)}) [.gz|.zst]")
 
@@ -140,19 +153,19 @@ def _unzstd(file: BinaryIO) -> Iterator[bytes]:
 
 def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same bytes in blocks of whole lines, about CHUNK_BYTES each."""
-    held: list[bytes] = []
+    held: list[bytes | memoryview] = []
     size = 0
     for piece in pieces:
-        held.append(piece)
         size += len(piece)
-        if size >= CHUNK_BYTES:
-            block = b"".join(held)
-            cut = block.rfind(b"\n") + 1
-            if cut == 0 and len(block) > MAX_RECORD_BYTES:
+        cut = piece.rfind(b"\n") + 1 if size >= CHUNK_BYTES else 0
+        if cut:
+            view = memoryview(piece)
+            yield b"".join([*held, view[:cut]])
+            held, size = [view[cut:]], len(piece) - cut
+        else:
+            held.append(piece)
+            if size > CHUNK_BYTES + MAX_RECORD_BYTES:
                 raise FileRefusedError(f"a line is longer than {MAX_RECORD_BYTES >> 20} MiB: not one row a line")
-            if cut:
-                yield block[:cut]
-            held, size = [block[cut:]], len(block) - cut
     if size:
         yield b"".join(held)
 
@@ -242,16 +255,42 @@ def _read_protobuf(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk
         def raw_rows(positions: list[int], kept: list[bytes] = good) -> list[bytes]:
             return [kept[i] for i in positions]
 
-        yield Chunk(_in_batches(table), raw_rows, rejects)
+        yield Chunk(_in_batches(table), raw_rows, rejects, _unknown_numbers(handler, batch, good, lines, parse))
 
 
-def _decodable(messages: list[bytes], lines: list[int], parse: object) -> tuple[list[bytes], list[int], list[Reject]]:
+def _unknown_numbers(
+    handler: Any, batch: pa.RecordBatch, messages: list[bytes], lines: list[int], parse: Callable[[bytes], Message]
+) -> list[Unknown]:
+    """Fields that a newer contract's producer sent, by number.
+
+    A message that is shorter when written again lost something on the way: only these are looked into.
+    """
+    written = pc.binary_length(handler.record_batch_to_array(batch)).to_numpy()
+    delivered = np.fromiter(map(len, messages), np.int64, len(messages))
+    unknown: list[Unknown] = []
+    for position in np.flatnonzero(written != delivered).tolist():
+        unknown += [Unknown(lines[position], key, value) for key, value in _unknown_of(parse(messages[position]), "")]
+    return unknown
+
+
+def _unknown_of(message: Message, prefix: str) -> Iterator[tuple[str, str]]:
+    for unknown in UnknownFieldSet(message):
+        data = unknown.data
+        yield f"{prefix}{unknown.field_number}", json.dumps(data.hex() if isinstance(data, bytes) else str(data))
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None and not descriptor.is_repeated:
+            yield from _unknown_of(value, f"{prefix}{descriptor.name}.")
+
+
+def _decodable(
+    messages: list[bytes], lines: list[int], parse: Callable[[bytes], Message]
+) -> tuple[list[bytes], list[int], list[Reject]]:
     good: list[bytes] = []
     good_lines: list[int] = []
     rejects: list[Reject] = []
     for line, raw in zip(lines, messages, strict=True):
         try:
-            parse(raw)  # type: ignore[operator]
+            parse(raw)
         except DecodeError:
             rejects.append(Reject(line, "undecodable", None, raw))
         else:
@@ -379,23 +418,33 @@ def _csv_records(pieces: Iterator[bytes], dialect: CsvDialect) -> Iterator[_CsvR
 
 
 def _csv_header(records: Iterator[_CsvRecord], spec: DatasetSpec) -> list[str]:
-    paths = [f.path for f in spec.fields]
     if spec.csv.headerless:
-        return paths
+        return [f.path for f in spec.fields]
     first = next(records, None)
-    if first is None or first.fault:
-        raise FileRefusedError("line 1 is no CSV header: " + (first.fault if first and first.fault else "no lines"))
+    if first is None:
+        raise FileRefusedError("line 1 is no CSV header: there are no lines")
     header = [name.strip() for name in first.values]
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        raise FileRefusedError(
-            f"line 1: the header names {', '.join(doubled)} more than once, so which value is meant cannot be told"
-        )
-    if not set(header) & set(paths):
-        raise FileRefusedError(
-            f"line 1: the header ({', '.join(header)[:200]}) has no column of the contract ({', '.join(paths)[:200]})"
-        )
+    if fault := first.fault or _csv_fault(first, len(header)):
+        raise FileRefusedError(f"line 1 is no CSV header: {fault}")
+    _check_columns(header, spec)
     return header
+
+
+def _check_columns(names: list[str], spec: DatasetSpec) -> None:
+    """Refuse a file whose columns cannot be told apart or are not the dataset's.
+
+    Names the contract does not know are not repeated in the message: a file that came without its header has
+    people's data there.
+    """
+    known = [*(f.path for f in spec.fields), *spec.payloads]
+    if "_line" in names:
+        raise FileRefusedError("a column is named _line, which landing uses itself; deliver it under another name")
+    doubled = {name for name in names if names.count(name) > 1}
+    if doubled:
+        named = ", ".join(sorted(doubled & set(known))) or f"number {names.index(min(doubled)) + 1}"
+        raise FileRefusedError(f"the column {named} is named more than once, so which value is meant cannot be told")
+    if not set(names) & set(known):
+        raise FileRefusedError(f"none of the {len(names)} columns is one of the contract's ({', '.join(known)[:200]})")
 
 
 def _csv_fault(record: _CsvRecord, width: int) -> str | None:
@@ -416,20 +465,18 @@ def _as_delivered(raw: str, dialect: CsvDialect) -> bytes:
 # --- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-def _read_parquet(path: Path) -> Iterator[Chunk]:
+def _read_parquet(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
     if path.suffix in (".gz", ".zst"):
         with tempfile.NamedTemporaryFile(suffix=".parquet") as whole:
             for piece in _decompressed(path):
                 whole.write(piece)
             whole.flush()
-            yield from _read_parquet(Path(whole.name))
+            yield from _read_parquet(Path(whole.name), spec)
         return
     first = 1
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            doubled = {name for name in file.schema_arrow.names if file.schema_arrow.names.count(name) > 1}
-            if doubled:
-                raise FileRefusedError(f"the columns {', '.join(sorted(doubled))} occur more than once")
+            _check_columns(file.schema_arrow.names, spec)
             for batch in file.iter_batches(batch_size=CHUNK_RECORDS):
                 lines = pa.array(range(first, first + batch.num_rows), pa.int64())
                 first += batch.num_rows

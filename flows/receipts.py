@@ -15,7 +15,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.contract import load_specs
 from flows.settings import Settings
 
 RECEIPT = "receipt.json"
@@ -105,11 +104,7 @@ class Receipts:
         self._database.commit()
 
     def _find(self, batch_id: int) -> Path | None:
-        for dataset in load_specs():
-            path = self._settings.landed / dataset / batch_name(batch_id) / RECEIPT
-            if path.exists():
-                return path
-        return None
+        return next(self._settings.landed.glob(f"*/{batch_name(batch_id)}/{RECEIPT}"), None)
 
     def _enter(self, receipt: Receipt) -> None:
         self._database.execute(
@@ -152,18 +147,25 @@ class Receipts:
             sha256,
         )
 
-    def last_landed_of_file(self, file: str) -> Receipt | None:
-        """The last batch that landed rows under this name and still counts."""
-        return self._one(
-            f"file = ? and status = '{Status.LANDED}' and superseded_by is null order by batch_id desc", file
+    def replaced_by_redelivery(self, file: str) -> Receipt | None:
+        """The batch that a new delivery of this name takes the place of: the one the name stands for, landed or as a
+        duplicate, unless another name stands for it too."""
+        last = self._one(f"file = ? and status <> '{Status.REFUSED}' order by batch_id desc", file)
+        batch = self._stands_for(last) if last else None
+        if last is None or batch is None:
+            return None
+        others = self._database.execute(
+            f"select receipt from receipts as r where dataset = ? and sha256 = ? and file <> ? and not exists (select 1 "
+            f"from receipts as l where l.file = r.file and l.batch_id > r.batch_id and l.status <> '{Status.REFUSED}')",
+            (batch.dataset, batch.sha256, file),
         )
+        held = any(self._stands_for(Receipt.model_validate_json(text)) == batch for (text,) in others.fetchall())
+        return None if held else batch
 
-    def is_held_by_another(self, landed: Receipt) -> bool:
-        """Whether a file of another name, last delivered as a duplicate of these bytes, still stands for them."""
-        return any(
-            receipt.sha256 == landed.sha256 and receipt.dataset == landed.dataset and receipt.file != landed.file
-            for receipt in self.last_of_each_file(Status.DUPLICATE)
-        )
+    def _stands_for(self, receipt: Receipt) -> Receipt | None:
+        if receipt.status is Status.DUPLICATE:
+            return self.landed_content(receipt.dataset, receipt.sha256)
+        return self._one("batch_id = ? and superseded_by is null", str(receipt.batch_id))
 
     def last_landed_of_dataset(self, dataset: str) -> Receipt | None:
         """The last batch of a dataset that landed rows."""

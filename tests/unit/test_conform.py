@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pyarrow as pa
 import pytest
-from conftest import (
+from tests.conftest import (
     ABSENT,
     KEY,
     VIEW,
@@ -281,7 +281,7 @@ def outcomes_alone(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     lake = Lake(tmp_path_factory.mktemp("alone"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers, "CHUNK_BYTES", 1)
-        patch.setattr(readers, "PIECE_BYTES", 256)
+        patch.setattr(readers, "PIECE_BYTES", 4_096)
         lake.land_one("web/events/cases.ndjson", b"".join(case.line + b"\n" for case in CASES))
     return outcomes_of(lake)
 
@@ -617,7 +617,7 @@ def test_accepted_values_that_look_like_numbers_are_strings_all_the_same(lake: L
         ("bigint", {"9223372036854775807": 2**63 - 1}, ["9223372036854775808", "1.5", "25E-1"]),
         ("double", {"0.1": 0.1, "-1e3": -1000.0}, ["nan", "inf", "-infinity", "x", "1,5"]),
         ("boolean", {"true": True, "false": False}, ["yess", "2"]),
-        ("date", {"2024-02-29": date(2024, 2, 29)}, ["2023-02-29", "2024-02-29x", "2024-02-29 12:00", "infinity"]),
+        ("date", {"2024-02-29": date(2024, 2, 29)}, ["2023-02-29", "2024-02-29x", "2024-02-29 12:00", "infinity", "epoch"]),
         ("timestamp", {"2024-02-29T12:00:00+01:00": datetime(2024, 2, 29, 11)}, ["2024-02-29", "now", "infinity"]),
     ],
 )

@@ -1,0 +1,162 @@
+"""Whole runs on lakes of every kind: empty, events alone, tables alone, growing, failing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from flows import build as build_module
+from flows import sample
+from flows.build import build, open_warehouse, run_dbt
+from flows.errors import TidemarkError
+from flows.land import land
+from flows.publish import current_version, publish, rollback
+from flows.settings import Settings
+from tests.end_to_end.conftest import run_all, settings_of
+
+# Differ from run to run by nature: when, which batch, how long.
+HISTORY = {"ops_landings", "ops_model_runs", "ops_test_runs"}
+
+
+def tidemark(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("tidemark")), *arguments]
+    return subprocess.run(
+        command, env={**os.environ, "TIDEMARK_HOME": str(home)}, capture_output=True, text=True, check=False
+    )
+
+
+def marts_of(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
+    """Every published mart, its rows in order."""
+    with duckdb.connect(str(settings.published / "current" / "marts.duckdb"), read_only=True) as db:
+        names = db.execute(
+            "select table_name from duckdb_tables() where table_name not like 'ops_%' order by all"
+        ).fetchall()
+        return {name: db.execute(f"select * from {name} order by all").fetchall() for (name,) in names}
+
+
+def test_an_empty_lake_runs_and_publishes_empty_marts(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    landing, done, publication = run_all(settings)
+    assert landing.receipts == [] and done.count("model") > 30
+    rows = {t.name: t.rows for t in publication.manifest.tables if not t.name.startswith("ops_")}
+    assert rows.pop("dim_dates") > 0
+    assert set(rows.values()) == {0}
+
+
+def test_unit_tests_of_the_models_pass(tmp_path: Path) -> None:
+    """dbt's unit tests need the relations they replace to exist: an empty build makes them."""
+    settings = settings_of(tmp_path)
+    assert not build(settings).failed
+    done = run_dbt(settings, ["test", "--select", "test_type:unit"]).results
+    results = [r for r in done if r.node.resource_type == "unit_test"]
+    assert len(results) >= 30
+    assert {str(r.status) for r in results} == {"pass"}, [r.node.name for r in results if str(r.status) != "pass"]
+
+
+@pytest.mark.parametrize("kept", ["events", "tables"])
+def test_a_dataset_that_has_not_arrived_is_empty_not_an_error(kept: str, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    sample.generate(settings.home, 3_000, 2, 3)
+    for path in list(settings.inbox.rglob("*")):
+        if path.is_file() and ("events" in path.parts) != (kept == "events"):
+            path.unlink()
+    run_all(settings)
+    marts = marts_of(settings)
+    assert bool(marts["fct_sessions"]) == (kept == "events")
+    assert bool(marts["dim_contents"]) == (kept == "tables")
+
+
+def test_a_lake_that_grows_day_by_day_equals_one_built_at_once(tmp_path: Path) -> None:
+    whole, grown = settings_of(tmp_path / "whole"), settings_of(tmp_path / "grown")
+    sample.generate(whole.home, 12_000, 4, 11)
+    run_all(whole)
+    days = sorted({p.name.split(".")[0] if p.is_file() else p.name for p in whole.inbox.glob("*/*/*")})
+    assert len(days) >= 4
+    for day in days:
+        for path in whole.inbox.rglob("*"):
+            name = path.relative_to(whole.inbox)
+            if path.is_file() and day in str(name):
+                target = grown.inbox / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(path, target)
+        # The same secret, so that the keys are the same.
+        grown.key_file.parent.mkdir(parents=True, exist_ok=True)
+        grown.key_file.write_bytes(whole.key_file.read_bytes())
+        run_all(grown)
+    assert marts_of(grown) == marts_of(whole)
+
+
+def test_the_command_tells_and_is_idempotent(tmp_path: Path) -> None:
+    made = tidemark(tmp_path, "sample", "--events", "3000", "--days", "2")
+    assert made.returncode == 0, made.stdout + made.stderr
+    first = tidemark(tmp_path, "run")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "duckdb -readonly" in first.stdout and "access_mode=read_only" in first.stdout
+    version = current_version(settings_of(tmp_path))
+    again = tidemark(tmp_path, "run")
+    assert again.returncode == 0 and "nothing new" in again.stdout
+    assert current_version(settings_of(tmp_path)) == version
+    status = tidemark(tmp_path, "status")
+    assert status.returncode == 0 and f"current is {version}" in status.stdout
+    back = tidemark(tmp_path, "rollback")
+    assert back.returncode == 1 and "there is no version before" in back.stdout
+    assert tidemark(tmp_path, "nonsense").returncode == 2
+
+
+def test_a_blocking_test_stops_publishing_and_readers_keep_the_last_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(tmp_path)
+    sample.generate(settings.home, 3_000, 2, 3)
+    _, _, first = run_all(settings)
+    # A lineage that no longer adds up, as a bug in a model would leave it: the landing says more than there is.
+    with open_warehouse(settings) as warehouse:
+        warehouse.execute("update landed.landings set rows_rejected = rows_rejected + 1 where batch_id = 1")
+    done = build(settings)
+    assert [n.kind for n in done.failed] and all(n.kind == "test" for n in done.failed)
+    with pytest.raises(TidemarkError, match="nothing was published"):
+        publish(settings)
+    assert current_version(settings) == first.manifest.version
+    status = tidemark(tmp_path, "status")
+    assert status.returncode == 1 and done.failed[0].name in status.stdout
+
+    with open_warehouse(settings) as warehouse:
+        warehouse.execute("update landed.landings set rows_rejected = rows_rejected - 1 where batch_id = 1")
+    assert not build(settings).failed
+    second = publish(settings, force=True)
+    assert second.is_new and current_version(settings) == second.manifest.version
+    assert rollback(settings).version == first.manifest.version == current_version(settings)
+
+
+def test_a_part_of_the_models_cannot_stand_for_the_whole(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    assert not build(settings, ("--select", "dim_dates")).failed
+    with pytest.raises(TidemarkError, match="did not cover everything"):
+        publish(settings)
+
+
+def test_a_killed_build_is_finished_by_the_next(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    sample.generate(settings.home, 3_000, 2, 3)
+    land(settings)
+    script = (
+        "import os, sys; from pathlib import Path; from flows.build import build; from flows.settings import Settings\n"
+        "def die(line):\n"
+        "    if 'events_deduplicated' in line: os.kill(os.getpid(), 9)\n"
+        f"build(Settings(home=Path({str(tmp_path)!r})), progress=die)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=build_module.PROJECT, check=False)
+    assert killed.returncode == -9
+    with pytest.raises(TidemarkError, match="nothing was published"):
+        publish(settings)
+    assert not build(settings).failed
+    publish(settings)
+    whole = settings_of(tmp_path / "other")
+    sample.generate(whole.home, 3_000, 2, 3)
+    whole.key_file.parent.mkdir(parents=True)
+    whole.key_file.write_bytes(settings.key_file.read_bytes())
+    run_all(whole)
+    assert marts_of(settings) == marts_of(whole)

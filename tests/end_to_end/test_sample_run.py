@@ -1,0 +1,130 @@
+"""From the sample lake's files to the published marts, held against what is known of the lake."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import create_engine, text
+
+from flows.build import Build, open_warehouse
+from flows.land import Landing
+from flows.publish import Publication
+from flows.receipts import Status
+from flows.settings import Settings
+from tests.end_to_end.conftest import EVENTS
+
+Run = tuple[Settings, Landing, Build, Publication]
+Query = Callable[..., list[tuple[object, ...]]]
+
+
+def truth(settings: Settings) -> dict[str, dict[str, float]]:
+    return json.loads((settings.home / "sample" / "truth.json").read_text())
+
+
+def test_every_distinct_event_is_kept_once(sample_run: Run) -> None:
+    with open_warehouse(sample_run[0], read_only=True) as warehouse:
+        rows = warehouse.execute(
+            "select count(*), count(distinct event_id), sum(copies_count) from intermediate.int_events__events_deduplicated"
+        ).fetchone()
+        raw = warehouse.execute("select count(*) from raw.raw_events").fetchone()
+    assert rows is not None and raw is not None
+    assert rows[:2] == (EVENTS, EVENTS)
+    assert rows[2] == raw[0]
+
+
+def test_what_is_dirty_is_quarantined_and_nothing_else(sample_run: Run) -> None:
+    settings, landing, _, _ = sample_run
+    dirt = truth(settings)["dirt"]
+    bad = dirt["malformed_lines"] + dirt["missing_fields"] + dirt["wrong_types"] + dirt["unreadable_records"]
+    duplicates = landing.count(Status.DUPLICATE)
+    assert duplicates == dirt["files_twice"] > 0
+    assert landing.count(Status.REFUSED) == 0
+    assert landing.rows("rows_rejected") == bad > 0
+    assert all(r.rows_read == r.rows_landed + r.rows_rejected for r in landing.receipts)
+
+
+def test_unknown_fields_of_either_format_are_counted(sample_run: Run) -> None:
+    settings, landing, _, _ = sample_run
+    assert landing.rows("unknown_keys") == truth(settings)["dirt"]["unknown_fields"]
+
+
+def test_late_events_are_counted(sample_run: Run, query: Query) -> None:
+    late = query("select cast(sum(late_events_count) as bigint) from ops_late_arrivals")[0][0]
+    with open_warehouse(sample_run[0], read_only=True) as warehouse:
+        row = warehouse.execute(
+            "select count(*) from intermediate.int_events__events_deduplicated "
+            "where received_at - occurred_at > interval 24 hours"
+        ).fetchone()
+    assert row is not None
+    assert late == row[0] > 0
+
+
+def test_marts_agree_with_each_other(query: Query) -> None:
+    assert query("select sum(events_count) from fct_sessions")[0][0] == EVENTS
+    sessions = query("select count(*) from fct_sessions where not is_bot")[0][0]
+    assert query("select sum(sessions_count) from agg_audience_daily")[0][0] == sessions
+    views = query("select sum(views_count) from fct_content_engagement where not is_bot")[0][0]
+    assert query("select sum(views_count) from agg_content_daily")[0][0] == views
+
+
+def test_clicks_follow_the_truth(sample_run: Run, query: Query) -> None:
+    """Position 1 is clicked more often than the last, as the truth that no model read says."""
+    effect = truth(sample_run[0])["position_effect"]
+    rates = dict(
+        query(
+            "select cast(position as varchar), sum(clicks_count) / sum(impressions_count) "
+            "from agg_adverts_daily group by all"
+        )
+    )
+    first, last = min(effect, key=int), max(effect, key=int)
+    assert effect[first] > effect[last]
+    assert rates[first] > rates[last]  # type: ignore[operator]
+
+
+def test_the_manifest_tells_what_was_published(sample_run: Run) -> None:
+    settings, landing, _, publication = sample_run
+    folder = settings.published / publication.manifest.version
+    assert publication.manifest.batch_high_water == max(r.batch_id for r in landing.receipts)
+    assert {t.name for t in publication.manifest.tables} >= {
+        "dim_contents", "dim_adverts", "dim_dates", "fct_sessions",
+        "fct_content_engagement", "fct_enquiries", "agg_content_daily",
+        "agg_audience_daily", "agg_adverts_daily", "ops_landings", "ops_rejects",
+        "ops_late_arrivals", "ops_model_runs", "ops_test_runs",
+    }  # fmt: skip
+    with duckdb.connect(str(folder / "marts.duckdb"), read_only=True) as marts:
+        for table in publication.manifest.tables:
+            parquet = folder / table.parquet
+            assert hashlib.sha256(parquet.read_bytes()).hexdigest() == table.sha256
+            count = marts.execute(f"select count(*) from {table.name}").fetchone()
+            assert count == (table.rows,) == (pq.read_metadata(parquet).num_rows,)
+
+
+def test_descriptions_reach_the_reader(query: Query) -> None:
+    comments = dict(query("select table_name, comment from duckdb_tables()"))
+    assert len(comments) == 14
+    assert all(str(c).startswith("One row per") for c in comments.values()), comments
+    assert query("select count(*) from duckdb_columns() where not internal and comment is null") == [(0,)]
+
+
+def test_the_documented_ways_to_query_work(sample_run: Run) -> None:
+    marts = sample_run[0].published / "current" / "marts.duckdb"
+    sql = "select sum(sessions_count) as sessions from agg_audience_daily"
+    shell = subprocess.run(
+        [str(Path(sys.executable).with_name("duckdb")), "-readonly", "-csv", "-noheader", str(marts), sql],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    with create_engine(f"duckdb:///{marts}?access_mode=read_only").connect() as connection:
+        assert int(shell.stdout) == connection.execute(text(sql)).scalar_one() > 0
+
+
+@pytest.mark.parametrize("table", ["fct_sessions", "ops_rejects"])
+def test_no_identifier_is_published(table: str, query: Query) -> None:
+    columns = {str(name) for (name,) in query("select column_name from duckdb_columns() where not internal")}
+    assert not columns & {"device_id", "user_id", "ip_address", "user_agent", "query", "email", "phone", "full_name"}
+    assert query(f"select count(*) from {table}")[0][0] > 0  # type: ignore[operator]
