@@ -19,6 +19,7 @@ from flows.errors import TidemarkError
 from flows.receipts import Receipts
 from flows.settings import Settings
 
+BUILD_LOCK = ".build.lock"
 FAILED = {"error", "fail", "runtime error"}
 
 
@@ -68,7 +69,7 @@ def build(
     opened or the project cannot be parsed; failed models and tests are in the result.
     """
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.warehouse.parent / ".build.lock"):
+    with FileLock(settings.warehouse.parent / BUILD_LOCK):
         progress(f"{enter_landings(settings)} new landings entered")
         return _build(settings, arguments, progress)
 

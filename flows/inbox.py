@@ -71,18 +71,18 @@ def strays(inbox: Path, datasets: set[str]) -> list[str]:
     return found
 
 
-def wait_for_settling(path: Path, settle_seconds: float) -> os.stat_result | None:
-    """Wait until a young file settles; None where it goes on changing or goes away."""
-    deadline = time.time() + settle_seconds + 0.2
-    while time.time() < deadline:
+def wait_for_settling(path: Path, settle_seconds: float, until: float) -> os.stat_result | None:
+    """Wait, to ``until`` on the monotonic clock at the most, for a young file to settle; None where it does not."""
+    while True:
         try:
             stat = path.stat()
         except FileNotFoundError:
             return None
         if is_settled(stat, time.time(), settle_seconds):
             return stat
-        time.sleep(0.1)
-    return None
+        if time.monotonic() >= until:
+            return None
+        time.sleep(0.05)
 
 
 def _is_text(path: Path) -> bool:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,7 +21,7 @@ from filelock import FileLock
 from flows.conform import Conformed, Conformer, landed_schema
 from flows.contract import DatasetSpec, Redelivery, load_specs
 from flows.errors import FileRefusedError, TidemarkError
-from flows.inbox import Delivery, deliveries, is_settled, strays
+from flows.inbox import Delivery, deliveries, is_settled, strays, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
 from flows.readers import Chunk, file_format, read_chunks
 from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
@@ -100,17 +100,9 @@ def _land_all(
 ) -> Landing:
     done = Landing(strays=strays(settings.inbox, set(specs)))
     with _Conformers(settings, receipts) as conformers:
-        for delivery in deliveries(settings.inbox):
-            spec = specs.get(delivery.dataset)
-            if spec is None or file_format(delivery.path.name) is None:
-                continue
-            if receipts.is_unchanged(delivery.name, delivery.stat):
-                continue
-            if not is_settled(delivery.stat, time.time(), settings.settle_seconds):
-                done.unsettled.append(delivery.name)
-                continue
+        for delivery in _settled(settings, _new_deliveries(settings, specs, receipts), done):
             try:
-                receipt = _land_file(settings, spec, delivery, receipts, conformers, done)
+                receipt = _land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)
             except FileNotFoundError:
                 if delivery.path.exists():
                     raise
@@ -119,6 +111,30 @@ def _land_all(
                 done.receipts.append(receipt)
                 progress(receipt)
     return done
+
+
+def _new_deliveries(settings: Settings, specs: dict[str, DatasetSpec], receipts: Receipts) -> Iterator[Delivery]:
+    for delivery in deliveries(settings.inbox):
+        known = delivery.dataset in specs and file_format(delivery.path.name) is not None
+        if known and not receipts.is_unchanged(delivery.name, delivery.stat):
+            yield delivery
+
+
+def _settled(settings: Settings, new: Iterable[Delivery], done: Landing) -> Iterator[Delivery]:
+    """The deliveries nobody is writing any more: the young ones last, given the time to settle, once for all."""
+    young = []
+    for delivery in new:
+        if is_settled(delivery.stat, time.time(), settings.settle_seconds):
+            yield delivery
+        else:
+            young.append(delivery)
+    until = time.monotonic() + settings.settle_seconds + 0.1
+    for delivery in young:
+        stat = wait_for_settling(delivery.path, settings.settle_seconds, until)
+        if stat is not None:
+            yield replace(delivery, stat=stat)
+        elif delivery.path.exists():
+            done.unsettled.append(delivery.name)
 
 
 def _land_file(

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from flows.build import last_whole_run_passed, open_warehouse, project_fingerprint
+from flows.build import BUILD_LOCK, last_whole_run_passed, open_warehouse, project_fingerprint
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.receipts import sync_folder
@@ -68,13 +68,15 @@ def publish(settings: Settings, force: bool = False) -> Publication:
 
     Raises :class:`TidemarkError` where the last whole build did not pass: what readers see then stays as it is.
     """
-    if not last_whole_run_passed(settings):
-        raise TidemarkError(
-            "nothing was published: the last build failed, was killed or did not cover everything; "
-            "`tidemark status` says which model or test; mend it and run `tidemark build`"
-        )
-    settings.published.mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.published / ".publish.lock"):
+    for folder in (settings.warehouse.parent, settings.published):
+        folder.mkdir(parents=True, exist_ok=True)
+    # No build may begin between the check and the copy: what it leaves half done would be published.
+    with FileLock(settings.warehouse.parent / BUILD_LOCK), FileLock(settings.published / ".publish.lock"):
+        if not last_whole_run_passed(settings):
+            raise TidemarkError(
+                "nothing was published: the last build failed, was killed or did not cover everything; "
+                "`tidemark status` says which model or test; mend it and run `tidemark build`"
+            )
         _clean_up(settings)
         newest = newest_manifest(settings)
         high_water, fingerprint = _high_water(settings), project_fingerprint()
@@ -94,6 +96,7 @@ def publish(settings: Settings, force: bool = False) -> Publication:
         (work / MANIFEST).write_text(manifest.model_dump_json(indent=2))
         for path in [*work.rglob("*"), work]:
             sync_folder(path)
+        _prepare_current(settings, version)
         work.rename(settings.published / version)
         _point_current_at(settings, version)
         _prune(settings)
@@ -106,20 +109,21 @@ def rollback(settings: Settings, version: str | None = None) -> Manifest:
     The version rolled back from stays; a later `tidemark run` publishes anew only when there is something new.
     Raises :class:`TidemarkError` where there is no such version.
     """
-    kept = versions(settings)
-    now = current_version(settings)
-    if version is None:
-        older = [v for v in kept if now is not None and v < now]
-        if not older:
-            raise TidemarkError(
-                f"there is no version before {now or 'the first'}; kept are: {', '.join(kept) or 'none'}"
-            )
-        version = older[-1]
-    elif version not in kept:
-        raise TidemarkError(f"there is no version {version}; kept are: {', '.join(kept) or 'none'}")
+    settings.published.mkdir(parents=True, exist_ok=True)
     with FileLock(settings.published / ".publish.lock"):
+        kept = versions(settings)
+        now = current_version(settings)
+        if version is None:
+            older = [v for v in kept if now is not None and v < now]
+            if not older:
+                raise TidemarkError(
+                    f"there is no version before {now or 'the first'}; kept are: {', '.join(kept) or 'none'}"
+                )
+            version = older[-1]
+        elif version not in kept:
+            raise TidemarkError(f"there is no version {version}; kept are: {', '.join(kept) or 'none'}")
         _point_current_at(settings, version)
-    return read_manifest(settings, version)
+        return read_manifest(settings, version)
 
 
 def versions(settings: Settings) -> list[str]:
@@ -196,19 +200,27 @@ def _models(settings: Settings) -> list[tuple[str, str, str, dict[str, str]]]:
 
 def _point_current_at(settings: Settings, version: str) -> None:
     """Swap the link in one step: a reader finds the old version or the new one, never none."""
-    fresh = settings.published / f".{CURRENT}.new"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(version)
-    fresh.replace(settings.published / CURRENT)
+    _prepare_current(settings, version).replace(settings.published / CURRENT)
     sync_folder(settings.published)
 
 
+def _prepare_current(settings: Settings, version: str) -> Path:
+    """The link to swap in. Made before the version gets its name, it tells a killed publication, which the next one
+    finishes, from a version rolled back from, which stays so."""
+    fresh = settings.published / f".{CURRENT}.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(version)
+    return fresh
+
+
 def _clean_up(settings: Settings) -> None:
-    """Remove what a killed publication left; let ``current`` be the newest version where it was killed just before."""
+    """Remove what a killed publication left; let ``current`` be its version where it was killed just before that."""
     for path in settings.published.glob(".*.partial"):
         shutil.rmtree(path)
-    if current_version(settings) is None and (kept := versions(settings)):
-        _point_current_at(settings, kept[-1])
+    fresh = settings.published / f".{CURRENT}.new"
+    if fresh.exists():  # and the version that it points to
+        _point_current_at(settings, str(fresh.readlink()))
+    fresh.unlink(missing_ok=True)
 
 
 def _prune(settings: Settings) -> None:

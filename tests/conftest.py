@@ -205,7 +205,9 @@ class Lake:
 
     def receipts(self) -> list[Receipt]:
         """Every committed receipt by batch, read from the folders that are the truth."""
-        found = [Receipt.model_validate_json(p.read_text()) for p in self.settings.landed.glob("*/batch-*/receipt.json")]
+        found = [
+            Receipt.model_validate_json(p.read_text()) for p in self.settings.landed.glob("*/batch-*/receipt.json")
+        ]
         return sorted(found, key=lambda receipt: receipt.batch_id)
 
     def assert_whole(self) -> None:

@@ -119,8 +119,10 @@ def test_the_documented_ways_to_query_work(sample_run: Run) -> None:
         [str(Path(sys.executable).with_name("duckdb")), "-readonly", "-csv", "-noheader", str(marts), sql],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    with create_engine(f"duckdb:///{marts}?access_mode=read_only").connect() as connection:
+    engine = create_engine(f"duckdb:///{marts}?access_mode=read_only")
+    with engine.connect() as connection:
         assert int(shell.stdout) == connection.execute(text(sql)).scalar_one() > 0
+    engine.dispose()
 
 
 @pytest.mark.parametrize("table", ["fct_sessions", "ops_rejects"])

@@ -302,9 +302,7 @@ def test_bad_line_is_quarantined_with_reason_field_and_bytes(outcomes: Outcomes,
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name for case in CASES])
-def test_a_line_fares_alone_as_it_does_among_others(
-    outcomes: Outcomes, outcomes_alone: Outcomes, number: int
-) -> None:
+def test_a_line_fares_alone_as_it_does_among_others(outcomes: Outcomes, outcomes_alone: Outcomes, number: int) -> None:
     assert outcomes_alone[number + 1] == outcomes[number + 1]
 
 
@@ -379,7 +377,13 @@ def test_duplicates_within_an_unknown_value_do_not_condemn_rows_of_the_same_shap
 
 @pytest.mark.parametrize(
     "tail",
-    [b',"extra":[1,2,],}', b",}", b',"extra":NaN}', b',"extra":1e400}', b',"extra":' + b"[" * 9_999 + b"]" * 9_999 + b"}"],
+    [
+        b',"extra":[1,2,],}',
+        b",}",
+        b',"extra":NaN}',
+        b',"extra":1e400}',
+        b',"extra":' + b"[" * 9_999 + b"]" * 9_999 + b"}",
+    ],
     ids=["trailing commas", "trailing comma", "NaN", "1e400", "deep"],
 )
 def test_json_on_the_edge_never_stops_the_landing(lake: Lake, tail: bytes) -> None:
@@ -617,7 +621,11 @@ def test_accepted_values_that_look_like_numbers_are_strings_all_the_same(lake: L
         ("bigint", {"9223372036854775807": 2**63 - 1}, ["9223372036854775808", "1.5", "25E-1"]),
         ("double", {"0.1": 0.1, "-1e3": -1000.0}, ["nan", "inf", "-infinity", "x", "1,5"]),
         ("boolean", {"true": True, "false": False}, ["yess", "2"]),
-        ("date", {"2024-02-29": date(2024, 2, 29)}, ["2023-02-29", "2024-02-29x", "2024-02-29 12:00", "infinity", "epoch"]),
+        (
+            "date",
+            {"2024-02-29": date(2024, 2, 29)},
+            ["2023-02-29", "2024-02-29x", "2024-02-29 12:00", "infinity", "epoch"],
+        ),
         ("timestamp", {"2024-02-29T12:00:00+01:00": datetime(2024, 2, 29, 11)}, ["2024-02-29", "now", "infinity"]),
     ],
 )

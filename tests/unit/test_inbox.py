@@ -1,6 +1,7 @@
 """What of the inbox is taken, what waits, and what is told to be in the wrong place."""
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,27 @@ def test_a_file_settles_by_its_rename_or_its_age(ctime: float, mtime: float, set
 def test_a_file_being_written_waits_and_lands_later(tmp_path: Path) -> None:
     lake = Lake(tmp_path, settle_seconds=0.4)
     path = put(lake.settings.inbox, "web/events/part.ndjson")
+    written = threading.Event()
+
+    def write() -> None:
+        while not written.wait(0.05):
+            with path.open("ab") as file:
+                file.write(DATA)
+
+    writer = threading.Thread(target=write)
+    writer.start()
     done = lake.land()
+    written.set()
+    writer.join()
     assert (done.receipts, done.unsettled) == ([], ["web/events/part.ndjson"])
-    with path.open("ab") as file:
-        file.write(DATA)
-    assert wait_for_settling(path, 0.4) is not None
     (receipt,) = lake.land().receipts
-    assert receipt.rows_landed == 2
+    assert receipt.rows_read == path.read_bytes().count(b"\n") > 1
+
+
+def test_a_young_file_that_is_whole_is_waited_for(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, settle_seconds=0.3)
+    put(lake.settings.inbox, "web/events/part.ndjson")
+    assert [r.rows_landed for r in lake.land().receipts] == [1]
 
 
 def test_a_file_renamed_into_place_lands_at_once(tmp_path: Path) -> None:
@@ -123,7 +138,7 @@ def test_a_modification_time_in_the_future_does_not_keep_a_file_out(lake: Lake) 
 
 
 def test_waiting_gives_up_on_a_file_that_goes_away(tmp_path: Path) -> None:
-    assert wait_for_settling(tmp_path / "gone", 1) is None
+    assert wait_for_settling(tmp_path / "gone", 1, time.monotonic() + 5) is None
 
 
 def test_links_to_nowhere_folders_and_pipes_stop_nothing(lake: Lake) -> None:

@@ -186,9 +186,7 @@ def before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object]
 
 
 @pytest.mark.parametrize("step", ["_sha256", "read_chunks"])
-def test_a_file_taken_away_while_it_lands_stops_nothing(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+def test_a_file_taken_away_while_it_lands_stops_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     first = lake.deliver("web/events/a.ndjson", A)
     lake.deliver("web/events/b.ndjson", B)
     before(monkeypatch, step, first.unlink)
@@ -233,7 +231,12 @@ def start_landing(lake: Lake) -> BaseProcess:
 def deliver_many(lake: Lake, files: int) -> None:
     numbers = itertools.count()
     for i in range(files):
-        rows: list[Any] = [event(next(numbers), colour="red"), event(next(numbers)), i, event(next(numbers), platform="x")]
+        rows: list[Any] = [
+            event(next(numbers), colour="red"),
+            event(next(numbers)),
+            i,
+            event(next(numbers), platform="x"),
+        ]
         lake.deliver(f"web/events/{i:03}.ndjson", ndjson(rows * 20))
 
 
@@ -318,7 +321,9 @@ def _land_limited(home: Path, limit: int, told: Any) -> None:
 @pytest.mark.parametrize("limit", [0, 1_000, 60_000, 200_000])
 def test_a_full_disk_is_told_and_leaves_nothing_half_landed(lake: Lake, limit: int) -> None:
     noise = random.Random(1)
-    rows: list[Any] = [event(i, body={"content_id": noise.randbytes(40).hex(), "content_type": "a"}) for i in range(20_000)]
+    rows: list[Any] = [
+        event(i, body={"content_id": noise.randbytes(40).hex(), "content_type": "a"}) for i in range(20_000)
+    ]
     lake.land_one("web/events/a.ndjson", A)
     lake.deliver("web/events/b.ndjson", ndjson(rows))
     told = FORKSERVER.Queue()

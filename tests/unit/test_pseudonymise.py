@@ -58,7 +58,9 @@ def test_no_identifier_is_left_in_what_landed(lake: Lake, suffix: str) -> None:
             assert hashlib.sha256(secret.encode()).digest() not in left
 
 
-@pytest.mark.parametrize("text", ["anna.svensson@example.org,Anna Svensson,x", "a,anna.svensson@example.org,Anna Svensson"])
+@pytest.mark.parametrize(
+    "text", ["anna.svensson@example.org,Anna Svensson,x", "a,anna.svensson@example.org,Anna Svensson"]
+)
 @pytest.mark.parametrize("twice", [False, True])
 def test_a_table_without_its_header_leaks_nothing_into_receipts(lake: Lake, text: str, twice: bool) -> None:
     data = text + ("," + text if twice else "") + "\n"

@@ -340,7 +340,9 @@ WHOLE: dict[str, tuple[Any, bytes]] = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize(("chunk", "records", "piece"), [(1, 1, 8), (100, 3, 64), (1_000, 7, 1_000), (5_000, 30, 4_096)])
+@pytest.mark.parametrize(
+    ("chunk", "records", "piece"), [(1, 1, 8), (100, 3, 64), (1_000, 7, 1_000), (5_000, 30, 4_096)]
+)
 def test_chunks_of_any_size_hold_the_same_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, chunk: int, records: int, piece: int
 ) -> None:
