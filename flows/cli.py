@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -14,10 +15,10 @@ from flows import sample as sample_lake
 from flows.build import FAILED, Build, build, last_whole_run_passed, project_fingerprint
 from flows.errors import TidemarkError
 from flows.land import Landing, land
-from flows.publish import Publication, newest_manifest, publish, rollback
+from flows.publish import Publication, current_version, newest_manifest, publish, rollback
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
-from flows.status import LakeStatus, read_status
+from flows.status import LakeStatus, read_status, read_totals
 
 
 class _Console(Console):
@@ -36,6 +37,11 @@ class _Command(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except ValidationError as error:
+            for fault in error.errors():
+                name = "TIDEMARK_" + "_".join(str(part) for part in fault["loc"]).upper()
+                out.print(f"[bold red]error:[/] {name} is {fault['input']!r}: {fault['msg']}")
+            sys.exit(1)
         except (TidemarkError, sample_lake.SampleConflict) as error:
             out.print(f"[bold red]error:[/] {error}")
             sys.exit(1)
@@ -47,8 +53,9 @@ class _Command(click.Group):
 def main(ctx: click.Context) -> None:
     """Tidemark: extracts land, models build, marts are published.
 
-    All data lives below TIDEMARK_HOME (default ./data). Exit code 0: all is well; 1: something needs a person, and
-    the output says what, where and what to do; 2: the command was not understood.
+    All data lives below TIDEMARK_HOME (default ./data). Exit code 0: done, though files may have been refused and rows
+    quarantined (`status` exits 1 while a file is refused); 1: it could not be done, and the output says what is wrong,
+    where and what to do; 2: the command was not understood.
     """
     ctx.obj = Settings()
 
@@ -114,6 +121,12 @@ def run(settings: Settings) -> None:
     out.rule(style="dim")
     _tell_landing(settings, landing)
     _tell_build(done)
+    if not done.failed:
+        totals = read_totals(settings)
+        out.print(
+            f"[bold]holds[/]    {totals.events:,} events; {totals.copies - totals.events:,} further copies of them "
+            f"set aside as duplicates; {totals.late:,} events came late"
+        )
     if done.failed:
         out.print("[bold red]publish[/]  nothing was published: readers keep the last good version")
         sys.exit(1)
@@ -212,11 +225,13 @@ def _tell_build(done: Build) -> None:
 
 def _tell_publication(settings: Settings, publication: Publication) -> None:
     manifest = publication.manifest
-    what = "published" if publication.is_new else "current  "
-    out.print(
-        f"[bold]{what}[/] {manifest.version}: {len(manifest.tables)} tables, "
-        f"{sum(t.rows for t in manifest.tables):,} rows{'' if publication.is_new else ' (nothing new to publish)'}"
-    )
+    current = current_version(settings)
+    what = "published" if publication.is_new else "newest   "
+    note = "" if publication.is_new else " (nothing new to publish)"
+    if current != manifest.version:
+        note += f"; readers see {current}, since a rollback"
+    rows = sum(t.rows for t in manifest.tables)
+    out.print(f"[bold]{what}[/] {manifest.version}: {len(manifest.tables)} tables, {rows:,} rows{note}")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 9))
     for t in manifest.tables:
         if not t.name.startswith("ops_"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-from flows.readers import file_format
+from flows.readers import FORMATS, file_format
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def strays(inbox: Path, datasets: set[str]) -> list[str]:
         elif parts[1] not in datasets:
             found.append(f"{name}: no dataset {parts[1]} in the contract (there are {', '.join(sorted(datasets))})")
         elif file_format(path.name) is None:
-            found.append(f"{name}: not .ndjson, .pb, .parquet or .csv, plain, .gz or .zst")
+            found.append(f"{name}: not {', '.join(f'.{f}' for f in FORMATS)}, plain, .gz or .zst")
     return found
 
 

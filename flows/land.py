@@ -162,7 +162,7 @@ def _land_file(
         file=delivery.name,
         sha256=sha256,
         bytes=delivery.stat.st_size,
-        format=delivery.path.name.split(".", 1)[-1],
+        format=file_format(delivery.path.name) or "",
         status=Status.DUPLICATE,
         supersedes_batch_id=superseded.batch_id if superseded else None,
         contract=f"{spec.name}.{spec.version}",

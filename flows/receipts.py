@@ -155,8 +155,9 @@ class Receipts:
         if last is None or batch is None:
             return None
         others = self._database.execute(
-            f"select receipt from receipts as r where dataset = ? and sha256 = ? and file <> ? and not exists (select 1 "
-            f"from receipts as l where l.file = r.file and l.batch_id > r.batch_id and l.status <> '{Status.REFUSED}')",
+            "select receipt from receipts as r where dataset = ? and sha256 = ? and file <> ? and not exists ("
+            "select 1 from receipts as later where later.file = r.file and later.batch_id > r.batch_id "
+            f"and later.status <> '{Status.REFUSED}')",
             (batch.dataset, batch.sha256, file),
         )
         held = any(self._stands_for(Receipt.model_validate_json(text)) == batch for (text,) in others.fetchall())

@@ -33,6 +33,30 @@ class LakeStatus:
         ]
 
 
+@dataclass(frozen=True)
+class Totals:
+    """What the warehouse holds: distinct events, delivered copies of them, and events that came late."""
+
+    events: int
+    copies: int
+    late: int
+
+
+def read_totals(settings: Settings) -> Totals:
+    """Sum up the warehouse's events from the small tables that count them by day."""
+    with open_warehouse(settings, read_only=True) as warehouse:
+        row = warehouse.execute(
+            """
+            select
+                (select coalesce(sum(events_count), 0) from ops.ops_late_arrivals),
+                (select coalesce(sum(copies_count), 0) from intermediate.int_events__days_landed),
+                (select coalesce(sum(late_events_count), 0) from ops.ops_late_arrivals)
+            """
+        ).fetchone()
+    events, copies, late = row or (0, 0, 0)
+    return Totals(int(events), int(copies), int(late))
+
+
 def read_status(settings: Settings) -> LakeStatus:
     """Read how things stand; writes nothing but the landing index where it was behind."""
     status = LakeStatus()

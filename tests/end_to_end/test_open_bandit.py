@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not REAL, reason="TIDEMARK_REAL_DATA is unset: t
 
 
 def write_events(policy: str, inbox: Path) -> None:
-    """Each row of the log an impression and, where clicked, a click; ids made from the row, so that they are stable."""
+    """Each row of the log an impression and, where clicked, a click; ids are made from the row and so stable."""
     target = inbox / "bandit" / "events" / policy / "part-0001.ndjson"
     target.parent.mkdir(parents=True)
     with gzip.open(Path(str(REAL)) / "open_bandit" / f"obd_{policy}_men.csv.gz", "rt") as log, target.open("w") as out:

@@ -30,7 +30,8 @@ def truth(settings: Settings) -> dict[str, dict[str, float]]:
 def test_every_distinct_event_is_kept_once(sample_run: Run) -> None:
     with open_warehouse(sample_run[0], read_only=True) as warehouse:
         rows = warehouse.execute(
-            "select count(*), count(distinct event_id), sum(copies_count) from intermediate.int_events__events_deduplicated"
+            "select count(*), count(distinct event_id), sum(copies_count) "
+            "from intermediate.int_events__events_deduplicated"
         ).fetchone()
         raw = warehouse.execute("select count(*) from raw.raw_events").fetchone()
     assert rows is not None and raw is not None

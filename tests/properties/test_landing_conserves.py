@@ -11,10 +11,10 @@ from uuid import UUID
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conftest import KEY, Lake, compressed, delimited, in_format, protobuf
 
 from flows.pseudonymise import Pseudonymiser
 from flows.receipts import Status
+from tests.conftest import KEY, Lake, compressed, delimited, in_format, protobuf
 
 # --- an independent reading of the contract --------------------------------------------------------------------------
 
@@ -135,7 +135,8 @@ def conform(line: bytes) -> dict[str, Any]:
 texts = st.text(max_size=12)
 words = st.text(min_size=1, max_size=12).filter(lambda text: text.strip() == text)
 numbers_as_text = st.sampled_from(["12345", "-1", "true", "null", "{}", "[1]", "NaN", "1e5", "0"])
-times = st.datetimes(datetime(1970, 1, 1), datetime(2090, 1, 1)).map(lambda t: t.isoformat(timespec="microseconds") + "Z")
+moments = st.datetimes(datetime(1970, 1, 1), datetime(2090, 1, 1))
+times = moments.map(lambda moment: moment.isoformat(timespec="microseconds") + "Z")
 names = st.from_regex(NAME, fullmatch=True).map(lambda name: name[:10])
 KINDS: dict[str, st.SearchStrategy[Any]] = {
     "uuid": st.uuids().map(str),
@@ -175,12 +176,21 @@ def valid_events(draw: st.DrawFn) -> dict[str, Any]:
     return fields(ENVELOPE) | {payload: fields(PAYLOADS[payload])}
 
 
+MUTATIONS = ["none", "none", "value", "drop", "unknown", "payload", "bytes", "cut", "text", "junk"]
+
+
+def says_something(event: dict[str, Any]) -> bool:
+    """Whether the payload holds any value: CSV cannot tell an empty payload from none."""
+    (payload,) = set(event) & set(PAYLOADS)
+    return any(value is not None for value in event[payload].values())
+
+
 @st.composite
 def json_lines(draw: st.DrawFn) -> bytes:
     """An event as a line, as it is or mutated in any way."""
     event = draw(valid_events())
     (payload,) = set(event) & set(PAYLOADS)
-    mutation = draw(st.sampled_from(["none", "none", "value", "drop", "unknown", "payload", "bytes", "cut", "text", "junk"]))
+    mutation = draw(st.sampled_from(MUTATIONS))
     holder = event if draw(st.booleans()) else event[payload]
     key = draw(st.sampled_from(sorted(holder)))
     if mutation == "value":
@@ -191,8 +201,8 @@ def json_lines(draw: st.DrawFn) -> bytes:
         holder[draw(texts)] = draw(junk)
     elif mutation == "payload":
         event[draw(st.sampled_from(sorted(PAYLOADS)))] = draw(junk)
-    text = json.dumps(event, ensure_ascii=draw(st.booleans()), separators=draw(st.sampled_from([(",", ":"), (", ", ": ")])))
-    line = text.encode()
+    separators = draw(st.sampled_from([(",", ":"), (", ", ": ")]))
+    line = json.dumps(event, ensure_ascii=draw(st.booleans()), separators=separators).encode()
     position = draw(st.integers(0, len(line) - 1))
     if mutation == "bytes":
         line = line[:position] + draw(st.binary(min_size=1, max_size=2)) + line[position + 1 :]
@@ -222,7 +232,7 @@ def landed(lake: Lake, batch: int) -> list[tuple[int, dict[str, Any]]]:
     return [(row.pop("_line"), row) for row in rows]
 
 
-SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @SETTINGS
@@ -251,7 +261,7 @@ def test_every_json_line_lands_with_its_values_or_is_quarantined_with_its_bytes(
 
 @SETTINGS
 @given(
-    st.lists(valid_events(), min_size=1, max_size=12),
+    st.lists(valid_events().filter(says_something), min_size=1, max_size=12),
     st.lists(st.sampled_from(["ndjson", "pb", "parquet", "csv", "pb.gz", "csv.zst"]), min_size=1, max_size=4),
 )
 def test_valid_events_land_exactly_however_they_are_split_and_written(

@@ -1,5 +1,6 @@
 """What fits the contract lands with its exact value; what does not is quarantined with its reason, field and bytes."""
 
+import io
 import json
 import stat
 from collections.abc import Callable
@@ -9,7 +10,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+from flows import readers
+from flows.contract import load_specs
+from flows.pseudonymise import Pseudonymiser
+from flows.receipts import Status
 from tests.conftest import (
     ABSENT,
     KEY,
@@ -27,11 +34,6 @@ from tests.conftest import (
     protobuf,
     small_spec,
 )
-
-from flows import readers
-from flows.contract import load_specs
-from flows.pseudonymise import Pseudonymiser
-from flows.receipts import Status
 
 PROGRESS = {"content_id": "c-1", "content_type": "article", "depth": 0.5, "active_ms": 1500}
 IMPRESSION = {"advert_id": "a-1", "slot": "top", "position": 1, "page_type": "search", "request_id": "r-1"}
@@ -118,7 +120,8 @@ GOOD = [
          {"occurred_at": datetime(2026, 1, 15, 20, 15, 4, 123_456)}),
     Good("time with a blank", one(occurred_at="2026-01-15 20:15:04Z"),
          {"occurred_at": datetime(2026, 1, 15, 20, 15, 4)}),
-    Good("time before 1970", one(occurred_at="1969-07-20T20:17:40Z"), {"occurred_at": datetime(1969, 7, 20, 20, 17, 40)}),
+    Good("time before 1970", one(occurred_at="1969-07-20T20:17:40Z"),
+         {"occurred_at": datetime(1969, 7, 20, 20, 17, 40)}),
     Good("sent_at null", one(sent_at=None), {"sent_at": None}),
     Good("consent null", one(consent=None), {"consent": None}),
     Good("consent missing", one(consent=ABSENT), {"consent": None}),
@@ -162,9 +165,11 @@ BAD = [
                           "object": {}, "array": [1], "true": True, "hexadecimal": "0x1f", "2**63": 2**63}.items()),
     Bad("1e400 for an integer", raw("active_ms", "1e400", "content_progress", PROGRESS), "wrong_type",
         "content_progress.active_ms"),
-    Bad("1e400 for a double", raw("depth", "1e400", "content_progress", PROGRESS), "out_of_range", "content_progress.depth"),
+    Bad("1e400 for a double", raw("depth", "1e400", "content_progress", PROGRESS), "out_of_range",
+        "content_progress.depth"),
     Bad("1e300 for an integer", progress(active_ms=1e300), "wrong_type", "content_progress.active_ms"),
-    Bad("NaN for a double", raw("depth", "NaN", "content_progress", PROGRESS), "out_of_range", "content_progress.depth"),
+    Bad("NaN for a double", raw("depth", "NaN", "content_progress", PROGRESS), "out_of_range",
+        "content_progress.depth"),
     Bad("'nan' for a double", progress(depth="nan"), "out_of_range", "content_progress.depth"),
     Bad("-Infinity for a double", raw("depth", "-Infinity", "content_progress", PROGRESS), "out_of_range",
         "content_progress.depth"),
@@ -494,10 +499,6 @@ def test_tables_land_alike_in_every_format(lake: Lake, suffix: str) -> None:
 
 
 def events_table(*changes: Callable[[pa.Table], pa.Table]) -> bytes:
-    import io  # noqa: PLC0415
-
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     table = pq.read_table(io.BytesIO(parquet([event(1), event(2)])))
     for change in changes:
         table = change(table)
@@ -541,9 +542,9 @@ def test_parquet_whole_numbers_as_text_are_not_rounded(lake: Lake) -> None:
 
 
 def test_parquet_categories_read_as_the_text_they_stand_for(lake: Lake) -> None:
-    words = {name: pa.array(values).dictionary_encode() for name, values in
-             {"platform": ["ios", "fax"], "product": ["news", "news"], "device_id": ["d-1", "d-2"]}.items()}  # fmt: skip
-    lake.land_one("web/events/part.parquet", events_table(*(replaced(n, w) for n, w in words.items())))
+    words = {"platform": ["ios", "fax"], "product": ["news", "news"], "device_id": ["d-1", "d-2"]}
+    changes = [replaced(name, pa.array(values).dictionary_encode()) for name, values in words.items()]
+    lake.land_one("web/events/part.parquet", events_table(*changes))
     assert [row["platform"] for row in lake.rows()] == ["ios"]
     assert [(r["reason"], r["field"]) for r in lake.rejects()] == [("not_accepted", "platform")]
 

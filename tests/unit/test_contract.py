@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from tests.conftest import field_of
 
 from flows.contract import (
     DESCRIPTORS,
@@ -17,6 +16,7 @@ from flows.contract import (
     load_specs,
     specs_from_descriptors,
 )
+from tests.conftest import field_of
 
 PURPOSES = {"analytics", "personalisation", "advertising", "operations"}
 ALL_FIELDS = [pytest.param(spec, f, id=f"{spec.name}.{f.path}") for spec in load_specs().values() for f in spec.fields]

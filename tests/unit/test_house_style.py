@@ -87,7 +87,11 @@ def mart_violations(manifest: Manifest) -> list[str]:
 
 
 def key_violations(manifest: Manifest) -> list[str]:
-    """Models without a test of their key; raw rows may have theirs in the staging model that reads them."""
+    """Models without a test of their key.
+
+    Raw rows may have theirs in the staging model that reads them. A view between staging and marts is a step of the
+    model that reads it, and its key is tested there: a test of its own would compute all of it once more.
+    """
     tested = {
         node["attached_node"]
         for node in manifest["nodes"].values()
@@ -103,8 +107,15 @@ def key_violations(manifest: Manifest) -> list[str]:
     return [
         f"{node['name']}: no test of its key ({' or '.join(sorted(KEY_TESTS))})"
         for node in models(manifest)
-        if node["unique_id"] not in tested
+        if node["unique_id"] not in tested and not _is_step(node, manifest)
     ]
+
+
+def _is_step(node: dict[str, Any], manifest: Manifest) -> bool:
+    return (
+        layer_of(node["unique_id"], manifest) == "intermediate"
+        and (node.get("config") or {}).get("materialized") == "view"
+    )
 
 
 def singular_test_violations(manifest: Manifest) -> list[str]:
@@ -278,6 +289,14 @@ def test_a_raw_key_is_tested_in_staging_only() -> None:
     staged = {**reader, "original_file_path": "models/staging/x/stg_x__a.sql"}
     assert key_violations(a_manifest(raw, staged, a_test())) == []
     assert len(key_violations(a_manifest(raw, reader, a_test()))) == 1
+
+
+def test_only_a_view_of_the_intermediate_layer_goes_without_a_key_test() -> None:
+    view = {**a_mart()["config"], "materialized": "view"}
+    step = a_mart(config=view, original_file_path="models/intermediate/a/int_a__b.sql")
+    table = a_mart(original_file_path="models/intermediate/a/int_a__b.sql")
+    assert key_violations(a_manifest(step)) == []
+    assert len(key_violations(a_manifest(table))) == len(key_violations(a_manifest(a_mart(config=view)))) == 1
 
 
 def test_a_singular_test_without_its_meaning_is_found() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import Lake, event, ndjson
 
 from flows.inbox import deliveries, is_partial, is_settled, strays, wait_for_settling
+from tests.conftest import Lake, event, ndjson
 
 DATA = ndjson([event(1)])
 
@@ -34,7 +34,8 @@ def stat_of(ctime: float, mtime: float) -> Any:
 @pytest.mark.parametrize(
     "name",
     [
-        "web/events/.part.ndjson", "web/events/_part.ndjson", "web/events/part.ndjson.tmp", "web/events/part.tmp.ndjson",
+        "web/events/.part.ndjson", "web/events/_part.ndjson", "web/events/part.ndjson.tmp",
+        "web/events/part.tmp.ndjson",
         "web/events/_attempt/part.ndjson", "web/events/.day/part.ndjson", "web/events/day.tmp/part.ndjson",
         "_web/events/part.ndjson", "web/_events/part.ndjson", "web/events/a/_b/c/part.ndjson",
     ],

@@ -1,25 +1,24 @@
 """Every delivered file lands exactly once, whatever is delivered twice, damaged, killed or full."""
 
 import itertools
-import multiprocessing
-import os
 import random
 import resource
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import KEY, Lake, event, in_format, ndjson
 
 from flows import land as land_module
 from flows.errors import TidemarkError
 from flows.land import Landing, land
 from flows.receipts import Receipt, Status
 from flows.settings import Settings
+from tests.conftest import FORKSERVER, KEY, Lake, event, in_format, ndjson
 
 NAME = "web/events/part.ndjson"
 A, B = ndjson([event(1), event(2)]), ndjson([event(3)])
@@ -211,9 +210,6 @@ def test_a_file_replaced_while_it_lands_never_lands_under_another_checksum(
 
 # --- killed ----------------------------------------------------------------------------------------------------------
 
-FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["flows.land"])
-
 
 def _land(home: Path, ready: Any) -> None:
     ready.set()
@@ -296,10 +292,8 @@ def test_a_landing_stopped_before_any_sync_heals(
             original(path)
 
         monkeypatch.setattr(f"{module}.{step}", stop)
-    try:
+    with suppress(Killed):
         lake.land()
-    except Killed:
-        pass
     monkeypatch.undo()
     lake.land()
     assert_all_landed_once(lake, 2)
@@ -377,6 +371,6 @@ def test_an_empty_lake_lands_nothing_and_is_made(lake: Lake) -> None:
     started = time.monotonic()
     done = lake.land()
     assert (done.receipts, done.strays, done.unsettled) == ([], [], [])
-    assert os.listdir(lake.settings.lake)
+    assert lake.settings.inbox.is_dir()
     assert time.monotonic() - started < 5
     assert not lake.settings.key_file.exists()

@@ -1,8 +1,7 @@
-"""Readers see whole publications: refused when the build was not whole, swapped in one step, never mixed, taken back."""
+"""Readers see whole publications: refused when the build was not whole, swapped in one step, never mixed."""
 
 import hashlib
 import json
-import multiprocessing
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +14,8 @@ from flows import publish as publish_module
 from flows.errors import TidemarkError
 from flows.publish import current_version, newest_manifest, publish, read_manifest, rollback, versions
 from flows.settings import Settings
+from tests.conftest import FORKSERVER
 
-FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["flows.publish"])
 START = datetime(2026, 1, 15)
 TABLES = {"marts": ["dim_left", "dim_right"], "ops": ["ops_landings"]}
 
@@ -42,9 +40,8 @@ def fill(settings: Settings, number: int, rows: int = 5_000) -> None:
         db.execute("begin")
         for schema, names in TABLES.items():
             for name in names:
-                db.execute(
-                    f"create or replace table {schema}.{name} as select {number} as number, i as id from range({rows}) t(i)"
-                )
+                select = f"select {number} as number, i as id from range({rows}) t(i)"
+                db.execute(f"create or replace table {schema}.{name} as {select}")
         db.execute("insert into landed.landings values (?)", [number])
         db.execute("commit")
 
@@ -308,16 +305,19 @@ def test_a_killed_publication_is_never_seen_and_heals(
     assert current_version(settings) == versions(settings)[-1]
 
 
-def _publish_often(home: Path, times: int) -> None:
-    for _ in range(times):
+def _publish_often(home: Path, ready: Any) -> None:
+    ready.set()
+    while True:
         publish(Settings(home=home, keep_versions=3), force=True)
 
 
 def test_a_publication_killed_at_any_moment_is_never_seen_and_heals(settings: Settings) -> None:
     publish(settings)
-    for delay in (0.05, 0.09, 0.13, 0.17, 0.21, 0.25):
-        process = FORKSERVER.Process(target=_publish_often, args=(settings.home, 100))
+    for delay in (0.02, 0.05, 0.09, 0.13, 0.17, 0.21, 0.25, 0.31):
+        ready = FORKSERVER.Event()
+        process = FORKSERVER.Process(target=_publish_often, args=(settings.home, ready))
         process.start()
+        assert ready.wait(30)
         process.join(delay)
         process.kill()
         process.join()

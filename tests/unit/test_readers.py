@@ -12,6 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+
+from flows import readers
+from flows.contract import load_specs
+from flows.errors import FileRefusedError
+from flows.readers import Reject, file_format, read_chunks
+from flows.receipts import Status
 from tests.conftest import (
     Lake,
     compressed,
@@ -25,12 +31,6 @@ from tests.conftest import (
     protobuf,
     small_spec,
 )
-
-from flows import readers
-from flows.contract import load_specs
-from flows.errors import FileRefusedError
-from flows.readers import Reject, file_format, read_chunks
-from flows.receipts import Status
 
 SPEC = load_specs()["events"]
 ROWS = [event(i, body={"content_id": f"c-{i * 7919}", "content_type": "article"}) for i in range(40)]
@@ -98,7 +98,7 @@ def test_a_stream_cut_anywhere_is_refused(
     monkeypatch.setattr(readers, "PIECE_BYTES", piece)
     for length in {*range(1, 40), *range(40, len(data), 97), *range(len(data) - 20, len(data))}:
         path = written(tmp_path, f"a.ndjson.{suffix}", data[:length])
-        with pytest.raises(FileRefusedError, match="truncated|corrupt"):
+        with pytest.raises(FileRefusedError, match=r"truncated|corrupt"):
             read(path)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import Lake, event, ndjson
 
 from flows.receipts import Receipt, Receipts, Status, batch_name, work_folder
+from tests.conftest import Lake, event, ndjson
 
 
 def receipt(batch_id: int, **changes: Any) -> Receipt:

@@ -12,7 +12,6 @@ with contents as (
     where {{ in_keys_to_replace('content_id', ref('int_content__contents_landed')) }}
 ),
 
--- A delivery whose new bytes came before under another name is a duplicate, and supersedes all the same.
 superseded as (
     select distinct supersedes_batch_id as batch_id
     from {{ ref('stg_lake__landings') }}

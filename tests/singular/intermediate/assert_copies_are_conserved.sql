@@ -1,6 +1,6 @@
 -- Every delivered copy of an event is counted in exactly one deduplicated event of its day. A row here is a
 -- day on which copies were lost or counted twice: the data platform stops publishing, and rebuilds
--- int_events__events_deduplicated whole (`dbt build --full-refresh`) once the cause is known.
+-- int_events__events_deduplicated whole (`tidemark build -- --full-refresh`) once the cause is known.
 --
 -- Only the days of the last hundred landings are compared, so that the test does not grow with history.
 with days as (

@@ -1,6 +1,6 @@
--- A batch supersedes only an earlier landed delivery of the same file, and no batch is superseded twice. A
--- row here means that landing withdrew the rows of the wrong delivery, or that two deliveries of a file both
--- count: the data platform corrects the receipt and rebuilds the models of that dataset with --full-refresh.
+-- A batch supersedes only an earlier landed batch of its dataset, and no batch is superseded twice. (The file's
+-- name may differ: a name delivered as a duplicate stands for the batch its bytes landed in.) A row here means
+-- that landing withdrew the rows of the wrong delivery: the data platform corrects the receipt and rebuilds the models of that dataset with --full-refresh.
 with landings as (
     select * from {{ ref('stg_lake__landings') }}
     where status in ('landed', 'duplicate')
@@ -13,8 +13,7 @@ compared as (
         older.batch_id is not null
         and older.status = 'landed'
         and older.batch_id < newer.batch_id
-        and older.dataset = newer.dataset
-        and older.file = newer.file as is_earlier_delivery,
+        and older.dataset = newer.dataset as is_earlier_delivery,
         count(*) over (partition by newer.supersedes_batch_id) as times_superseded
     from landings as newer
     left join landings as older
