@@ -174,6 +174,8 @@ def last_whole_run_passed(settings: Settings) -> bool:
     if not settings.warehouse.exists():
         return False
     with open_warehouse(settings, read_only=True) as warehouse:
+        if not warehouse.execute("select 1 from duckdb_tables() where table_name = 'dbt_runs'").fetchone():
+            return False  # the first build was killed before it began
         row = warehouse.execute(
             """
             select count(*) filter (where is_whole) > 0 and bool_and(status = 'passed')

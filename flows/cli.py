@@ -9,6 +9,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows import sample as sample_lake
@@ -40,10 +41,10 @@ class _Command(click.Group):
         except ValidationError as error:
             for fault in error.errors():
                 name = "TIDEMARK_" + "_".join(str(part) for part in fault["loc"]).upper()
-                out.print(f"[bold red]error:[/] {name} is {fault['input']!r}: {fault['msg']}")
+                out.print(f"[bold red]error:[/] {name} is {escape(repr(fault['input']))}: {fault['msg']}")
             sys.exit(1)
         except (TidemarkError, sample_lake.SampleConflict) as error:
-            out.print(f"[bold red]error:[/] {error}")
+            out.print(f"[bold red]error:[/] {escape(str(error))}")
             sys.exit(1)
 
 
@@ -182,7 +183,7 @@ def _is_up_to_date(settings: Settings) -> bool:
 
 
 def _say(line: str) -> None:
-    out.print(f"[dim]{line}[/]")
+    out.print(escape(line), style="dim")
 
 
 def _tell_landing(settings: Settings, landing: Landing) -> None:
@@ -196,16 +197,16 @@ def _tell_landing(settings: Settings, landing: Landing) -> None:
             f"{files(Status.REFUSED):,} files refused; {rows('unknown_keys'):,} unknown keys set aside"
         )
     for example in landing.examples[:5]:
-        out.print(f"         [yellow]quarantined[/] {example}")
+        out.print(f"         [yellow]quarantined[/] {escape(example)}")
     if rows("rows_rejected") > 5:
         out.print(f"         all of them, with reason and text: {settings.quarantine}/<dataset>/*.parquet")
     for receipt in landing.receipts:
         if receipt.status is Status.REFUSED:
-            out.print(f"         [yellow]refused[/] {receipt.file}: {receipt.reason}")
+            out.print(f"         [yellow]refused[/] {escape(f'{receipt.file}: {receipt.reason}')}")
     for name in landing.unsettled:
-        out.print(f"         still being written, left for the next run: {name}")
+        out.print(f"         still being written, left for the next run: {escape(name)}")
     for stray in landing.strays:
-        out.print(f"         [yellow]left alone[/] {stray}")
+        out.print(f"         [yellow]left alone[/] {escape(stray)}")
 
 
 def _tell_build(done: Build) -> None:
@@ -218,8 +219,8 @@ def _tell_build(done: Build) -> None:
     for node in done.warned:
         out.print(f"         [yellow]warning[/] {node.name}: {node.failures:,} rows (owner: {node.owner or 'none'})")
     for node in done.failed:
-        found = f"{node.failures:,} rows" if node.failures else node.message.strip()
-        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {found}")
+        found = f"{node.failures:,} rows" if node.failures else node.message.strip()[:500]
+        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {escape(found)}")
         out.print(f"                reproduce: tidemark build -- --select {node.name}")
 
 
@@ -238,7 +239,7 @@ def _tell_publication(settings: Settings, publication: Publication) -> None:
             table.add_row(t.name, f"{t.rows:,} rows")
     out.print(table)
     for line in how_to_query(settings):
-        out.print(f"         {line}")
+        out.print(f"         {escape(line)}")
 
 
 def how_to_query(settings: Settings) -> list[str]:
@@ -255,7 +256,7 @@ def _tell_status(now: LakeStatus) -> None:
     for heading, lines in now.sections():
         out.print(f"[bold]{heading}[/]")
         for line in lines:
-            out.print(f"  {line}")
+            out.print(f"  {escape(line)}")
 
 
 if __name__ == "__main__":

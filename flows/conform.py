@@ -130,7 +130,8 @@ class Conformer:
             known = {f.name for f in self.spec.fields if (f.payload,) == (above or (None,))}
             known |= set() if above else set(self.spec.payloads)
             strange += [(*above, key) for key in keys or [] if key not in known]
-            twice += [key for key, count in Counter(keys or []).items() if count > 1]
+            # An unknown key's name is the producer's own and may say anything: it is not told further.
+            twice += [key if key in known else "" for key, count in Counter(keys or []).items() if count > 1]
         return strange, twice
 
     def _set_aside(self, lines: pa.ChunkedArray, raws: list[bytes], keys: list[tuple[str, ...]]) -> list[Unknown]:
@@ -421,7 +422,7 @@ def _cast(f: FieldSpec, is_text: bool, is_json: bool) -> str:
     if f.type in ("bigint", "integer"):
         # A cast would round 12.6 to 13, and 126e-1 too.
         whole = f"try_cast({x} as {f.type})"
-        exact = f"try_cast({x} as double) = {whole}" if is_text else f"{whole} = {x}"
+        exact = f"try_cast({x} as double) = {whole}" if is_text else f"try({whole} = {x})"
         return f"case when {exact} then {whole} end"
     return f"try_cast({x} as {f.type})"
 

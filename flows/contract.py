@@ -233,6 +233,8 @@ def _dataset_spec(pool: descriptor_pool.DescriptorPool, message: Any, dataset: A
     payloads: list[str] = []
     for field in message.fields:
         if field.message_type and field.containing_oneof and field.containing_oneof.name == "payload":
+            if not field.message_type.fields:
+                raise ValueError(f"{field.full_name}: a payload needs at least one field")
             payloads.append(field.name)
             fields += [_field_spec(pool, f, field.name) for f in field.message_type.fields]
         else:

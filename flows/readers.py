@@ -33,6 +33,7 @@ CHUNK_BYTES = 32 << 20
 CHUNK_RECORDS = 60_000
 MAX_RECORD_BYTES = 16 << 20
 PIECE_BYTES = 1 << 20
+BITE_BYTES = 1 << 13
 BATCH_ROWS = 8_192
 
 
@@ -136,7 +137,8 @@ def _unzstd(file: BinaryIO) -> Iterator[bytes]:
     frame = frames.decompressobj()
     complete = False
     try:
-        while data := file.read(PIECE_BYTES >> 2):
+        # Small bites: a few kilobytes of a repetitive stream can grow to hundreds of megabytes at once.
+        while data := file.read(BITE_BYTES):
             while data:
                 if complete:
                     frame, complete = frames.decompressobj(), False
@@ -401,6 +403,7 @@ def _csv_records(pieces: Iterator[bytes], dialect: CsvDialect) -> Iterator[_CsvR
                 taken.append(decoded)
                 yield decoded
 
+    csv.field_size_limit(MAX_RECORD_BYTES)
     reader = csv.reader(lines(), strict=True)
     while True:
         first = reader.line_num + 1

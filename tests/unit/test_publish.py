@@ -143,6 +143,10 @@ def test_without_a_whole_build_there_is_nothing_to_publish(settings: Settings, t
         publish(settings)
     with pytest.raises(TidemarkError, match="nothing was published"):
         publish(Settings(home=tmp_path / "elsewhere"))
+    with connect(settings) as db:
+        db.execute("drop table ops.dbt_runs")
+    with pytest.raises(TidemarkError, match="nothing was published"):
+        publish(settings)
 
 
 # --- what is published -----------------------------------------------------------------------------------------------
