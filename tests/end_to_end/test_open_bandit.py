@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not REAL, reason="TIDEMARK_REAL_DATA is unset: t
 
 
 def write_events(policy: str, inbox: Path) -> None:
-    """Each row of the log an impression and, where clicked, a click; ids made from the row."""
+    """Each row of the log an impression and, where clicked, a click, with ids made from the row."""
     target = inbox / "bandit" / "events" / policy / "part-0001.ndjson"
     target.parent.mkdir(parents=True)
     with gzip.open(Path(str(REAL)) / "open_bandit" / f"obd_{policy}_men.csv.gz", "rt") as log, target.open("w") as out:
@@ -46,7 +46,7 @@ def event(policy: str, row: dict[str, str], kind: str, moment: datetime) -> dict
     return {
         "event_id": str(uuid.uuid5(NAMESPACE, f"{policy}/{row['']}/{kind}")),
         "occurred_at": moment.isoformat(), "received_at": moment.isoformat(), "product": "fashion", "platform": "web",
-    """Each row of the log an impression and, where clicked, a click, with ids made from the row."""
+        "device_id": f"{policy}-{row['user_feature_0']}-{row['user_feature_1']}", "consent": [], kind: advert,
     }  # fmt: skip
 
 
