@@ -1,5 +1,6 @@
 """Whole runs on lakes of every kind: empty, events alone, tables alone, growing, failing."""
 
+import json
 import os
 import subprocess
 import sys
@@ -160,3 +161,45 @@ def test_a_killed_build_is_finished_by_the_next(tmp_path: Path) -> None:
     whole.key_file.write_bytes(settings.key_file.read_bytes())
     run_all(whole)
     assert marts_of(settings) == marts_of(whole)
+
+
+READER = """
+import duckdb, sys
+path, stop = sys.argv[1:]
+import pathlib
+reads, sums = 0, set()
+while not pathlib.Path(stop).exists():
+    with duckdb.connect(path, read_only=True) as marts:
+        # Both figures come from one version, or they differ.
+        sessions = marts.execute("select coalesce(sum(events_count), 0) from fct_sessions").fetchone()[0]
+        landed = marts.execute("select coalesce(sum(events_count), 0) from ops_late_arrivals").fetchone()[0]
+        assert sessions == landed, (sessions, landed)
+        sums.add(int(sessions))
+        reads += 1
+print(reads, sorted(sums))
+"""
+
+
+def test_readers_see_whole_publications_while_the_next_is_built(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "lake")
+    sample.generate(settings.home, 4_000, 2, 5)
+    files = [p for p in settings.inbox.rglob("*") if p.is_file() and "2026-01-02" in str(p)]
+    for path in files:
+        path.rename(path.with_name("." + path.name))
+    run_all(settings)
+    marts, stop = settings.published / "current" / "marts.duckdb", tmp_path / "stop"
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(marts), str(stop)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for path in files:
+        path.with_name("." + path.name).rename(path)
+    run_all(settings)
+    stop.touch()
+    out, errors = reader.communicate(timeout=60)
+    assert reader.returncode == 0, errors
+    reads, sums = out.split(maxsplit=1)
+    assert int(reads) > 10
+    assert len(json.loads(sums)) == 2 and 4_000 in json.loads(sums)

@@ -1,6 +1,7 @@
--- A batch supersedes only an earlier landed batch of its dataset, and no batch is superseded twice. (The file's
--- name may differ: a name delivered as a duplicate stands for the batch its bytes landed in.) A row here means
--- that landing withdrew the rows of the wrong delivery: the data platform corrects the receipt and rebuilds the models of that dataset with --full-refresh.
+-- A batch supersedes only an earlier landed batch of its dataset, and no batch is superseded twice. (The
+-- file's name may differ: a name delivered as a duplicate stands for the batch its bytes landed in.) A row
+-- here means that landing withdrew the rows of the wrong delivery: the data platform corrects the receipt
+-- and rebuilds the models of that dataset with --full-refresh.
 with landings as (
     select * from {{ ref('stg_lake__landings') }}
     where status in ('landed', 'duplicate')
