@@ -8,7 +8,7 @@ the last, which names the first fault of a row, if any. Rows without a fault go 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -102,22 +102,22 @@ class Conformer:
         them here too: another parser would differ at the edges (depth, huge numbers, trailing commas).
         """
         shapes = typed["_shape"].to_numpy()
-        unknown: list[Unknown] = []
+        odd: dict[tuple[tuple[str, ...], ...], list[int]] = {}
         doubled: dict[int, str] = {}
-        values, first = np.unique(shapes, return_index=True)
-        for shape, position in zip(values.tolist(), first.tolist(), strict=True):
+        for shape in pc.unique(typed["_shape"]).to_pylist():
             if shape == 0:  # not an object: rejected for that
                 continue
             if shape not in self._shapes:
-                self._shapes[shape] = self._odd_keys(chunk.raw([position])[0].decode())
+                first = int(np.argmax(shapes == shape))
+                self._shapes[shape] = self._odd_keys(chunk.raw([first])[0].decode())
             strange, twice = self._shapes[shape]
-            if not strange and not twice:
-                continue
-            positions = np.flatnonzero(shapes == shape).tolist()
             if twice:
-                doubled |= dict.fromkeys(positions, twice[0])
-                continue
-            unknown += self._set_aside(typed["_line"].take(positions), chunk.raw(positions), strange)
+                doubled |= dict.fromkeys(np.flatnonzero(shapes == shape).tolist(), twice[0])
+            elif strange:
+                odd.setdefault(tuple(strange), []).extend(np.flatnonzero(shapes == shape).tolist())
+        unknown: list[Unknown] = []
+        for keys, positions in odd.items():
+            unknown += self._set_aside(typed["_line"].take(positions), chunk.raw(positions), keys)
         return unknown, doubled
 
     def _odd_keys(self, raw: str) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -134,7 +134,7 @@ class Conformer:
             twice += [key if key in known else "" for key, count in Counter(keys or []).items() if count > 1]
         return strange, twice
 
-    def _set_aside(self, lines: pa.ChunkedArray, raws: list[bytes], keys: list[tuple[str, ...]]) -> list[Unknown]:
+    def _set_aside(self, lines: pa.ChunkedArray, raws: list[bytes], keys: Sequence[tuple[str, ...]]) -> list[Unknown]:
         """The values of unknown keys in rows of one shape."""
         pointers = ["".join("/" + part.replace("~", "~0").replace("/", "~1") for part in key) for key in keys]
         self._connection.register(
