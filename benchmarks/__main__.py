@@ -205,8 +205,8 @@ def _measured(code: str, home: Path) -> Measurement:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"a measurement failed after {time.monotonic() - started:.0f} s:\n{script}")
-    rows, seconds = text.split()[-2:]
-    return Measurement(int(rows), float(seconds), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    rows, seconds, cpu_seconds = text.split()[-3:]
+    return Measurement(int(rows), float(seconds), float(cpu_seconds), usage.ru_maxrss / 1024)
 
 
 def _median(runs: list[Measurement], figure: Callable[[Measurement], float]) -> float:

@@ -268,9 +268,10 @@ def _conformed(chunks: Iterable[Chunk], conformers: list[Conformer], batch_id: i
     with ThreadPoolExecutor(len(conformers)) as pool:
         pending: deque[Future[Conformed]] = deque()
         for chunk in chunks:
-            pending.append(pool.submit(conform, chunk))
-            if len(pending) > len(conformers):
-                yield pending.popleft().result()
+            for part in chunk.split(len(conformers)):
+                pending.append(pool.submit(conform, part))
+                if len(pending) > len(conformers):
+                    yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 

@@ -10,7 +10,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -35,6 +35,7 @@ MAX_RECORD_BYTES = 16 << 20
 PIECE_BYTES = 1 << 20
 BITE_BYTES = 1 << 13
 BATCH_ROWS = 8_192
+SPLIT_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,20 @@ class Chunk:
     rejects: list[Reject] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
     is_json: bool = False
+
+    def split(self, parts: int) -> "list[Chunk]":
+        """The same rows in at most so many chunks, none of them too small to be worth a thread's while."""
+        size = max(-(-self.table.num_rows // parts), SPLIT_ROWS)
+        if size >= self.table.num_rows:
+            return [self]
+        return [self._slice(start, size) for start in range(0, self.table.num_rows, size)]
+
+    def _slice(self, start: int, size: int) -> "Chunk":
+        def raw(positions: list[int]) -> list[bytes]:
+            return self.raw([start + position for position in positions])
+
+        part = replace(self, table=self.table.slice(start, size), raw=raw)
+        return part if start == 0 else replace(part, rejects=[], unknown=[])
 
 
 def file_format(name: str) -> str | None:

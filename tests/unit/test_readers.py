@@ -389,3 +389,16 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(
     path = written(tmp_path, "a.ndjson.zst", data)
     with pytest.raises(FileRefusedError, match="4 MiB"):
         read(path)
+
+
+def test_a_chunk_split_is_the_same_rows_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "SPLIT_ROWS", 2)
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(b"".join(b'{"n":%d}\n' % n for n in range(5)) + b"\xff\n")
+    (chunk,) = readers.read_chunks(path, load_specs()["events"])
+    parts = chunk.split(3)
+    assert [p.table.num_rows for p in parts] == [2, 2, 1]
+    assert [raw for p in parts for raw in p.raw(list(range(p.table.num_rows)))] == [b'{"n":%d}' % n for n in range(5)]
+    assert [line for p in parts for line in p.table["_line"].to_pylist()] == [1, 2, 3, 4, 5]
+    assert [len(p.rejects) for p in parts] == [1, 0, 0]
+    assert chunk.split(1) == [chunk]
