@@ -12,11 +12,10 @@ import ptars
 import pyarrow as pa
 import pyarrow.compute as pc
 import zstandard
-from google.protobuf import descriptor_pb2, descriptor_pool
-from google.protobuf.descriptor import Descriptor
 from isal import igzip
 
-CONTRACT = Path(__file__).parent.parent / "contracts" / "generated" / "contract.binpb"
+from flows.contract import descriptors
+
 EVENT = "tidemark.events.v1.Event"
 
 # Field 99, which the contract does not know, holding the text "blue".
@@ -107,7 +106,7 @@ class EventEncoder:
     """Turns Arrow batches with the event's fields into length-delimited Protobuf."""
 
     def __init__(self) -> None:
-        descriptor = _event_descriptor()
+        descriptor = descriptors().FindMessageTypeByName(EVENT)
         # DuckDB's timestamps: microseconds without a zone, which are UTC here.
         config = ptars.PtarsConfig(timestamp_unit="us", timestamp_tz=None)
         self._pool = ptars.HandlerPool([descriptor.file], config=config)
@@ -121,12 +120,3 @@ class EventEncoder:
         records = pc.binary_join_element_wise(records, extra, b"")
         records = pc.if_else(batch.column("is_unreadable"), UNREADABLE_RECORD, records)
         return length_delimited(records)
-
-
-def _event_descriptor() -> Descriptor:
-    """The event as the contract defines it."""
-    files = descriptor_pb2.FileDescriptorSet.FromString(CONTRACT.read_bytes())
-    pool = descriptor_pool.DescriptorPool()
-    for file in files.file:
-        pool.Add(file)
-    return pool.FindMessageTypeByName(EVENT)

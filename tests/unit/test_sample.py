@@ -19,6 +19,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, messag
 from google.protobuf.message import DecodeError
 
 from flows import sample
+from flows.contract import DESCRIPTORS
 
 EVENTS, DAYS, SEED = 40_000, 15, 7
 PAYLOADS = {
@@ -102,7 +103,7 @@ def lines(content: bytes) -> Iterator[dict[str, Any] | str]:
 
 def protobufs(content: bytes) -> Iterator[dict[str, Any] | str]:
     pool = descriptor_pool.DescriptorPool()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(sample.files.CONTRACT.read_bytes()).file:
+    for file in descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes()).file:
         pool.Add(file)
     event = message_factory.GetMessageClass(pool.FindMessageTypeByName(sample.files.EVENT))
     start = 0
