@@ -167,8 +167,10 @@ READER = """
 import duckdb, sys
 path, stop = sys.argv[1:]
 import pathlib
-reads, sums = 0, set()
-while not pathlib.Path(stop).exists():
+reads, sums, is_last = 0, set(), False
+while not is_last:
+    # Asked before reading: what was published before the stop is read at least once.
+    is_last = pathlib.Path(stop).exists()
     with duckdb.connect(path, read_only=True) as marts:
         # Both figures come from one version, or they differ.
         sessions = marts.execute("select coalesce(sum(events_count), 0) from fct_sessions").fetchone()[0]
