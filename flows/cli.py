@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows import sample as sample_lake
-from flows.build import FAILED, Build, build, last_whole_run_passed, project_fingerprint
+from flows.backfill import backfill
+from flows.build import FAILED, Build, build, test_everything
 from flows.errors import TidemarkError
 from flows.land import Landing, land
-from flows.publish import Publication, current_version, newest_manifest, publish, rollback
-from flows.receipts import Receipt, Receipts, Status
+from flows.publish import Publication, current_version, publish, rollback
+from flows.receipts import Receipt, Status
+from flows.run import run
 from flows.settings import Settings
 from flows.status import LakeStatus, read_status, read_totals
 
@@ -83,15 +86,46 @@ def sample(settings: Settings, events: int, days: int, seed: int) -> None:
 @click.pass_obj
 def land_command(settings: Settings) -> None:
     """Land what settled in the inbox: verify, conform, pseudonymise, quarantine."""
-    _tell_landing(settings, _land(settings))
+    _tell_landing(settings, land(settings, progress=_say_landed))
+
+
+DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @main.command("build")
+@click.option("--from", "first_day", type=DAY, help="Rebuild the days from this one on; needs --to.")
+@click.option("--to", "last_day", type=DAY, help="The last day to rebuild.")
+@click.option("--chunk-days", default=7, show_default=True, type=click.IntRange(1), help="Days rebuilt at once.")
 @click.argument("dbt_arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
-def build_command(settings: Settings, dbt_arguments: tuple[str, ...]) -> None:
-    """Build and test the models; further arguments go to dbt, as in `tidemark build -- --select fct_sessions+`."""
-    done = _build(settings, dbt_arguments)
+def build_command(
+    settings: Settings,
+    first_day: datetime | None,
+    last_day: datetime | None,
+    chunk_days: int,
+    dbt_arguments: tuple[str, ...],
+) -> None:
+    """Build and test the models; further arguments go to dbt, as in `tidemark build -- --select fct_sessions+`.
+
+    With --from and --to, rebuild what is kept by days for that range, chunk by chunk; asked for again after it
+    stopped, it goes on where it stopped.
+    """
+    if (first_day is None) != (last_day is None) or (first_day and dbt_arguments):
+        raise click.UsageError("--from and --to belong together, without further arguments")
+    if first_day and last_day:
+        done = backfill(settings, first_day.date(), last_day.date(), chunk_days, progress=_say)
+    else:
+        done = build(settings, dbt_arguments, progress=_say)
+    _tell_build(done)
+    if done.failed:
+        sys.exit(1)
+
+
+@main.command("test")
+@click.pass_obj
+def test_command(settings: Settings) -> None:
+    """Run every data test on all rows, for the night; builds test only what changed."""
+    done = test_everything(settings)
     _tell_build(done)
     if done.failed:
         sys.exit(1)
@@ -105,33 +139,27 @@ def publish_command(settings: Settings, force: bool) -> None:
     _tell_publication(settings, publish(settings, force))
 
 
-@main.command()
+@main.command("run")
 @click.pass_obj
-def run(settings: Settings) -> None:
+def run_command(settings: Settings) -> None:
     """Land, build and publish; where nothing is new, say so and do nothing."""
     started = time.monotonic()
-    landing = _land(settings)
-    if _is_up_to_date(settings):
-        newest = newest_manifest(settings)
-        _tell_landing(settings, landing)
-        out.print("[bold]build[/]    nothing new since the last build, which passed")
-        if newest:
-            _tell_publication(settings, Publication(newest, is_new=False))
-        return
-    done = _build(settings)
+    done = run(settings, on_landed=_say_landed, on_built=_say)
     out.rule(style="dim")
-    _tell_landing(settings, landing)
-    _tell_build(done)
-    if not done.failed:
-        totals = read_totals(settings)
-        out.print(
-            f"[bold]holds[/]    {totals.events:,} events; {totals.copies - totals.events:,} further copies of them "
-            f"set aside as duplicates; {totals.late:,} events came late"
-        )
-    if done.failed:
+    _tell_landing(settings, done.landing)
+    if done.build is None:
+        out.print("[bold]built[/]    nothing new since the last build, which passed")
+    else:
+        _tell_build(done.build)
+    if done.publication is None:
         out.print("[bold red]publish[/]  nothing was published: readers keep the last good version")
         sys.exit(1)
-    _tell_publication(settings, publish(settings))
+    totals = read_totals(settings)
+    out.print(
+        f"[bold]holds[/]    {totals.events:,} events; {totals.copies - totals.events:,} further copies of them "
+        f"set aside as duplicates; {totals.late:,} events came late"
+    )
+    _tell_publication(settings, done.publication)
     out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
 
 
@@ -154,32 +182,13 @@ def status(settings: Settings) -> None:
         sys.exit(1)
 
 
-def _land(settings: Settings) -> Landing:
-    def progress(receipt: Receipt) -> None:
-        what = f"{receipt.rows_landed:,} rows"
-        if receipt.rows_rejected:
-            what += f", {receipt.rows_rejected:,} rejected"
-        if receipt.status is not Status.LANDED:
-            what = f"{receipt.status}: {receipt.reason}"
-        _say(f"land     {receipt.file}  {what}")
-
-    return land(settings, progress=progress)
-
-
-def _build(settings: Settings, arguments: tuple[str, ...] = ()) -> Build:
-    return build(settings, arguments, progress=_say)
-
-
-def _is_up_to_date(settings: Settings) -> bool:
-    """Whether the newest version holds all that landed, by the project as it is."""
-    newest = newest_manifest(settings)
-    if newest is None or newest.project_fingerprint != project_fingerprint():
-        return False
-    receipts = Receipts(settings)
-    try:
-        return receipts.last_batch_id() == newest.batch_high_water and last_whole_run_passed(settings)
-    finally:
-        receipts.close()
+def _say_landed(receipt: Receipt) -> None:
+    what = f"{receipt.rows_landed:,} rows"
+    if receipt.rows_rejected:
+        what += f", {receipt.rows_rejected:,} rejected"
+    if receipt.status is not Status.LANDED:
+        what = f"{receipt.status}: {receipt.reason}"
+    _say(f"land     {receipt.file}  {what}")
 
 
 def _say(line: str) -> None:

@@ -90,26 +90,27 @@ from landed
 """
 
 
-def _column_yaml(column: Column, tests: bool) -> dict[str, object]:
-    node: dict[str, object] = {
+def _column_yaml(column: Column) -> dict[str, object]:
+    return {
         "name": column.name,
         "description": column.description,
         "data_type": "varchar[]" if column.type == "string[]" else column.type,
         "config": {"meta": {"privacy": column.privacy}},
     }
-    # Landing lets nothing else through, so only what came last is looked at again.
-    newest = {"where": "newest batches"}
-    checks: list[object] = []
-    if column.required:
-        checks.append({"not_null": {"config": newest}})
-    if column.accepted_values:
-        checks.append({"accepted_values": {"arguments": {"values": list(column.accepted_values)}, "config": newest}})
-    if tests and checks:
-        node["data_tests"] = checks
-    return node
+
+
+def _row_rule(columns: list[Column]) -> str:
+    """What holds for every row, as one condition: a test of each column would be a query each."""
+    rules = [f"{c.name} is not null" for c in columns if c.required]
+    for column in columns:
+        if column.accepted_values:
+            values = ", ".join(f"'{value}'" for value in column.accepted_values)
+            rules.append(f"{column.name} in ({values})" + ("" if column.required else f" or {column.name} is null"))
+    return " and ".join(f"({rule})" if " or " in rule else rule for rule in rules)
 
 
 def _raw_yaml(spec: DatasetSpec) -> bytes:
+    columns = _raw_columns(spec)
     return _yaml(
         {
             "models": [
@@ -117,7 +118,15 @@ def _raw_yaml(spec: DatasetSpec) -> bytes:
                     "name": f"raw_{spec.name}",
                     "description": f"{spec.description} Appended from each new batch, as it landed.",
                     "config": {"meta": {"owner": spec.owner, "contract": f"{spec.message}"}},
-                    "columns": [_column_yaml(c, tests=True) for c in _raw_columns(spec)],
+                    "data_tests": [
+                        {
+                            "sound": {
+                                "name": f"raw_{spec.name}_is_sound",
+                                "arguments": {"key": ["_batch_id", "_line"], "rule": _row_rule(columns)},
+                            }
+                        }
+                    ],
+                    "columns": [_column_yaml(c) for c in columns],
                 }
             ]
         }
@@ -139,7 +148,7 @@ def _sources_yaml(specs: list[DatasetSpec]) -> bytes:
                     ),
                     "freshness": {"warn_after": {"count": 36, "period": "hour"}},
                 },
-                "columns": [_column_yaml(c, tests=False) for c in spec.columns()],
+                "columns": [_column_yaml(c) for c in spec.columns()],
             }
         )
     return _yaml(

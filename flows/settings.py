@@ -19,6 +19,7 @@ class Settings(BaseSettings):
         None, description="The secret of the keyed hashes; a file below home/secrets/ where unset."
     )
     keep_versions: int = Field(7, ge=2, description="How many published versions are kept.")
+    keep_hours: float = Field(24, ge=0, description="Hours a published version is kept at least, for its readers.")
     threads: int = Field(2, ge=1, description="Threads DuckDB uses.")
     memory_limit: str = Field("8GB", description="Memory DuckDB may use while building.")
 

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass, field
 
-from flows.build import open_warehouse
 from flows.contract import load_specs
 from flows.errors import TidemarkError
 from flows.inbox import deliveries, is_settled, strays
@@ -11,6 +10,7 @@ from flows.publish import current_version, read_manifest, versions
 from flows.readers import file_format
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
+from flows.warehouse import open_warehouse
 
 
 @dataclass

@@ -1,12 +1,27 @@
-{#- The days that new batches hold events of, as a list of 'YYYY-MM-DD'; `reach` days after each belong too. -#}
+{#- The first and last day that `tidemark build --from --to` builds anew; none in a usual run. -#}
+{% macro days_chosen() %}
+    {% set days = env_var('TIDEMARK_DAYS', '') %}
+    {% do return(days.split(':') if days else none) %}
+{% endmacro %}
+
+{#-
+    The days that new batches hold events of, or the days chosen, as a list of 'YYYY-MM-DD'; `reach` days after
+    each belong too.
+-#}
 {% macro days_touched() %}
     {% set reach = config.get('meta', {}).get('reach_days', 0) %}
     {% set batches = batches_to_see() %}
+    {% set chosen = days_chosen() %}
+    {% if chosen %}
+        {% set touched = "landed.event_date between date '" ~ chosen[0] ~ "' and date '" ~ chosen[1] ~ "'" %}
+    {% else %}
+        {% set touched = "landed._batch_id > " ~ batches.seen ~ " and landed._batch_id <= " ~ batches.upto %}
+    {% endif %}
     {% set rows = run_query("
         select distinct strftime(landed.event_date + reach.days, '%Y-%m-%d')
         from " ~ ref('int_events__days_landed') ~ " as landed
         cross join (select unnest(range(0, " ~ (reach + 1) ~ ")) :: integer as days) as reach
-        where landed._batch_id > " ~ batches.seen ~ " and landed._batch_id <= " ~ batches.upto ~ "
+        where " ~ touched ~ "
         order by 1
     ") %}
     {% do return(rows.columns[0].values() | list) %}
@@ -14,11 +29,14 @@
 
 {#-
     The days an incremental run of this model replaces. A model for which the touched days are not the whole
-    answer names its own macro in meta.days_to_replace.
+    answer names its own macro in meta.days_to_replace. Asked once for each node.
 -#}
 {% macro days_to_replace() %}
-    {% set name = config.get('meta', {}).get('days_to_replace', 'days_touched') %}
-    {% do return(context[name]()) %}
+    {% if '_days' not in model %}
+        {% set name = config.get('meta', {}).get('days_to_replace', 'days_touched') %}
+        {% do model.update({'_days': context[name]()}) %}
+    {% endif %}
+    {% do return(model['_days']) %}
 {% endmacro %}
 
 {#-
@@ -64,4 +82,5 @@
     {% set days = days_to_replace() %}
     delete from {{ target }} where {{ in_days(config.require('unique_key'), days) }};
     insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ arg_dict['temp_relation'] }};
+    {{ note_days_changed(model.name, days) }}
 {% endmacro %}

@@ -41,30 +41,3 @@
     {{ column }} > {{ batches.seen }} and {{ column }} <= {{ batches.upto }}
     {%- endif %}
 {%- endmacro %}
-
-{#-
-    The condition that leaves only rows of the newest batches, for tests of tables that hold all that ever
-    landed: as many batches as together hold `rows` rows, and one at the least. What landed before was tested
-    when it was new, and a test must not cost more each day.
--#}
-{% macro in_newest_batches(column='_batch_id', rows=5000000) %}
-    {%- if not execute or not adapter.get_relation(database=target.database, schema='landed', identifier='landings') %}
-        {%- do return('true') %}
-    {%- endif %}
-    {%- set found = run_query("
-        with counted as (
-            select
-                batch_id,
-                sum(rows_landed + rows_rejected) over (order by batch_id desc) - rows_landed - rows_rejected as rows_after
-            from landed.landings
-        )
-        select coalesce(min(batch_id), 0) from counted where rows_after < " ~ rows) -%}
-    {{ column }} >= {{ found.columns[0].values()[0] }}
-{%- endmacro %}
-
-{#- A data test of raw or staging rows says `where: newest batches`. -#}
-{% macro get_where_subquery(relation) -%}
-    {%- set where = config.get('where', '') -%}
-    {%- if where == 'newest batches' %}{% set where = in_newest_batches() %}{% endif -%}
-    {%- do return('(select * from ' ~ relation ~ ' where ' ~ where ~ ') as tested' if where else relation) -%}
-{%- endmacro %}

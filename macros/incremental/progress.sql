@@ -1,15 +1,18 @@
 {#-
     How builds stay exact and cheap.
 
-    Every landed row carries its batch, and batch numbers only grow. Each incremental model keeps, in
+    Every landed row carries its batch, and batch numbers only grow. Each model that keeps rows keeps, in
     ops.model_progress and in the transaction that writes the model, the last batch it has seen. What it has
     still to do is what lies between that and the last batch that everything above it has seen. A build that
     stopped half-way therefore needs no repair: the next one finds in each model where it stopped.
+
+    A batch of a dataset that a model does not read is seen by it without being looked at: so it is marked where
+    landings are entered (flows/build.py), and a build need not run the models of one dataset for another.
 -#}
 
-{#- The last batch that `node` has seen; for a view or table, the last that everything it reads has seen. -#}
+{#- The last batch that `node` has seen; for a view, the last that everything it reads has seen. -#}
 {% macro batch_seen_by(node, progress) %}
-    {% if node.config.materialized == 'incremental' %}
+    {% if node.config.materialized in ('incremental', 'table') %}
         {% do return(progress.get(node.name, {}).get('batch_id', 0)) %}
     {% endif %}
     {% do return(batch_seen_above(node, progress)) %}
@@ -27,21 +30,26 @@
     {% do return((seen or [progress['']['batch_id']]) | min) %}
 {% endmacro %}
 
+{#- The nodes that `node` is made from, itself among them, sorted by id. -#}
+{% macro lineage_of(node) %}
+    {% set ids, queue = [], [node.unique_id] %}
+    {% for _ in range(1000) if queue %}
+        {% set id = queue.pop() %}
+        {% if id not in ids %}
+            {% do ids.append(id) %}
+            {% if id in graph.nodes %}{% do queue.extend(graph.nodes[id].depends_on.nodes) %}{% endif %}
+        {% endif %}
+    {% endfor %}
+    {% do return(ids | sort) %}
+{% endmacro %}
+
 {#-
     A mark of the logic that made a model: its SQL, its seeds, the project's variables, and the same of
     everything above it. A model whose logic is not the one that built it is rebuilt whole.
 -#}
 {% macro logic_of(node) %}
-    {% set ids, queue = [], [node.unique_id] %}
-    {% for _ in range(1000) if queue %}
-        {% set id = queue.pop() %}
-        {% if id not in ids and id in graph.nodes %}
-            {% do ids.append(id) %}
-            {% do queue.extend(graph.nodes[id].depends_on.nodes) %}
-        {% endif %}
-    {% endfor %}
     {% set marks = [] %}
-    {% for id in ids | sort %}
+    {% for id in lineage_of(node) if id in graph.nodes %}
         {% do marks.append(id ~ '=' ~ graph.nodes[id].checksum.checksum) %}
     {% endfor %}
     {% for name in ['timezone', 'session_gap_minutes', 'late_after_hours'] %}
@@ -50,15 +58,42 @@
     {% do return(local_md5(marks | join(','))) %}
 {% endmacro %}
 
-{#- What every model has seen, by its name; under '' the last landing the warehouse knows of. -#}
+{#-
+    The datasets whose landings a model sees, sorted; '*' among them where it reads the landings of all. A model
+    that reads the table of landings for some datasets alone names them in meta.datasets.
+-#}
+{% macro datasets_of(node) %}
+    {% set named = node.config.get('meta', {}).get('datasets') %}
+    {% if named %}{% do return(named) %}{% endif %}
+    {% set found = [] %}
+    {% for id in node.depends_on.nodes %}
+        {% if id in graph.sources %}
+            {% set source = graph.sources[id] %}
+            {% do found.append(source.name if source.source_name == 'landed' else '*') %}
+        {% elif id in graph.nodes %}
+            {% do found.extend(datasets_of(graph.nodes[id])) %}
+        {% endif %}
+    {% endfor %}
+    {% do return(found | unique | sort) %}
+{% endmacro %}
+
+{#-
+    What every model has seen, by its name; under '' the last landing the warehouse knows of. Asked once for each
+    node: while it is built, neither it nor what it reads sees more.
+-#}
 {% macro read_progress() %}
+    {% if '_progress' not in model %}{% do model.update({'_progress': query_progress()}) %}{% endif %}
+    {% do return(model['_progress']) %}
+{% endmacro %}
+
+{% macro query_progress() %}
     {% set progress = {} %}
     {% set rows = run_query("
-        select model, batch_id, logic from ops.model_progress
-        union all select '', coalesce(max(batch_id), 0), '' from landed.landings
+        select model, batch_id, logic, whole_change from ops.model_progress
+        union all select '', coalesce(max(batch_id), 0), '', 0 from landed.landings
     ") %}
     {% for row in rows %}
-        {% do progress.update({row[0]: {'batch_id': row[1] | int, 'logic': row[2]}}) %}
+        {% do progress.update({row[0]: {'batch_id': row[1] | int, 'logic': row[2], 'whole_change': row[3]}}) %}
     {% endfor %}
     {% do return(progress) %}
 {% endmacro %}
@@ -72,16 +107,29 @@
     }) %}
 {% endmacro %}
 
-{#- Post-hook, inside the model's own transaction: what it has now seen, and by which logic. -#}
+{#-
+    Post-hook, inside the model's own transaction: what the model has now seen, and by which logic. A build of
+    chosen days (backfill) sees no batch: what is new to the model stays so.
+-#}
 {% macro mark_progress() %}
-    {% if execute and model.config.materialized == 'incremental' and flags.WHICH in ('build', 'run', 'retry') %}
+    {% if execute and model.config.materialized in ('incremental', 'table') and flags.WHICH in ('build', 'run', 'retry') %}
+    {% set progress = read_progress() %}
+    {% set seen = batch_seen_above(model, progress) %}
+    {% if days_chosen() %}{% set seen = progress.get(model.name, {}).get('batch_id', 0) %}{% endif %}
     delete from ops.model_progress where model = '{{ model.name }}';
-    insert into ops.model_progress values (
+    insert into ops.model_progress
+    select
         '{{ model.name }}',
-        {{ batch_seen_above(model, read_progress()) }},
+        {{ seen }},
+        ['{{ datasets_of(model) | join("', '") }}'],
         '{{ logic_of(model) }}',
-        {{ utc_now() }}
-    );
+        case
+            when exists (select 1 from ops.changes where model = '{{ model.name }}')
+                then {{ progress.get(model.name, {}).get('whole_change', 0) }}
+            else nextval('ops.change_number')
+        end,
+        {{ utc_now() }};
+    {{ mark_changes() }}
     {% endif %}
 {% endmacro %}
 

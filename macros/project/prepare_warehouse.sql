@@ -2,9 +2,14 @@
     The tables that a build reads or writes besides its models, made where they are missing:
 
     landed.landings      one row per delivered file, entered by `tidemark build` from the receipts in the lake
-    ops.model_progress   one row per model: the last landing it has seen, and by which logic
+    ops.model_progress   one row per model that keeps rows: the last landing it has seen, and by which logic
+    ops.changes          one row per model and day, or model that is not kept by days: when it last changed, as a
+                         number that only grows
+    ops.test_progress    one row per data test: the last change and landing there were when it passed, as which
+                         project (a test that was edited has passed nothing)
     ops.dbt_runs         one row per run of dbt that may change the warehouse; 'running' where it was killed
     ops.dbt_results      one row per node and run: what was built or tested, and how it went
+    ops.backfill_chunks  one row per backfill and chunk of its days: whether it is done
 -#}
 {% macro warehouse_tables() %}
     create schema if not exists landed;
@@ -33,14 +38,40 @@
     create table if not exists ops.model_progress (
         model string not null,
         batch_id bigint not null,
+        datasets string[] not null,
         logic string not null,
+        whole_change bigint not null,
         marked_at timestamp not null
     );
+    create sequence if not exists ops.change_number;
+    create table if not exists ops.changes (
+        model string not null,
+        day date,
+        change bigint not null
+    );
+    create table if not exists ops.test_progress (
+        test string not null,
+        project string not null,
+        change bigint not null,
+        batch_id bigint not null
+    );
+    -- A warehouse made anew counts its changes anew: its numbers mean nothing beside another's.
+    create table if not exists ops.warehouse as select uuid() as warehouse_id;
     create table if not exists ops.dbt_runs (
         run_id string not null,
         command string not null,
         is_whole boolean not null,
+        project string not null,
         started_at timestamp not null,
+        finished_at timestamp,
+        status string not null,
+        is_made boolean not null
+    );
+    create table if not exists ops.backfill_chunks (
+        backfill_id bigint not null,
+        first_day date not null,
+        last_day date not null,
+        started_at timestamp,
         finished_at timestamp,
         status string not null
     );
@@ -66,7 +97,8 @@
     {% if flags.WHICH in ('build', 'run', 'test', 'seed', 'retry') %}
     {% set whole = flags.WHICH == 'build' and not (invocation_args_dict.get('select') or invocation_args_dict.get('exclude')) %}
     insert into ops.dbt_runs values (
-        '{{ invocation_id }}', '{{ flags.WHICH }}', {{ whole }}, {{ utc_now() }}, null, 'running'
+        '{{ invocation_id }}', '{{ flags.WHICH }}', {{ whole }}, '{{ env_var('TIDEMARK_PROJECT', '') }}',
+        {{ utc_now() }}, null, 'running', false
     );
     {% endif %}
 {% endmacro %}

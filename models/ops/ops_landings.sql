@@ -1,4 +1,6 @@
 -- One row per delivered file: what became of it, what it held, and how long it waited.
+{{ config(materialized='view', meta={'day': 'landed_date'}) }}
+
 with landings as (
     select * from {{ ref('stg_lake__landings') }}
 ),
@@ -42,5 +44,6 @@ select
     contract,
     delivered_at,
     landed_at,
+    cast(landed_at as date) as landed_date,
     cast(lag_milliseconds as double) / 1000 as lag_seconds
 from measured

@@ -1,15 +1,13 @@
 -- One row per delivered file, reason and field: how many of its rows were rejected so, and where the first
--- stands. A batch's rejects never change, so each batch is counted once.
-{{ config(materialized='incremental', incremental_strategy='append') }}
+-- stands.
+{{ config(materialized='view', meta={'day': 'landed_date'}) }}
 
 with rejects as (
     select * from {{ ref('stg_lake__rejects') }}
-    where {{ in_new_batches() }}
 ),
 
 landings as (
     select * from {{ ref('stg_lake__landings') }}
-    where {{ in_new_batches('batch_id') }}
 ),
 
 counted as (
@@ -32,7 +30,8 @@ select
     counted.field,
     counted.rows_count,
     counted.first_line,
-    landings.landed_at
+    landings.landed_at,
+    cast(landings.landed_at as date) as landed_date
 from counted
 inner join landings
     on counted._batch_id = landings.batch_id

@@ -1,5 +1,5 @@
 -- One row per run and test: how it went and how long it took. Unit tests are among them.
-{{ config(materialized='view') }}
+{{ config(materialized='view', meta={'day': 'recorded_date'}) }}
 
 with results as (
     select * from {{ source('runs', 'dbt_results') }}
@@ -18,5 +18,6 @@ select
     started_at,
     finished_at,
     execution_seconds,
-    recorded_at
+    recorded_at,
+    cast(recorded_at as date) as recorded_date
 from results

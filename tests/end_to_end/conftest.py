@@ -7,9 +7,10 @@ import duckdb
 import pytest
 
 from flows import sample
-from flows.build import Build, build
-from flows.land import Landing, land
-from flows.publish import Publication, publish
+from flows.build import Build
+from flows.land import Landing
+from flows.publish import Publication
+from flows.run import run
 from flows.settings import Settings
 
 EVENTS, DAYS, SEED = 30_000, 4, 7
@@ -20,11 +21,12 @@ def settings_of(home: Path) -> Settings:
 
 
 def run_all(settings: Settings) -> tuple[Landing, Build, Publication]:
-    """What `tidemark run` does when there is something new."""
-    landing = land(settings)
-    done = build(settings)
-    assert not done.failed, [(n.name, n.message) for n in done.failed]
-    return landing, done, publish(settings)
+    """What `tidemark run` does; there must be something new, and nothing may fail."""
+    done = run(settings)
+    assert done.build is not None
+    assert not done.build.failed, [(n.name, n.message) for n in done.build.failed]
+    assert done.publication is not None
+    return done.landing, done.build, done.publication
 
 
 @pytest.fixture(scope="session")

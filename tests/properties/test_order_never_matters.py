@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows.build import build, open_warehouse
+from flows.build import build
 from flows.land import land
 from flows.settings import Settings
+from flows.warehouse import open_warehouse
 from tests.properties.oracle import Event, Session, kept_copies, local_day, sessions
 
 MARTS = (

@@ -93,14 +93,14 @@ def test_every_landed_column_is_selected_described_and_classed(spec: generate_mo
     sql = FILES[RAW / f"raw_{spec.name}.sql"].decode()
     (model,) = yaml.safe_load(FILES[RAW / f"raw_{spec.name}.yml"])["models"]
     columns = {c["name"]: c for c in model["columns"]}
+    rules = model["data_tests"][0]["sound"]["arguments"]["rule"].split(" and ")
     for column in spec.columns():
         assert f"    {column.name}" in sql
         described = columns[column.name]
         assert described["description"]
         assert described["config"]["meta"]["privacy"]
-        tests = [test if isinstance(test, str) else next(iter(test)) for test in described.get("data_tests", [])]
-        assert ("not_null" in tests) == column.required
-        assert ("accepted_values" in tests) == bool(column.accepted_values)
+        assert (f"{column.name} is not null" in rules) == column.required
+        assert any(rule.startswith(f"{column.name} in (") for rule in rules) == bool(column.accepted_values)
     dropped = {f.name for f in spec.fields if f.column != f.name or f.treatment == "drop"}
     assert not dropped & set(columns)
     assert model["config"]["meta"]["owner"] == spec.owner

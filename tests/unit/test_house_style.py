@@ -7,7 +7,7 @@ import pytest
 from test_layers import Manifest, Node, layer_of, models, parse_project, without_comments
 
 PRIVACY = {"none", "behaviour", "pseudonym", "quasi_identifier", "free_text"}
-KEY_TESTS = {"unique", "unique_combination"}
+KEY_TESTS = {"unique", "sound"}
 
 
 @pytest.fixture(name="manifest", scope="session")
@@ -89,8 +89,8 @@ def mart_violations(manifest: Manifest) -> list[str]:
 def key_violations(manifest: Manifest) -> list[str]:
     """Models without a test of their key.
 
-    Raw rows may have theirs in the staging model that reads them. A view between staging and marts is a step of the
-    model that reads it, and its key is tested there: a test of its own would compute all of it once more.
+    A staging view has its rows from the raw model, whose key is tested. A view between staging and marts is a step
+    of the model that reads it, and its key is tested there: a test of its own would compute all of it once more.
     """
     tested = {
         node["attached_node"]
@@ -98,11 +98,10 @@ def key_violations(manifest: Manifest) -> list[str]:
         if node["resource_type"] == "test" and (node.get("test_metadata") or {}).get("name") in KEY_TESTS
     }
     tested |= {
-        parent
+        node["unique_id"]
         for node in models(manifest)
-        if node["unique_id"] in tested and layer_of(node["unique_id"], manifest) == "staging"
-        for parent in node["depends_on"]["nodes"]
-        if layer_of(parent, manifest) == "raw"
+        if layer_of(node["unique_id"], manifest) == "staging"
+        and any(parent in tested for parent in node["depends_on"]["nodes"])
     }
     return [
         f"{node['name']}: no test of its key ({' or '.join(sorted(KEY_TESTS))})"
@@ -283,12 +282,14 @@ def test_a_model_without_a_key_test_is_found() -> None:
     assert len(key_violations(a_manifest(a_mart(), a_test(attached_node="model.tidemark.other")))) == 1
 
 
-def test_a_raw_key_is_tested_in_staging_only() -> None:
+def test_a_staging_view_has_its_key_tested_in_the_raw_model_it_reads() -> None:
     raw = a_mart(unique_id="model.tidemark.raw_a", name="raw_a", original_file_path="models/raw/raw_a.sql")
+    tested = a_test(attached_node="model.tidemark.raw_a")
     reader = a_mart(depends_on={"nodes": ["model.tidemark.raw_a"]})
     staged = {**reader, "original_file_path": "models/staging/x/stg_x__a.sql"}
-    assert key_violations(a_manifest(raw, staged, a_test())) == []
-    assert len(key_violations(a_manifest(raw, reader, a_test()))) == 1
+    assert key_violations(a_manifest(raw, staged, tested)) == []
+    assert len(key_violations(a_manifest(raw, reader, tested))) == 1
+    assert len(key_violations(a_manifest(raw, staged))) == 2
 
 
 def test_only_a_view_of_the_intermediate_layer_goes_without_a_key_test() -> None:

@@ -1,48 +1,163 @@
-"""Readers see whole publications: refused when the build was not whole, swapped in one step, never mixed."""
+"""Readers see whole publications: gated, swapped in one step, never mixed; unchanged days are linked, not copied."""
 
+import errno
 import hashlib
-import json
+import re
 import shutil
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from flows import publish as publish_module
+from flows.contract import PROJECT
 from flows.errors import TidemarkError
-from flows.publish import current_version, newest_manifest, publish, read_manifest, rollback, versions
+from flows.project import DataTest, Model
+from flows.publish import (
+    Manifest,
+    PublishedTable,
+    current_version,
+    newest_manifest,
+    publish,
+    read_manifest,
+    rollback,
+    versions,
+)
 from flows.settings import Settings
 from tests.conftest import FORKSERVER
 
 START = datetime(2026, 1, 15)
-TABLES = {"marts": ["dim_left", "dim_right"], "ops": ["ops_landings"]}
+DAYS = [date(2026, 1, day) for day in range(10, 15)]
+ROWS = 200
+QUOTED = 'One row per thing; it\'s "quoted".'
+# A path that has to be escaped in SQL.
+HOME = "it's home"
+
+
+def model(name: str, schema: str, materialized: str, day: str | None = None) -> Model:
+    """A model as the project tells of it."""
+    columns = {"number": "The build's number; it's \"quoted\"."} if schema == "marts" else {}
+    return Model(name, schema, materialized, day, QUOTED, columns)
+
+
+MODELS = [
+    model("stg_things", "staging", "view"),
+    model("int_things", "intermediate", "incremental"),
+    model("fct_days", "marts", "incremental", "event_date"),
+    model("fct_none", "marts", "incremental", "event_date"),
+    model("dim_whole", "marts", "table"),
+    model("dim_none", "marts", "table"),
+    model("ops_landings", "ops", "view", "landed_date"),
+    model("ops_model_runs", "ops", "view", "recorded_date"),
+]
+PUBLISHED = ["dim_none", "dim_whole", "fct_days", "fct_none", "ops_landings", "ops_model_runs"]
+TESTS = [
+    DataTest("test.days", "days_hold", True, frozenset({"fct_days", "dim_whole"})),
+    DataTest("test.warns", "days_look_well", False, frozenset({"fct_days"})),
+    DataTest("test.landings", "landings_hold", True, frozenset({"landings"})),
+]
+
+
+def stand_in() -> SimpleNamespace:
+    """A project of these models and tests."""
+    return SimpleNamespace(models={m.name: m for m in MODELS}, tests=list(TESTS), fingerprint="first")
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(str(settings.warehouse))
 
 
-def run(settings: Settings, status: str, minute: int, whole: bool = True, command: str = "build") -> None:
-    """Enter a run of dbt as its hooks do."""
-    with connect(settings) as db:
-        run_id = f"{minute}-{status}"
+def make_tables(db: duckdb.DuckDBPyConnection) -> None:
+    """The warehouse's own tables, by the project's own statements."""
+    text = (PROJECT / "macros" / "project" / "prepare_warehouse.sql").read_text()
+    found = re.search(r"macro warehouse_tables\(\) %}(.*?){% endmacro %}", text, re.DOTALL)
+    assert found is not None
+    db.execute(found[1])
+
+
+def note(db: duckdb.DuckDBPyConnection, name: str, days: Iterable[date | None] = (None,)) -> None:
+    """Note that a model changed, as the macros do."""
+    for day in days:
+        db.execute("delete from ops.changes where model = ? and day is not distinct from ?", [name, day])
+        db.execute("insert into ops.changes values (?, ?, nextval('ops.change_number'))", [name, day])
+
+
+def run(
+    db: duckdb.DuckDBPyConnection,
+    status: str = "passed",
+    whole: bool = True,
+    made: bool | None = None,
+    project: str = "first",
+) -> None:
+    """Enter a run of dbt, its one result and what that changes, as the hooks do."""
+    made = status == "passed" if made is None else made
+    db.execute(
+        "insert into ops.dbt_runs values ('run', 'build', ?, ?, ?, null, ?, ?)", [whole, project, START, status, made]
+    )
+    db.execute(
+        "insert into ops.dbt_results values "
+        "('run', 'model.a', 'model', 'a', 'success', null, null, null, null, 0.5, ?)",
+        [START],
+    )
+    note(db, "ops_model_runs", [START.date()])
+    if whole and status == "passed":
+        db.execute("update ops.test_progress set project = ?", [project])
+
+
+def pass_tests(db: duckdb.DuckDBPyConnection, *ids: str, project: str = "first") -> None:
+    """Note that tests passed on all there is."""
+    for id_ in ids:
+        db.execute("delete from ops.test_progress where test = ?", [id_])
         db.execute(
-            "insert into ops.dbt_runs values (?, ?, ?, ?, null, ?)",
-            [run_id, command, whole, START + timedelta(minutes=minute), status],
+            "insert into ops.test_progress select ?, ?, (select max(change) from ops.changes), "
+            "(select max(batch_id) from landed.landings)",
+            [id_, project],
         )
 
 
-def fill(settings: Settings, number: int, rows: int = 5_000) -> None:
-    """A build: every mart carries the number, and one more landing is known."""
+def land(db: duckdb.DuckDBPyConnection, number: int) -> None:
+    """One more landing, each on a day of its own."""
+    at = START + timedelta(days=number)
+    db.execute(
+        "insert into landed.landings by name select ? as batch_id, 'events' as dataset, 'f' as file, 's' as sha256, "
+        "1 as bytes, 'landed' as status, 1 as rows_read, 1 as rows_landed, 0 as rows_rejected, 0 as unknown_keys, "
+        "? as landed_at",
+        [number, at],
+    )
+    note(db, "ops_landings", [at.date()])
+    note(db, "landings")
+
+
+def make_days(db: duckdb.DuckDBPyConnection, number: int, days: Iterable[date]) -> None:
+    """Build days anew: all their rows carry the number."""
+    days = list(days)
+    for day in days:
+        db.execute("delete from marts.fct_days where event_date = ?", [day])
+        db.execute(
+            f"insert into marts.fct_days select ?, ?, 'p' || i % 3, cast(i as decimal(18, 2)) / 7, [i, null], "
+            f"timestamp '2026-01-15 10:00:00.123456' + to_seconds(i) from range({ROWS}) t(i)",
+            [number, day],
+        )
+    note(db, "fct_days", days)
+
+
+def fill(settings: Settings, number: int, days: Iterable[date] = DAYS[:1]) -> None:
+    """A whole build that passed: one more landing, these days and the table not kept by days carry the number."""
     with connect(settings) as db:
         db.execute("begin")
-        for schema, names in TABLES.items():
-            for name in names:
-                select = f"select {number} as number, i as id from range({rows}) t(i)"
-                db.execute(f"create or replace table {schema}.{name} as {select}")
-        db.execute("insert into landed.landings values (?)", [number])
+        land(db, number)
+        make_days(db, number, days)
+        db.execute(f"create or replace table marts.dim_whole as select i as id, {number} as number from range(99) t(i)")
+        note(db, "dim_whole")
+        db.execute("update ops.model_progress set batch_id = ?", [number])
+        pass_tests(db, *(test.unique_id for test in TESTS))
+        run(db)
         db.execute("commit")
 
 
@@ -50,132 +165,311 @@ def fill(settings: Settings, number: int, rows: int = 5_000) -> None:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose warehouse is as a passed build leaves it, made by hand."""
     home = tmp_path_factory.mktemp("built")
-    made = Settings(home=home)
-    (home / "warehouse" / "target").mkdir(parents=True)
-    with connect(made) as db:
-        for schema in ("landed", "ops", "marts", "staging"):
-            db.execute(f"create schema {schema}")
-        db.execute("create table landed.landings (batch_id bigint)")
+    settings = Settings(home=home)
+    settings.warehouse.parent.mkdir()
+    with connect(settings) as db:
+        make_tables(db)
         db.execute(
-            "create table ops.dbt_runs (run_id text, command text, is_whole boolean, started_at timestamp, "
-            "finished_at timestamp, status text)"
+            """
+            create schema marts; create schema staging; create schema intermediate;
+            create view staging.stg_things as select 1 as device_id;
+            create table intermediate.int_things as select 1 as device_id;
+            create table marts.left_behind as select 'of a model since removed' as note;
+            create table marts.fct_days (
+                number bigint, event_date date, product varchar, "the amount" decimal(18, 2), tags bigint[],
+                seen_at timestamp
+            );
+            create table marts.fct_none as from marts.fct_days;
+            create table marts.dim_none (number bigint, note varchar, "order" timestamp);
+            create view ops.ops_landings as
+            select batch_id, cast(landed_at as date) as landed_date, file from landed.landings;
+            create view ops.ops_model_runs as
+            select run_id, cast(recorded_at as date) as recorded_date from ops.dbt_results;
+            """
         )
-        db.execute("create table staging.stg_secret as select 1 as device_id")
-        db.execute("create table marts.left_behind as select 'of a model since removed' as note")
-    nodes = {
-        f"model.tidemark.{name}": {
-            "resource_type": "model",
-            "schema": schema,
-            "name": name,
-            "description": f'One row per {name}; it\'s "quoted".',
-            "columns": {"number": {"description": "The build's number."}, "id": {"description": ""}},
-        }
-        for schema, names in TABLES.items()
-        for name in names
-    }
-    (home / "warehouse" / "target" / "manifest.json").write_text(json.dumps({"nodes": nodes}))
-    fill(made, 1)
-    run(made, "passed", 1)
+        for name in ("int_things", "fct_days", "fct_none", "dim_whole", "dim_none"):
+            db.execute("insert into ops.model_progress values (?, 0, ['events'], '', 0, ?)", [name, START])
+        note(db, "int_things")
+        note(db, "dim_none")
+    fill(settings, 1, DAYS)
     return home
 
 
 @pytest.fixture
 def settings(built: Path, tmp_path: Path) -> Settings:
     """A copy of that home."""
-    shutil.copytree(built, tmp_path / "home")
-    return Settings(home=tmp_path / "home", keep_versions=3)
+    shutil.copytree(built, tmp_path / HOME)
+    return Settings(home=tmp_path / HOME, keep_versions=3)
+
+
+@pytest.fixture(autouse=True)
+def project(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The project that the publications of a test see."""
+    made = stand_in()
+    monkeypatch.setattr(publish_module, "read_project", lambda settings: made)
+    return made
+
+
+@contextmanager
+def opened(settings: Settings, version: str = "current") -> Iterator[duckdb.DuckDBPyConnection]:
+    """A reader's connection to a version."""
+    with duckdb.connect(str(settings.published / version / "marts.duckdb"), read_only=True) as db:
+        yield db
 
 
 def seen(settings: Settings, version: str = "current") -> int:
-    """The number that a reader of a version finds, the same in every table."""
-    path = settings.published / version / "marts.duckdb"
-    with duckdb.connect(str(path), read_only=True) as db:
-        query = "select number from dim_left union select number from dim_right"
-        (found,) = db.execute(f"{query} union select number from ops_landings").fetchall()
-    return int(found[0])
+    """The number of the build that a reader of a version finds, the same in every table."""
+    with opened(settings, version) as db:
+        found = db.execute(
+            f"select max(number), count(*) % {ROWS} from fct_days union select max(number), 0 from dim_whole "
+            "union select max(batch_id), 0 from ops_landings"
+        ).fetchall()
+    assert len(found) == 1, found
+    assert found[0][1] == 0
+    return int(found[0][0])
+
+
+def table_of(manifest: Manifest, name: str) -> PublishedTable:
+    return next(table for table in manifest.tables if table.name == name)
+
+
+def inodes(settings: Settings, manifest: Manifest, name: str) -> dict[date | None, int]:
+    """The file of each day of a table, by day."""
+    folder = settings.published / manifest.version
+    found = {file.day: (folder / file.path).stat().st_ino for file in table_of(manifest, name).files}
+    assert len(found) == len(table_of(manifest, name).files)
+    return found
+
+
+def assert_true(settings: Settings, manifest: Manifest) -> None:
+    """A version's folder holds what its manifest says and nothing else, and its views give the warehouse's rows."""
+    folder = settings.published / manifest.version
+    assert {p.name for p in folder.iterdir()} == {"parquet", "marts.duckdb", "manifest.json"}
+    assert read_manifest(settings, manifest.version) == manifest
+    listed = {folder / file.path: file for table in manifest.tables for file in table.files}
+    assert set(folder.glob("parquet/**/*.parquet")) == set(listed)
+    for path, file in listed.items():
+        data = path.read_bytes()
+        rows = pq.read_metadata(path).num_rows
+        assert (file.rows, file.bytes, file.sha256) == (rows, len(data), hashlib.sha256(data).hexdigest())
+    with connect(settings) as db:
+        db.execute(f"attach '{str(folder / 'marts.duckdb').replace(chr(39), chr(39) * 2)}' as published (read_only)")
+        for name in (table.name for table in manifest.tables):
+            schema = "ops" if name.startswith("ops_") else "marts"
+            ours, theirs = f"{schema}.{name}", f"published.{name}"
+            kinds = [
+                db.execute(f"select column_name, column_type from (describe {table})").fetchall()
+                for table in (theirs, ours)
+            ]
+            assert kinds[0] == kinds[1]
+            rows, made = (db.execute(f"select * from {table} order by all").fetchall() for table in (theirs, ours))
+            assert rows == made
+            assert table_of(manifest, name).rows == len(made)
+            for file in table_of(manifest, name).files:
+                if file.day is not None:
+                    day = table_of(manifest, name).day_column
+                    of_day = db.execute(f"select count(*) from {ours} where {day} = ?", [file.day]).fetchone()
+                    assert of_day == (file.rows,)
+
+
+def assert_tidy(settings: Settings) -> None:
+    """The published folder holds whole versions, the link to the newest, and nothing else."""
+    kept = versions(settings)
+    assert {p.name for p in settings.published.iterdir()} == {".publish.lock", "current", *kept}
+    assert current_version(settings) == kept[-1]
+    for version in kept:
+        assert {p.name for p in (settings.published / version).iterdir()} == {
+            "parquet",
+            "marts.duckdb",
+            "manifest.json",
+        }
 
 
 # --- what may be published -------------------------------------------------------------------------------------------
+
+UNBUILT = ["no build has made every model of the project as it is now", "tidemark build"]
+Runs = list[tuple[str, bool, bool, str]]
 
 
 @pytest.mark.parametrize(
     ("runs", "allowed"),
     [
-        ([], True),
-        ([("failed", True)], False),
-        ([("running", True)], False),
-        ([("failed", True), ("passed", True)], True),
-        ([("running", True), ("passed", True)], True),
-        ([("failed", True), ("passed", False)], False),
-        ([("passed", False)], True),
-        ([("failed", False)], False),
-        ([("running", False)], False),
-        ([("failed", False), ("passed", False)], False),
+        ([("passed", True, True, "first")], True),
+        # Killed, or a model failed: what is there may be half made.
+        ([("running", True, False, "first")], False),
+        ([("failed", True, False, "first")], False),
+        # Everything was made; which tests have not passed is noted elsewhere.
+        ([("failed", True, True, "first")], True),
+        ([("passed", True, True, "second")], False),
+        ([("failed", True, False, "first"), ("passed", True, True, "first")], True),
+        ([("running", True, False, "first"), ("passed", True, True, "first")], True),
+        ([("failed", True, False, "first"), ("passed", False, True, "first")], False),
+        # Of a build of some models, what it left behind is noted elsewhere.
+        ([("passed", False, True, "first")], True),
+        ([("failed", False, False, "first")], True),
+        ([("running", False, False, "first")], True),
     ],
 )
-def test_only_a_whole_build_that_passed_is_published(
-    settings: Settings, runs: list[tuple[str, bool]], allowed: bool
+def test_the_last_whole_build_must_have_made_everything_of_this_project(
+    settings: Settings, runs: Runs, allowed: bool
 ) -> None:
-    for minute, (status, whole) in enumerate(runs, start=2):
-        run(settings, status, minute, whole)
+    with connect(settings) as db:
+        for status, whole, made, of in runs:
+            run(db, status, whole, made, of)
     if allowed:
         assert publish(settings).is_new
-        return
-    with pytest.raises(TidemarkError, match="nothing was published"):
-        publish(settings)
-    assert versions(settings) == []
-    assert current_version(settings) is None
+    else:
+        assert_refused(settings, *UNBUILT)
 
 
-def test_a_refused_publication_leaves_readers_the_last_good_version(settings: Settings) -> None:
-    publish(settings)
-    fill(settings, 2)
-    run(settings, "failed", 2)
-    with pytest.raises(TidemarkError, match="tidemark status"):
-        publish(settings)
-    assert seen(settings) == 1
+def assert_refused(settings: Settings, *words: str) -> None:
+    """Nothing is published, forced or not, and the error says all of this."""
+    before = versions(settings), current_version(settings)
+    for force in (False, True):
+        with pytest.raises(TidemarkError, match=r"nothing was published.*`tidemark status`") as error:
+            publish(settings, force)
+        for word in words:
+            assert word in str(error.value)
+    assert (versions(settings), current_version(settings)) == before
 
 
 def test_without_a_whole_build_there_is_nothing_to_publish(settings: Settings, tmp_path: Path) -> None:
+    assert_refused(Settings(home=tmp_path / "elsewhere"), *UNBUILT)
     with connect(settings) as db:
         db.execute("update ops.dbt_runs set is_whole = false")
-    with pytest.raises(TidemarkError, match="nothing was published"):
-        publish(settings)
-    with pytest.raises(TidemarkError, match="nothing was published"):
-        publish(Settings(home=tmp_path / "elsewhere"))
+    assert_refused(settings, *UNBUILT)
     with connect(settings) as db:
-        db.execute("drop table ops.dbt_runs")
-    with pytest.raises(TidemarkError, match="nothing was published"):
-        publish(settings)
+        db.execute("delete from ops.dbt_runs")
+    assert_refused(settings, *UNBUILT)
+    with connect(settings) as db:
+        db.execute("drop table ops.changes")
+    assert_refused(settings, *UNBUILT)
+
+
+def test_a_model_that_has_not_seen_all_that_landed_blocks(settings: Settings) -> None:
+    with connect(settings) as db:
+        db.execute("update ops.model_progress set batch_id = 0 where model = 'int_things'")
+    assert_refused(settings, "not built with all that landed: int_things;", "run `tidemark run`")
+    with connect(settings) as db:
+        db.execute("update ops.model_progress set batch_id = 1 where model = 'int_things'")
+    assert publish(settings).is_new
+
+
+def test_what_landed_and_is_not_built_blocks(settings: Settings) -> None:
+    publish(settings)
+    with connect(settings) as db:
+        land(db, 2)
+    assert_refused(settings, "dim_none, dim_whole, fct_days, fct_none, int_things;", "run `tidemark run`")
+    assert seen(settings) == 1
+
+
+def test_a_blocking_test_that_has_not_passed_since_its_models_changed_blocks(settings: Settings) -> None:
+    publish(settings)
+    with connect(settings) as db:
+        make_days(db, 2, DAYS[:1])
+        pass_tests(db, "test.warns")
+    assert_refused(settings, "tests have not passed: days_hold;", "mend the cause", "`tidemark run`")
+    assert seen(settings) == 1
+    with connect(settings) as db:
+        pass_tests(db, "test.days")
+    assert publish(settings).is_new
+
+
+@pytest.mark.parametrize(("id_", "name"), [("test.days", "days_hold"), ("test.landings", "landings_hold")])
+def test_a_blocking_test_that_never_passed_blocks(settings: Settings, id_: str, name: str) -> None:
+    with connect(settings) as db:
+        db.execute("delete from ops.test_progress where test = ?", [id_])
+    assert_refused(settings, f"tests have not passed: {name};")
+
+
+def test_a_test_of_landings_must_pass_on_new_ones(settings: Settings) -> None:
+    with connect(settings) as db:
+        land(db, 2)
+        db.execute("update ops.model_progress set batch_id = 2")
+    assert_refused(settings, "tests have not passed: landings_hold;")
+
+
+def test_a_test_that_only_warns_does_not_block(settings: Settings) -> None:
+    with connect(settings) as db:
+        make_days(db, 1, DAYS[:1])
+        pass_tests(db, "test.days")
+        db.execute("delete from ops.test_progress where test = 'test.warns'")
+    assert publish(settings).is_new
 
 
 # --- what is published -----------------------------------------------------------------------------------------------
 
 
-def test_a_version_holds_the_marts_with_their_meaning_and_checksums(settings: Settings) -> None:
+def test_a_version_holds_the_marts_and_ops_tables_of_the_project_and_nothing_else(settings: Settings) -> None:
     manifest = publish(settings).manifest
-    folder = settings.published / manifest.version
-    assert [t.name for t in manifest.tables] == ["dim_left", "dim_right", "ops_landings"]
-    for table in manifest.tables:
-        data = (folder / table.parquet).read_bytes()
-        assert (table.rows, table.bytes, table.sha256) == (5_000, len(data), hashlib.sha256(data).hexdigest())
-        assert duckdb.sql(f"select distinct number from '{folder / table.parquet}'").fetchall() == [(1,)]
-    assert read_manifest(settings, manifest.version) == manifest
-    assert manifest.batch_high_water == 1
-    with duckdb.connect(str(folder / "marts.duckdb"), read_only=True) as db:
-        tables = db.execute("select table_name, comment from duckdb_tables() order by all").fetchall()
-        assert [name for name, _ in tables] == ["dim_left", "dim_right", "ops_landings"]
-        assert tables[0][1] == 'One row per dim_left; it\'s "quoted".'
-        comment = "select comment from duckdb_columns() where table_name = 'dim_left' and column_name = 'number'"
-        assert db.execute(comment).fetchall() == [("The build's number.",)]
+    assert [table.name for table in manifest.tables] == PUBLISHED
+    assert_true(settings, manifest)
+    with connect(settings) as db:
+        ids = db.execute("select cast(warehouse_id as varchar) from ops.warehouse").fetchone()
+        highest = db.execute("select max(change) from ops.changes where model <> 'ops_model_runs'").fetchone()
+        changes = db.execute("select day, change from ops.changes where model = 'fct_days'").fetchall()
+    assert (manifest.warehouse_id,) == ids
+    assert (manifest.change_high_water,) == highest
+    assert (manifest.batch_high_water, manifest.project_fingerprint) == (1, "first")
+    days = table_of(manifest, "fct_days")
+    assert days.day_column == "event_date"
+    assert {file.day: file.change for file in days.files} == dict(changes)
+    assert sorted(file.path for file in days.files) == [
+        f"parquet/fct_days/event_date={day}/part-0.parquet" for day in DAYS
+    ]
+
+
+def test_the_views_say_what_the_project_says(settings: Settings) -> None:
+    publish(settings)
+    with opened(settings) as db:
+        views = "select view_name, comment from duckdb_views() where not internal"
+        tables = f"{views} union all select table_name, comment from duckdb_tables() order by all"
+        assert db.execute(tables).fetchall() == [(name, QUOTED) for name in PUBLISHED]
+        columns = "select table_name, comment from duckdb_columns() where not internal and column_name = 'number'"
+        assert db.execute(f"{columns} order by all").fetchall() == [
+            (name, "The build's number; it's \"quoted\".") for name in PUBLISHED if not name.startswith("ops_")
+        ]
+
+
+def test_empty_tables_can_be_queried(settings: Settings) -> None:
+    manifest = publish(settings).manifest
+    with opened(settings) as db:
+        for name in ("fct_none", "dim_none"):
+            assert table_of(manifest, name).rows == 0
+            assert db.execute(f"select number from {name}").fetchall() == []
+        assert db.execute("select event_date, seen_at from fct_none").fetchall() == []
+    with connect(settings) as db:
+        db.execute("insert into marts.fct_none from marts.fct_days limit 7")
+        note(db, "fct_none", DAYS)
+        db.execute("delete from marts.fct_days")
+        note(db, "fct_days", DAYS)
+        pass_tests(db, "test.days")
+    manifest = publish(settings).manifest
+    assert (table_of(manifest, "fct_none").rows, table_of(manifest, "fct_days").files) == (7, ())
+    assert_true(settings, manifest)
+
+
+def test_readers_stand_anywhere(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(settings.home)
+    publish(Settings(home=Path()))
+    for place in (tmp_path / "a" / "b", tmp_path, settings.published / "current"):
+        monkeypatch.chdir(place)
+        assert seen(settings) == 1
+    monkeypatch.chdir(settings.home.parent)
+    assert seen(Settings(home=Path(HOME))) == 1
+    with duckdb.connect() as db:
+        # A view is resolved in the file that holds it, under whatever name a reader attached that.
+        db.execute(f"attach '{HOME.replace(chr(39), chr(39) * 2)}/published/current/marts.duckdb' as other (read_only)")
+        assert db.execute("select max(number) from other.fct_days").fetchone() == (1,)
 
 
 def test_clients_of_duckdb_1_4_can_open_a_version(settings: Settings) -> None:
     publish(settings)
-    with duckdb.connect() as db:
-        db.execute(f"attach '{settings.published / 'current' / 'marts.duckdb'}' as m (read_only)")
-        (tags,) = db.execute("select tags from duckdb_databases() where database_name = 'm'").fetchone() or ({},)
-    assert tags["storage_version"].startswith("v1.4")
+    with opened(settings) as db:
+        found = db.execute("select tags from duckdb_databases() where database_name = 'marts'").fetchone()
+    assert found is not None
+    assert found[0]["storage_version"].startswith("v1.4")
 
 
 def test_nothing_new_makes_no_version(settings: Settings) -> None:
@@ -183,30 +477,248 @@ def test_nothing_new_makes_no_version(settings: Settings) -> None:
     again = publish(settings)
     assert (first.is_new, again.is_new) == (True, False)
     assert again.manifest == first.manifest
-    assert publish(settings, force=True).is_new
+    assert versions(settings) == [first.manifest.version]
+    forced = publish(settings, force=True)
+    assert forced.is_new
+    assert versions(settings) == [first.manifest.version, forced.manifest.version]
     fill(settings, 2)
     assert publish(settings).is_new
     assert seen(settings) == 2
 
 
-def test_a_changed_project_is_published_anew(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_of_runs_alone_make_no_version_and_come_with_the_next(settings: Settings) -> None:
+    first = publish(settings).manifest
+    with connect(settings) as db:
+        run(db)
+    assert not publish(settings).is_new
+    fill(settings, 2)
+    second = publish(settings).manifest
+    assert table_of(second, "ops_model_runs").rows == table_of(first, "ops_model_runs").rows + 2
+    assert_true(settings, second)
+
+
+def test_a_changed_project_is_published_anew(settings: Settings, project: SimpleNamespace) -> None:
     publish(settings)
-    monkeypatch.setattr(publish_module, "project_fingerprint", lambda: "changed")
-    assert publish(settings).is_new
+    project.fingerprint = "second"
+    with connect(settings) as db:
+        run(db, project="second")
+    assert publish(settings).manifest.project_fingerprint == "second"
+    assert not publish(settings).is_new
 
 
-def test_old_versions_go_beyond_the_number_kept_but_never_the_current_one(settings: Settings) -> None:
+def test_a_model_that_is_gone_from_the_project_is_not_published(settings: Settings, project: SimpleNamespace) -> None:
+    publish(settings)
+    del project.models["dim_whole"]
+    project.fingerprint = "second"
+    with connect(settings) as db:
+        run(db, project="second")
+    manifest = publish(settings).manifest
+    assert [table.name for table in manifest.tables] == [name for name in PUBLISHED if name != "dim_whole"]
+    assert_true(settings, manifest)
+
+
+# --- what is linked --------------------------------------------------------------------------------------------------
+
+
+def test_files_of_unchanged_days_are_linked_and_of_changed_days_written(settings: Settings) -> None:
+    first = publish(settings).manifest
+    with connect(settings) as db:
+        make_days(db, 2, DAYS[1:3])
+        pass_tests(db, "test.days", "test.warns")
+    second = publish(settings).manifest
+    before, after = (inodes(settings, manifest, "fct_days") for manifest in (first, second))
+    assert {day for day in DAYS if before[day] == after[day]} == {DAYS[0], *DAYS[3:]}
+    # Those not kept by days, and ops tables, have not changed.
+    for name in ("dim_whole", "dim_none", "ops_landings"):
+        assert inodes(settings, first, name) == inodes(settings, second, name)
+        assert table_of(first, name) == table_of(second, name)
+    assert_true(settings, second)
+    with opened(settings, first.version) as db:
+        assert db.execute("select distinct number from fct_days").fetchall() == [(1,)]
+
+
+def test_a_table_not_kept_by_days_is_written_when_it_changed(settings: Settings) -> None:
+    first = publish(settings).manifest
+    with connect(settings) as db:
+        db.execute("update marts.dim_whole set id = -id")
+        note(db, "dim_whole")
+        pass_tests(db, "test.days")
+    second = publish(settings).manifest
+    assert inodes(settings, first, "dim_whole") != inodes(settings, second, "dim_whole")
+    assert inodes(settings, first, "fct_days") == inodes(settings, second, "fct_days")
+    assert_true(settings, second)
+
+
+def test_days_come_and_go(settings: Settings) -> None:
+    publish(settings)
+    new = DAYS[-1] + timedelta(days=1)
+    with connect(settings) as db:
+        db.execute("delete from marts.fct_days where event_date = ?", [DAYS[2]])
+        make_days(db, 1, [new])
+        note(db, "fct_days", [DAYS[2]])
+        pass_tests(db, "test.days")
+    left = [*DAYS[:2], *DAYS[3:], new]
+    second = publish(settings).manifest
+    assert [file.day for file in table_of(second, "fct_days").files] == left
+    assert_true(settings, second)
+    fill(settings, 3)
+    third = publish(settings).manifest
+    assert [file.day for file in table_of(third, "fct_days").files] == left
+    assert inodes(settings, third, "fct_days")[new] == inodes(settings, second, "fct_days")[new]
+    assert_true(settings, third)
+    with connect(settings) as db:
+        make_days(db, 3, [DAYS[2]])
+        pass_tests(db, "test.days")
+    assert [file.day for file in table_of(publish(settings).manifest, "fct_days").files] == [*DAYS, new]
+
+
+def test_a_table_built_whole_is_written_whole(settings: Settings) -> None:
+    first = publish(settings).manifest
+    with connect(settings) as db:
+        note(db, "fct_days", DAYS)
+        pass_tests(db, "test.days")
+    second = publish(settings).manifest
+    assert not {*inodes(settings, first, "fct_days").values()} & {*inodes(settings, second, "fct_days").values()}
+    assert_true(settings, second)
+
+
+def test_a_version_links_to_the_newest_even_when_another_is_current(settings: Settings) -> None:
+    publish(settings)
+    fill(settings, 2)
+    second = publish(settings).manifest
+    rollback(settings)
+    fill(settings, 3, DAYS[1:2])
+    third = publish(settings).manifest
+    assert inodes(settings, third, "fct_days")[DAYS[0]] == inodes(settings, second, "fct_days")[DAYS[0]]
+    assert_true(settings, third)
+
+
+def test_a_warehouse_made_anew_links_nothing(settings: Settings) -> None:
+    first = publish(settings).manifest
+    with connect(settings) as db:
+        # Another warehouse's changes may well carry the same numbers.
+        db.execute("update ops.warehouse set warehouse_id = uuid(); update marts.fct_days set number = 1 + number")
+    second = publish(settings).manifest
+    assert second.warehouse_id != first.warehouse_id
+    for name in PUBLISHED:
+        before, after = (set(inodes(settings, manifest, name).values()) for manifest in (first, second))
+        assert not before & after
+    assert_true(settings, second)
+
+
+def test_a_table_now_kept_by_another_column_is_written_anew(settings: Settings, project: SimpleNamespace) -> None:
+    publish(settings)
+    project.models["fct_days"] = model("fct_days", "marts", "table")
+    project.fingerprint = "second"
+    with connect(settings) as db:
+        db.execute("delete from ops.changes where model = 'fct_days'")
+        note(db, "fct_days")
+        pass_tests(db, "test.days")
+        run(db, project="second")
+    manifest = publish(settings).manifest
+    assert [file.path for file in table_of(manifest, "fct_days").files] == ["parquet/fct_days/fct_days.parquet"]
+    assert_true(settings, manifest)
+
+
+def test_without_hard_links_files_are_copied(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = publish(settings).manifest
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(publish_module.os, "link", refuse)
+    fill(settings, 2)
+    second = publish(settings).manifest
+    before, after = (inodes(settings, manifest, "fct_days") for manifest in (first, second))
+    assert not {*before.values()} & {*after.values()}
+    assert [f for f in table_of(second, "fct_days").files if f.day != DAYS[0]] == [
+        f for f in table_of(first, "fct_days").files if f.day != DAYS[0]
+    ]
+    assert_true(settings, second)
+
+
+def test_dropping_a_version_leaves_those_that_share_its_files_whole(settings: Settings) -> None:
+    settings = settings.model_copy(update={"keep_hours": 0, "keep_versions": 2})
+    first = publish(settings).manifest
+    for number in (2, 3):
+        fill(settings, number)
+        last = publish(settings).manifest
+    assert first.version not in versions(settings)
+    assert_true(settings, last)
+
+
+# --- how long --------------------------------------------------------------------------------------------------------
+
+
+class Clock(datetime):
+    """The time of day as a test sets it."""
+
+    at = datetime(2026, 1, 20, tzinfo=UTC)
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:
+        return cls.at
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
+    """The clock that publications look at."""
+    monkeypatch.setattr(Clock, "at", Clock.at)
+    monkeypatch.setattr(publish_module, "datetime", Clock)
+    return Clock
+
+
+def publish_hourly(settings: Settings, clock: type[Clock], numbers: Iterable[int]) -> list[str]:
+    """Versions an hour apart."""
     made = []
-    for number in range(2, 7):
+    for number in numbers:
+        clock.at += timedelta(hours=1)
         fill(settings, number)
         made.append(publish(settings).manifest.version)
+    return made
+
+
+def test_old_versions_go_beyond_the_number_kept(settings: Settings, clock: type[Clock]) -> None:
+    settings = settings.model_copy(update={"keep_hours": 0})
+    made = publish_hourly(settings, clock, range(2, 7))
     assert versions(settings) == made[-3:]
-    rollback(settings, made[-3])
-    for number in range(7, 9):
+    assert_tidy(settings)
+
+
+def test_young_versions_stay_beyond_the_number_kept(settings: Settings, clock: type[Clock]) -> None:
+    settings = settings.model_copy(update={"keep_hours": 4.5})
+    made = publish_hourly(settings, clock, range(2, 9))
+    # A version was left when the next came: the one made six hours ago was read until five hours ago.
+    assert versions(settings) == made[-6:]
+    assert_tidy(settings)
+
+
+def test_the_number_kept_stays_however_old(settings: Settings, clock: type[Clock]) -> None:
+    settings = settings.model_copy(update={"keep_hours": 1})
+    made = []
+    for number in range(2, 6):
+        clock.at += timedelta(days=30)
+        made += publish_hourly(settings, clock, [number])
+    assert versions(settings) == made[-3:]
+
+
+def test_the_current_version_is_never_dropped(settings: Settings, clock: type[Clock]) -> None:
+    made = publish_hourly(settings, clock, range(2, 6))
+    rollback(settings, made[0])
+    publish_module._prune(settings.model_copy(update={"keep_hours": 0, "keep_versions": 2}))
+    assert versions(settings) == [made[0], *made[-2:]]
+    assert seen(settings) == 2
+
+
+def test_a_clock_set_back_gives_a_later_name_all_the_same(settings: Settings, clock: type[Clock]) -> None:
+    made = []
+    for number, day in enumerate([20, 10, 9, 21, 1], start=2):
+        clock.at = datetime(2026, 1, day, tzinfo=UTC)
         fill(settings, number)
-        publish(settings)
-    assert len(versions(settings)) == 3
-    assert current_version(settings) == versions(settings)[-1]
+        made.append(publish(settings).manifest.version)
+        assert current_version(settings) == made[-1] == versions(settings)[-1]
+        assert seen(settings) == number
+    assert made == sorted(set(made))
 
 
 # --- back ------------------------------------------------------------------------------------------------------------
@@ -240,6 +752,17 @@ def test_rollback_takes_no_name_that_is_no_version(settings: Settings, name: str
     assert current_version(settings) == version
 
 
+def test_rollback_takes_no_version_that_was_never_finished(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(settings)
+    version = current_version(settings)
+    fill(settings, 2)
+    kill(monkeypatch, "_git_revision", settings)
+    (unfinished,) = {p.name for p in settings.published.glob("[0-9]*")} - {version}
+    with pytest.raises(TidemarkError, match="no version"):
+        rollback(settings, unfinished)
+    assert current_version(settings) == version
+
+
 def test_rollback_with_nothing_published_is_an_error(settings: Settings) -> None:
     with pytest.raises(TidemarkError, match="no version"):
         rollback(settings)
@@ -257,24 +780,6 @@ def test_a_version_rolled_back_from_comes_back_only_with_something_new(settings:
     assert seen(settings) == 3
 
 
-def test_a_clock_set_back_gives_a_later_name_all_the_same(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return next(moments)
-
-    days = [20, 10, 9, 21, 1]
-    moments = iter([datetime(2026, 1, day, tzinfo=UTC) for day in days for _ in range(2)])
-    monkeypatch.setattr(publish_module, "datetime", Clock)
-    made = []
-    for number, _ in enumerate(days, start=2):
-        fill(settings, number)
-        made.append(publish(settings).manifest.version)
-        assert current_version(settings) == made[-1] == versions(settings)[-1]
-        assert seen(settings) == number
-    assert made == sorted(set(made))
-
-
 # --- killed, at once -------------------------------------------------------------------------------------------------
 
 
@@ -282,42 +787,133 @@ class Killed(BaseException):
     """Stands for a kill."""
 
 
-STEPS = ["_copy_tables", "sync_folder", "_point_current_at", "_prune", "_git_revision"]
+def kill(monkeypatch: pytest.MonkeyPatch, step: str, settings: Settings, after: bool = False, call: int = 1) -> None:
+    """Publish, and be killed just before or after a call of this step."""
+    holder: Any = publish_module
+    *path, name = step.split(".")
+    for part in path:
+        holder = getattr(holder, part)
+    real, calls = getattr(holder, name), iter(range(1, 1000))
+
+    def killed(*arguments: Any, **named: Any) -> Any:
+        is_last = next(calls) == call
+        if is_last and not after:
+            raise Killed
+        result = real(*arguments, **named)
+        if is_last:
+            raise Killed
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(holder, name, killed)
+        with pytest.raises(Killed):
+            publish(settings)
 
 
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("step", STEPS)
+# In order, each with the call of it just before which the publication is killed.
+STEPS = [
+    ("_read_source", 1),
+    ("_link_unchanged", 1),
+    ("_link_unchanged", 4),
+    ("_write_changed", 3),
+    ("_described", 2),
+    ("_make_views", 1),
+    ("_git_revision", 1),
+    ("_prepare_current", 1),
+    ("_sync_file", 2),
+    ("Path.rename", 1),
+    ("sync_folder", 1),
+    ("_point_current_at", 1),
+    ("_prepare_current", 2),
+    ("Path.replace", 1),
+    ("sync_folder", 2),
+    ("_prune", 1),
+]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+@pytest.mark.parametrize(("step", "call"), STEPS)
 def test_a_killed_publication_is_never_seen_and_heals(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, step: str, first: bool
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, step: str, call: int, first: bool
 ) -> None:
     if not first:
         publish(settings)
         fill(settings, 2)
-    with monkeypatch.context() as patch:
+    old, new = (None, 1) if first else (1, 2)
+    kill(monkeypatch, step, settings, call=call)
+    is_swapped = (step, call) in {("sync_folder", 2), ("_prune", 1)}
+    now = seen(settings) if current_version(settings) else None
+    assert now == (new if is_swapped else old)
+    for version in versions(settings):
+        assert_same_number(settings, version)
+    done = publish(settings)
+    assert seen(settings) == new
+    assert_tidy(settings)
+    # One that was finished but for the link is finished, not made once more.
+    assert len(versions(settings)) == (1 if first else 2)
+    assert_true(settings, done.manifest)
 
-        def kill(*_: Any) -> None:
-            raise Killed
 
-        patch.setattr(publish_module, step, kill)
-        with pytest.raises(Killed):
-            publish(settings)
-    if current_version(settings) is not None:
-        assert seen(settings) in (1, 2)
+def assert_same_number(settings: Settings, version: str) -> None:
+    manifest = read_manifest(settings, version)
+    assert seen(settings, version) == manifest.batch_high_water
+
+
+def test_a_killed_linking_of_a_file_heals(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(settings)
-    assert seen(settings) == (1 if first else 2)
-    assert not list(settings.published.glob(".*.partial"))
-    assert current_version(settings) == versions(settings)[-1]
+    fill(settings, 2)
+    kill(monkeypatch, "os.link", settings, after=True, call=3)
+    assert seen(settings) == 1
+    assert_true(settings, publish(settings).manifest)
+    assert_tidy(settings)
+
+
+@pytest.mark.parametrize("step", ["shutil.rmtree", "Path.unlink"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_killed_pruning_heals(
+    settings: Settings, clock: type[Clock], monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    publish_hourly(settings, clock, range(2, 5))
+    settings = settings.model_copy(update={"keep_hours": 0, "keep_versions": 2})
+    clock.at += timedelta(hours=1)
+    fill(settings, 6)
+    # What comes first is the link that is made anew.
+    kill(monkeypatch, step, settings, after, call=1 if step == "shutil.rmtree" else 4)
+    assert seen(settings) == 6
+    for version in versions(settings):
+        assert_same_number(settings, version)
+    clock.at += timedelta(hours=1)
+    made = publish_hourly(settings, clock, [7, 8])
+    assert versions(settings) == made
+    assert_tidy(settings)
+
+
+def test_a_version_killed_before_the_link_may_be_rolled_back_past(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [publish(settings).manifest.version]
+    fill(settings, 2)
+    made.append(publish(settings).manifest.version)
+    fill(settings, 3)
+    kill(monkeypatch, "_point_current_at", settings)
+    assert seen(settings) == 2
+    # Who rolls back now means what readers see: what was killed must not come back over it.
+    assert rollback(settings).version == made[0]
+    assert not publish(settings).is_new
+    assert seen(settings) == 1
 
 
 def _publish_often(home: Path, ready: Any) -> None:
+    publish_module.read_project = lambda settings: stand_in()  # type: ignore[assignment,return-value]
     ready.set()
     while True:
-        publish(Settings(home=home, keep_versions=3), force=True)
+        publish(Settings(home=home, keep_versions=3, keep_hours=0), force=True)
 
 
 def test_a_publication_killed_at_any_moment_is_never_seen_and_heals(settings: Settings) -> None:
+    settings = settings.model_copy(update={"keep_hours": 0})
     publish(settings)
-    for delay in (0.02, 0.05, 0.09, 0.13, 0.17, 0.21, 0.25, 0.31):
+    for delay in (0.02, 0.06, 0.1, 0.14, 0.18, 0.22):
         ready = FORKSERVER.Event()
         process = FORKSERVER.Process(target=_publish_often, args=(settings.home, ready))
         process.start()
@@ -326,14 +922,18 @@ def test_a_publication_killed_at_any_moment_is_never_seen_and_heals(settings: Se
         process.kill()
         process.join()
         assert seen(settings) == 1
+        for version in versions(settings):
+            assert_same_number(settings, version)
     fill(settings, 2)
-    publish(settings)
+    manifest = publish(settings).manifest
     assert seen(settings) == 2
-    assert not list(settings.published.glob(".*.partial"))
+    assert_true(settings, manifest)
+    assert_tidy(settings)
     assert len(versions(settings)) <= 3
 
 
 def _publish(home: Path) -> None:
+    publish_module.read_project = lambda settings: stand_in()  # type: ignore[assignment,return-value]
     publish(Settings(home=home))
 
 
@@ -353,7 +953,7 @@ def _read_often(settings: Settings, stop: Any, ready: Any, found: Any) -> None:
     while not stop.is_set():
         try:
             numbers.append(seen(settings))
-        except Exception as error:
+        except BaseException as error:
             found.put(repr(error))
             return
         ready.set()
@@ -366,8 +966,8 @@ def test_a_reader_in_a_loop_never_fails_and_never_sees_a_mixture(settings: Setti
     reader = FORKSERVER.Process(target=_read_often, args=(settings, stop, ready, found))
     reader.start()
     assert ready.wait(30)
-    for number in range(2, 10):
-        fill(settings, number)
+    for number in range(2, 14):
+        fill(settings, number, [DAYS[number % 5]])
         publish(settings)
         if number % 4 == 0:
             rollback(settings)
@@ -380,11 +980,85 @@ def test_a_reader_in_a_loop_never_fails_and_never_sees_a_mixture(settings: Setti
 
 def test_a_reader_that_stays_keeps_the_version_it_opened(settings: Settings) -> None:
     publish(settings)
-    with duckdb.connect(str(settings.published / "current" / "marts.duckdb"), read_only=True) as reader:
+    with opened(settings) as reader:
         for number in range(2, 7):
-            fill(settings, number)
+            fill(settings, number, DAYS)
             publish(settings)
-        assert reader.execute("select distinct number from dim_right").fetchall() == [(1,)]
+        # Files are looked up only now: versions stay for the hours that readers have.
+        assert reader.execute("select distinct number from fct_days").fetchall() == [(1,)]
+        assert reader.execute("select distinct number from dim_whole").fetchall() == [(1,)]
     newest = newest_manifest(settings)
     assert newest is not None
     assert newest.batch_high_water == 6
+
+
+def test_a_view_whose_logic_changed_is_written_anew(settings: Settings, project: SimpleNamespace) -> None:
+    publish(settings)
+    project.fingerprint = "second"
+    with connect(settings) as db:
+        db.execute(
+            "create or replace view ops.ops_landings as select batch_id, cast(landed_at as date) as landed_date, "
+            "upper(file) as file, 1 as added from landed.landings"
+        )
+        run(db, project="second")
+    assert_true(settings, publish(settings).manifest)
+
+
+def test_a_build_of_some_models_by_another_project_blocks(settings: Settings) -> None:
+    publish(settings)
+    with connect(settings) as db:
+        # `tidemark build -- --select fct_days` on a branch, which is then left.
+        make_days(db, 999, DAYS)
+        pass_tests(db, "test.days", "test.warns")
+        run(db, whole=False, project="branch")
+    assert_refused(settings, *UNBUILT)
+
+
+def test_a_version_read_until_now_stays_for_its_readers(settings: Settings, clock: type[Clock]) -> None:
+    settings = settings.model_copy(update={"keep_hours": 24, "keep_versions": 2})
+    publish(settings)
+    first = current_version(settings)
+    clock.at += timedelta(days=3)  # a weekend with nothing new: it was current all the time
+    fill(settings, 2)
+    publish(settings)
+    clock.at += timedelta(minutes=10)
+    fill(settings, 3)
+    publish(settings)
+    assert first in versions(settings)
+
+
+@pytest.mark.parametrize("name", ["data [prod]", "star*", "why?", "product=news"])
+def test_a_home_whose_name_means_something_to_the_views_is_refused(
+    settings: Settings, tmp_path: Path, name: str
+) -> None:
+    """As a pattern it would name no files; as a partition it would change what readers see."""
+    shutil.move(settings.home, tmp_path / name)
+    with pytest.raises(TidemarkError, match="choose a TIDEMARK_HOME without them"):
+        publish(Settings(home=tmp_path / name))
+
+
+def test_a_version_of_an_earlier_tidemark_is_named(settings: Settings) -> None:
+    publish(settings)
+    old = settings.published / "20250101T000000.000000Z"
+    old.mkdir()
+    (old / "manifest.json").write_text('{"version": "20250101T000000.000000Z"}')
+    with pytest.raises(TidemarkError, match=rf"{old.name}.*cannot be read.*delete the folder"):
+        rollback(settings, old.name)
+
+
+def test_copied_files_are_durable(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(settings)
+    synced, real = set(), publish_module.os.fsync
+
+    def sync(descriptor: int) -> None:
+        synced.add(publish_module.os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(publish_module.os, "fsync", sync)
+    monkeypatch.setattr(publish_module.os, "link", refuse)
+    fill(settings, 2)
+    manifest = publish(settings).manifest
+    assert set(inodes(settings, manifest, "fct_days").values()) <= synced

@@ -4,7 +4,7 @@
     materialized='incremental',
     incremental_strategy='replace_keys',
     unique_key='advert_id',
-    meta={'keys_landed': 'int_adverts__adverts_landed'}
+    meta={'keys_landed': 'int_adverts__adverts_landed', 'datasets': ['adverts']}
 ) }}
 
 with adverts as (

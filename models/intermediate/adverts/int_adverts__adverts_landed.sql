@@ -1,6 +1,6 @@
 -- One row per landed batch and advert that it touches: by delivering rows of it, or by superseding a batch
 -- that did. The models of advert history find in it which adverts to make anew.
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized='incremental', incremental_strategy='append', meta={'datasets': ['adverts']}) }}
 
 with adverts as (
     select

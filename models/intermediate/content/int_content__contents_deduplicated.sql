@@ -4,7 +4,7 @@
     materialized='incremental',
     incremental_strategy='replace_keys',
     unique_key='content_id',
-    meta={'keys_landed': 'int_content__contents_landed'}
+    meta={'keys_landed': 'int_content__contents_landed', 'datasets': ['contents']}
 ) }}
 
 with contents as (

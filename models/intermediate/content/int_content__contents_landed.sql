@@ -1,6 +1,6 @@
 -- One row per landed batch and content that it touches: by delivering rows of it, or by superseding a batch
 -- that did. The models of content history find in it which contents to make anew.
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized='incremental', incremental_strategy='append', meta={'datasets': ['contents']}) }}
 
 with contents as (
     select

@@ -2,7 +2,7 @@
 -- producer makes ids anew too seldom, or changes occurred_at when it retries. Both events are kept and
 -- counted. The data platform finds the producer by product, platform and app_version and has it mended.
 --
--- Looked at are the days of the last hundred landings, all between them, and a week on either side.
+-- Looked at are the days that changed and a week on either side.
 {{ config(
     severity='warn',
     meta={
@@ -12,37 +12,12 @@
     }
 ) }}
 
-with days as (
-    select * from {{ ref('int_events__days_landed') }}
-),
-
-last_batch as (
-    select max(_batch_id) as _batch_id from days
-),
-
-span as (
+with events as (
     select
-        min(days.event_date) as first_date,
-        max(days.event_date) as last_date
-    from days
-    inner join last_batch on days._batch_id > last_batch._batch_id - 100
-),
-
-days_compared as (
-    select distinct days.event_date
-    from days
-    inner join span
-        on
-            days.event_date >= {{ add_days('span.first_date', -7) }}
-            and days.event_date <= {{ add_days('span.last_date', 7) }}
-),
-
-events as (
-    select
-        events.event_id,
-        events.event_date
-    from {{ ref('int_events__events_deduplicated') }} as events
-    inner join days_compared on events.event_date = days_compared.event_date
+        event_id,
+        event_date
+    from {{ ref('int_events__events_deduplicated') }}
+    where {{ in_days_changed('event_date', 'int_events__events_deduplicated', around=7) }}
 )
 
 select

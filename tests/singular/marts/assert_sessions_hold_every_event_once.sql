@@ -1,28 +1,137 @@
--- Every event is counted in exactly one session. A row here is a product whose sessions lost events or count
--- some twice: the data platform stops publishing, and rebuilds fct_sessions whole (`dbt build
--- --full-refresh`) once the cause is known.
+-- Every event is counted in exactly one session. A row here is a start day whose sessions lost events or count
+-- some twice, or a day with fragments that continue no session or several: the data platform stops publishing,
+-- and rebuilds fct_sessions whole (`tidemark build -- --full-refresh --select fct_sessions+`) once the cause is
+-- known.
 --
--- Sessions do not end with days, so totals are compared over all time: one narrow column of each.
-with in_fragments as (
+-- The sessions of a start day hold its fragments that continue none of the day before, and the fragments of the
+-- days after that continue them.
+{% set changed = in_days_changed('started_date', 'fct_sessions') %}
+
+with sessions as (
+    select * from {{ ref('fct_sessions') }}
+    where {{ changed }}
+),
+
+fragments as (
+    select * from {{ ref('int_audience__session_fragments_split') }}
+    where {{ changed | replace('started_date', 'event_date') }}
+),
+
+continuing as (
+    select * from {{ ref('int_audience__midnights_crossed') }}
+),
+
+of_start_day as (
     select
-        product,
-        sum(events_count) as events_count
-    from {{ ref('int_audience__session_fragments_split') }}
-    group by product
+        fragments.event_date as started_date,
+        sum(fragments.events_count) as events_count
+    from fragments
+    left join continuing
+        on
+            fragments.event_date = continuing.event_date
+            and fragments.product = continuing.product
+            and fragments.device_key = continuing.device_key
+            and fragments.session_id is not distinct from continuing.session_id
+            and fragments.fragment_number = continuing.fragment_number
+    where continuing.event_date is null
+    group by fragments.event_date
+),
+
+-- The sessions that went on, in the terms of fragments: with the client's session id.
+went_on as (
+    select
+        sessions.started_date,
+        sessions.ended_date,
+        fragments.product,
+        fragments.device_key,
+        fragments.session_id
+    from sessions
+    inner join fragments
+        on
+            sessions.started_date = fragments.event_date
+            and sessions.product = fragments.product
+            and sessions.device_key = fragments.device_key
+            and sessions.started_at = fragments.started_at
+            and sessions.session_key = {{ surrogate_key([
+                'fragments.product', 'fragments.device_key', 'fragments.started_at', 'fragments.session_id'
+            ]) }}
+    where sessions.started_date < sessions.ended_date
+),
+
+of_days_after as (
+    select
+        went_on.started_date,
+        sum(continuing.events_count) as events_count
+    from continuing
+    inner join went_on
+        on
+            continuing.event_date > went_on.started_date
+            and continuing.event_date <= went_on.ended_date
+            and continuing.product = went_on.product
+            and continuing.device_key = went_on.device_key
+            and continuing.session_id is not distinct from went_on.session_id
+    group by went_on.started_date
 ),
 
 in_sessions as (
     select
-        product,
+        started_date,
         sum(events_count) as events_count
-    from {{ ref('fct_sessions') }}
-    group by product
+    from sessions
+    group by started_date
+),
+
+compared as (
+    select
+        coalesce(of_start_day.started_date, in_sessions.started_date) as event_date,
+        coalesce(of_start_day.events_count, 0) + coalesce(of_days_after.events_count, 0) as in_fragments_count,
+        coalesce(in_sessions.events_count, 0) as in_sessions_count
+    from of_start_day
+    full outer join in_sessions on of_start_day.started_date = in_sessions.started_date
+    left join of_days_after
+        on coalesce(of_start_day.started_date, in_sessions.started_date) = of_days_after.started_date
+),
+
+-- A fragment of a changed day that continues belongs to one of the sessions that changed with it.
+continued as (
+    select
+        continuing.event_date,
+        continuing.product,
+        continuing.device_key,
+        continuing.session_id,
+        count(went_on.product) as sessions_count
+    from continuing
+    left join went_on
+        on
+            continuing.event_date > went_on.started_date
+            and continuing.event_date <= went_on.ended_date
+            and continuing.product = went_on.product
+            and continuing.device_key = went_on.device_key
+            and continuing.session_id is not distinct from went_on.session_id
+    where {{ in_days_changed('continuing.event_date', 'int_audience__midnights_crossed') }}
+    group by continuing.event_date, continuing.product, continuing.device_key, continuing.session_id
+),
+
+uncontinued as (
+    select
+        event_date,
+        count(*) as fragments_count
+    from continued
+    where sessions_count <> 1
+    group by event_date
 )
 
 select
-    coalesce(in_fragments.product, in_sessions.product) as product,
-    in_fragments.events_count as in_fragments_count,
-    in_sessions.events_count as in_sessions_count
-from in_fragments
-full outer join in_sessions on in_fragments.product = in_sessions.product
-where in_fragments.events_count is distinct from in_sessions.events_count
+    event_date,
+    in_fragments_count,
+    in_sessions_count,
+    0 as fragments_without_one_session_count
+from compared
+where in_fragments_count <> in_sessions_count
+union all
+select
+    event_date,
+    null as in_fragments_count,
+    null as in_sessions_count,
+    fragments_count as fragments_without_one_session_count
+from uncontinued

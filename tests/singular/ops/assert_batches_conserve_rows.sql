@@ -1,14 +1,14 @@
 -- The warehouse holds of each batch as many rows as its receipt says landed, and the raw tables hold no batch
 -- that has no receipt. A row here means that rows were lost or appended twice between the lake and the raw
 -- tables: the data platform rebuilds that raw table with --full-refresh and finds out why before the next
--- publication. Only the newest batches are counted: the rest were when they were new.
+-- publication.
 with receipts as (
     select
         dataset,
         batch_id,
         rows_landed
     from {{ ref('ops_landings') }}
-    where {{ in_newest_batches('batch_id') }}
+    where {{ in_batches_changed('raw_events', 'batch_id') }}
 ),
 
 {% for dataset in ['accounts', 'adverts', 'calls', 'contents', 'events'] -%}
@@ -18,7 +18,7 @@ with receipts as (
         _batch_id as batch_id,
         count(*) as rows_count
     from {{ ref('raw_' ~ dataset) }}
-    where {{ in_newest_batches() }}
+    where {{ in_batches_changed('raw_events') }}
     group by _batch_id
 ),
 

@@ -11,5 +11,8 @@ select
     rows_rejected
 from {{ ref('ops_landings') }}
 where
-    (status = 'landed' and rows_read <> rows_landed + rows_rejected)
-    or (status <> 'landed' and rows_landed <> 0)
+    (
+        (status = 'landed' and rows_read <> rows_landed + rows_rejected)
+        or (status <> 'landed' and rows_landed <> 0)
+    )
+    and {{ in_batches_changed('raw_rejects', 'batch_id') }}

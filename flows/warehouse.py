@@ -1,0 +1,179 @@
+"""The warehouse file: open it, enter landings into it, and tell what in it is not yet built or tested."""
+
+from contextlib import closing
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from flows.errors import TidemarkError
+from flows.project import STORED, DataTest, Project, run_dbt
+from flows.receipts import Receipts
+from flows.settings import Settings
+
+BUILD_LOCK = ".build.lock"
+
+
+@dataclass(frozen=True)
+class Open:
+    """What is still to do in the warehouse.
+
+    ``everything`` where no build has yet made every model of the project as it is now; else the models that have
+    not seen all that landed, and the tests that have not passed since something they read changed.
+    """
+
+    everything: bool
+    behind: tuple[str, ...] = ()
+    due: tuple[DataTest, ...] = ()
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether every model is up to date and every test has passed."""
+        return not (self.everything or self.behind or self.due)
+
+    @property
+    def blocks_publication(self) -> bool:
+        """Whether readers would see something half built, or not tested."""
+        return self.everything or bool(self.behind) or any(test.is_blocking for test in self.due)
+
+    @property
+    def reason(self) -> str:
+        """What is open, for people."""
+        if self.everything:
+            return "no build has made every model of the project as it is now; run `tidemark build`"
+        if self.behind:
+            return f"not built with all that landed: {', '.join(sorted(self.behind))}; run `tidemark run`"
+        tests = ", ".join(sorted(test.name for test in self.due if test.is_blocking))
+        return f"tests have not passed: {tests}; mend the cause and run `tidemark run`"
+
+
+def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection to the warehouse; a :class:`TidemarkError` says who has it where somebody does."""
+    try:
+        return duckdb.connect(str(settings.warehouse), read_only=read_only)
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise TidemarkError(
+                f"another process has the warehouse {settings.warehouse} open ({str(error).splitlines()[0]}); "
+                "readers should open published/current/marts.duckdb instead; close it and run again"
+            ) from error
+        raise TidemarkError(
+            f"the warehouse {settings.warehouse} cannot be opened ({error}); it is disposable: "
+            "delete it and run `tidemark build` to rebuild it from the landed zone"
+        ) from error
+
+
+def enter_landings(settings: Settings) -> int:
+    """Copy the receipts of batches the warehouse does not know into ``landed.landings``; returns how many."""
+    with open_warehouse(settings) as warehouse:
+        if _has_table(warehouse, "landed", "landings"):
+            return _enter(settings, warehouse)
+    run_dbt(settings, ["run-operation", "make_warehouse_tables"])
+    with open_warehouse(settings) as warehouse:
+        return _enter(settings, warehouse)
+
+
+def _enter(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> int:
+    if not _has_table(warehouse, "ops", "changes"):
+        raise TidemarkError(
+            f"the warehouse {settings.warehouse} was made by an earlier Tidemark; it is disposable: "
+            "delete it and run `tidemark build` to rebuild it from the landed zone"
+        )
+    known = _last_batch(warehouse)
+    with closing(Receipts(settings)) as receipts:
+        rows = [receipt.model_dump(mode="json", exclude={"key_check"}) for receipt in receipts.after(known)]
+    if rows:
+        warehouse.register("new", pa.Table.from_pylist(rows))
+        warehouse.execute(ENTER.format(known=known))
+    return len(rows)
+
+
+# A model that had seen every landing so far has also seen those of datasets it does not read: all new ones before
+# the first that it does.
+ENTER = """
+begin;
+insert into landed.landings by name
+select * replace (
+    cast(cast(delivered_at as timestamptz) at time zone 'UTC' as timestamp) as delivered_at,
+    cast(cast(landed_at as timestamptz) at time zone 'UTC' as timestamp) as landed_at
+)
+from new;
+
+update ops.model_progress set batch_id = coalesce(
+    (
+        select min(new.batch_id) - 1 from new
+        where list_contains(model_progress.datasets, new.dataset) or list_contains(model_progress.datasets, '*')
+    ),
+    (select max(batch_id) from new)
+)
+where batch_id = {known};
+
+create or replace temp table days as
+select distinct cast(landed_at as date) as day from landed.landings
+where
+    batch_id > {known}
+    or batch_id in (select supersedes_batch_id from landed.landings where batch_id > {known});
+
+delete from ops.changes
+where model = 'landings' or (model in ('ops_landings', 'ops_rejects') and day in (select day from days));
+
+insert into ops.changes
+select model, day, nextval('ops.change_number')
+from days cross join (values ('ops_landings'), ('ops_rejects')) as kept_by_day (model)
+union all
+select 'landings', null, nextval('ops.change_number');
+commit;
+"""
+
+
+def read_open(settings: Settings, project: Project) -> Open:
+    """What is still to do in the warehouse, for all landings entered into it."""
+    if not settings.warehouse.exists():
+        return Open(everything=True)
+    with open_warehouse(settings, read_only=True) as warehouse:
+        if not _has_table(warehouse, "ops", "changes"):
+            return Open(everything=True)  # the first build was killed before it began
+        # A part built by another project counts as a whole that is not of this one.
+        last = warehouse.execute(
+            """
+            select project, is_whole and is_made from ops.dbt_runs
+            where is_whole or (project <> ? and command <> 'test')
+            order by rowid desc limit 1
+            """,
+            [project.fingerprint],
+        ).fetchone()
+        if last != (project.fingerprint, True):
+            return Open(everything=True)
+        progress = dict(warehouse.execute("select model, batch_id from ops.model_progress").fetchall())
+        changes = dict(warehouse.execute("select model, max(change) from ops.changes group by model").fetchall())
+        passed = dict(
+            warehouse.execute(
+                "select test, change from ops.test_progress where project = ?", [project.fingerprint]
+            ).fetchall()
+        )
+        last_batch = _last_batch(warehouse)
+    return Open(
+        everything=False,
+        behind=tuple(
+            model.name
+            for model in project.models.values()
+            if model.materialized in STORED and progress.get(model.name, -1) < last_batch
+        ),
+        due=tuple(
+            test
+            for test in project.tests
+            if test.unique_id not in passed or any(changes.get(name, 0) > passed[test.unique_id] for name in test.reads)
+        ),
+    )
+
+
+def _last_batch(warehouse: duckdb.DuckDBPyConnection) -> int:
+    row = warehouse.execute("select coalesce(max(batch_id), 0) from landed.landings").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _has_table(warehouse: duckdb.DuckDBPyConnection, schema: str, name: str) -> bool:
+    found = warehouse.execute(
+        "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", [schema, name]
+    ).fetchone()
+    return found is not None

@@ -1,0 +1,40 @@
+{#-
+    Which parts of a model a build changed, in ops.changes: a row per model and day, with a number that only
+    grows; one row with no day for a model that is not kept by days. Publishing copies what changed since the
+    version before, and data tests look at what changed since they last passed: neither looks through history.
+-#}
+
+{#- The column of the day by which a model is kept: that of its strategy, or the one it names in meta.day. -#}
+{% macro day_column(node) %}
+    {% if node.config.get('incremental_strategy') == 'replace_days' %}{% do return(node.config.unique_key) %}{% endif %}
+    {% do return(node.config.get('meta', {}).get('day')) %}
+{% endmacro %}
+
+{#- SQL that notes that these days of a model changed. -#}
+{% macro note_days_changed(name, days) %}
+    {% if days %}
+    delete from ops.changes where model = '{{ name }}' and {{ in_days('day', days) }};
+    insert into ops.changes
+    select '{{ name }}', unnest([{% for day in days %}date '{{ day }}'{{ ', ' if not loop.last }}{% endfor %}]), nextval('ops.change_number');
+    {% endif %}
+{% endmacro %}
+
+{#- Pre-hook: a model about to be built whole changes every day; which days it has, the post-hook sees. -#}
+{% macro forget_changes() %}
+    {% if execute and model.config.materialized in ('incremental', 'table') and flags.WHICH in ('build', 'run', 'retry') and not is_incremental() %}
+    delete from ops.changes where model = '{{ model.name }}';
+    {% endif %}
+{% endmacro %}
+
+{#- Part of the post-hook: an incremental strategy by days has noted its own. -#}
+{% macro mark_changes() %}
+    {% if model.config.get('incremental_strategy') == 'replace_days' %}
+    insert into ops.changes
+    select '{{ model.name }}', day, nextval('ops.change_number')
+    from (select distinct {{ day_column(model) }} as day from {{ this }})
+    where not exists (select 1 from ops.changes where model = '{{ model.name }}');
+    {% else %}
+    delete from ops.changes where model = '{{ model.name }}';
+    insert into ops.changes select '{{ model.name }}', null, nextval('ops.change_number');
+    {% endif %}
+{% endmacro %}

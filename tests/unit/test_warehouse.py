@@ -1,0 +1,477 @@
+"""What is open in a warehouse is told exactly, and landings enter it with all that follows from them."""
+
+import re
+import shutil
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import pytest
+
+from flows.contract import PROJECT
+from flows.errors import TidemarkError
+from flows.project import RUN_RECORDS, STORED, DataTest, Model, Project, project_fingerprint, read_project
+from flows.receipts import Receipt, Receipts, Status
+from flows.settings import Settings
+from flows.warehouse import Open, enter_landings, open_warehouse, read_open
+
+START = datetime(2026, 1, 15, 12, tzinfo=UTC)
+EVERYTHING = Open(everything=True)
+NOTHING = Open(everything=False)
+
+
+def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(str(settings.warehouse))
+
+
+def make_tables(db: duckdb.DuckDBPyConnection) -> None:
+    """The warehouse's own tables, by the project's own statements."""
+    text = (PROJECT / "macros" / "project" / "prepare_warehouse.sql").read_text()
+    found = re.search(r"macro warehouse_tables\(\) %}(.*?){% endmacro %}", text, re.DOTALL)
+    assert found is not None
+    db.execute(found[1])
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A home whose warehouse has its tables and nothing in them."""
+    made = Settings(home=tmp_path / "home")
+    made.warehouse.parent.mkdir(parents=True)
+    with connect(made) as db:
+        make_tables(db)
+    return made
+
+
+def progress(settings: Settings, **seen: tuple[int, list[str]]) -> None:
+    """Models, the last batch each has seen and the datasets it reads."""
+    with connect(settings) as db:
+        for name, (batch, datasets) in seen.items():
+            db.execute("delete from ops.model_progress where model = ?", [name])
+            db.execute("insert into ops.model_progress values (?, ?, ?, '', 0, now())", [name, batch, datasets])
+
+
+def batches_seen(settings: Settings) -> dict[str, int]:
+    with connect(settings) as db:
+        return dict(db.execute("select model, batch_id from ops.model_progress").fetchall())
+
+
+def changes(settings: Settings) -> dict[tuple[str, date | None], int]:
+    """The number of each change; no part of a model has two."""
+    with connect(settings) as db:
+        rows = db.execute("select model, day, change from ops.changes").fetchall()
+    found = {(name, day): change for name, day, change in rows}
+    assert len(found) == len(rows)
+    assert len(set(found.values())) == len(rows)
+    return found
+
+
+def commit(settings: Settings, *batches: dict[str, Any]) -> None:
+    """Receipts as landing leaves them, a batch each."""
+    receipts = Receipts(settings)
+    try:
+        for batch in batches:
+            made = settings.lake / "made"
+            made.mkdir(parents=True)
+            number = receipts.last_batch_id() + 1
+            usual: dict[str, Any] = {
+                "batch_id": number,
+                "dataset": "events",
+                "source": "clients",
+                "file": f"{number}.ndjson",
+                "sha256": "s",
+                "bytes": 1,
+                "format": "ndjson",
+                "status": Status.LANDED,
+                "contract": "v1",
+                "key_check": "secret check",
+                "delivered_at": START,
+                "landed_at": START,
+            }
+            receipts.commit(Receipt(**(usual | batch)), made)
+    finally:
+        receipts.close()
+
+
+def of(*datasets: str) -> Iterable[dict[str, Any]]:
+    """A batch of each of these datasets."""
+    return [{"dataset": dataset} for dataset in datasets]
+
+
+# --- what is open ----------------------------------------------------------------------------------------------------
+
+
+def model(name: str, materialized: str) -> Model:
+    return Model(name, "marts", materialized, None, "", {})
+
+
+BLOCKING = DataTest("test.blocking", "blocking", True, frozenset({"grown", "made"}))
+WARNING = DataTest("test.warning", "warning", False, frozenset({"made"}))
+SEEDED = DataTest("test.seeded", "seeded", True, frozenset({"never_noted"}))
+STAND_IN: Any = SimpleNamespace(
+    models={m.name: m for m in [model("viewed", "view"), model("grown", "incremental"), model("made", "table")]},
+    tests=[BLOCKING, WARNING, SEEDED],
+    fingerprint="now",
+)
+
+
+@pytest.fixture
+def built(settings: Settings) -> Settings:
+    """A warehouse with nothing open: three batches, everything made and tested."""
+    commit(settings, *of("events", "events", "events"))
+    enter_landings(settings)
+    progress(settings, grown=(3, ["events"]), made=(3, ["events"]))
+    with connect(settings) as db:
+        db.execute(
+            """
+            insert into ops.changes values
+            ('grown', '2026-01-15', nextval('ops.change_number')),
+            ('grown', '2026-01-16', nextval('ops.change_number')),
+            ('made', null, nextval('ops.change_number'));
+            insert into ops.test_progress
+            select unnest(['test.blocking', 'test.warning', 'test.seeded']), 'now', max(change), 3 from ops.changes;
+            """
+        )
+    run(settings)
+    return settings
+
+
+def run(settings: Settings, whole: bool = True, project: str = "now", made: bool = True) -> None:
+    with connect(settings) as db:
+        db.execute(
+            "insert into ops.dbt_runs values ('r', 'build', ?, ?, now(), now(), 'passed', ?)", [whole, project, made]
+        )
+
+
+def test_nothing_is_open_after_a_whole_build(built: Settings) -> None:
+    still = read_open(built, STAND_IN)
+    assert still == NOTHING
+    assert still.is_nothing
+    assert not still.blocks_publication
+
+
+def test_everything_is_open_before_the_first_build(settings: Settings, tmp_path: Path) -> None:
+    assert read_open(Settings(home=tmp_path / "elsewhere"), STAND_IN) == EVERYTHING
+    assert not (tmp_path / "elsewhere").exists()
+    assert read_open(settings, STAND_IN) == EVERYTHING
+    settings.warehouse.unlink()
+    with connect(settings) as db:
+        db.execute("create schema landed")
+    still = read_open(settings, STAND_IN)
+    assert still == EVERYTHING
+    assert still.blocks_publication
+    assert not still.is_nothing
+    assert "`tidemark build`" in still.reason
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([{"made": False}], EVERYTHING),
+        ([{"project": "before"}], EVERYTHING),
+        ([{"project": "before"}, {}], NOTHING),
+        ([{"made": False}, {}], NOTHING),
+        ([{"made": False}, {"whole": False}], EVERYTHING),
+        ([{"whole": False, "made": False}], NOTHING),
+        ([{"whole": False}], NOTHING),
+    ],
+)
+def test_everything_is_open_until_a_whole_build_made_it(
+    built: Settings, runs: list[dict[str, Any]], expected: Open
+) -> None:
+    for more in runs:
+        run(built, **more)
+    assert read_open(built, STAND_IN) == expected
+
+
+def test_models_behind_are_those_that_keep_rows_and_have_not_seen_the_last_batch(built: Settings) -> None:
+    progress(built, grown=(2, ["events"]))
+    still = read_open(built, STAND_IN)
+    assert still == Open(everything=False, behind=("grown",))
+    assert still.blocks_publication
+    assert "grown; run `tidemark run`" in still.reason
+    progress(built, made=(0, ["events"]))
+    assert read_open(built, STAND_IN).behind == ("grown", "made")
+
+
+def test_a_new_landing_puts_behind_the_models_that_read_its_dataset(built: Settings) -> None:
+    progress(built, made=(3, ["contents"]))
+    commit(built, *of("contents"))
+    assert enter_landings(built) == 1
+    assert read_open(built, STAND_IN).behind == ("made",)
+
+
+def test_tests_are_due_when_what_they_read_changed_since_they_passed(built: Settings) -> None:
+    note = "insert into ops.changes values (?, ?, nextval('ops.change_number'))"
+    with connect(built) as db:
+        db.execute(note, ["grown", "2026-01-17"])
+    still = read_open(built, STAND_IN)
+    assert still == Open(everything=False, due=(BLOCKING,))
+    assert still.blocks_publication
+    assert "blocking" in still.reason
+    with connect(built) as db:
+        db.execute("delete from ops.changes where model = 'made'")
+        db.execute(note, ["made", None])
+    assert read_open(built, STAND_IN).due == (BLOCKING, WARNING)
+    with connect(built) as db:
+        db.execute("update ops.test_progress set change = (select max(change) from ops.changes) where test like '%ing'")
+    assert read_open(built, STAND_IN) == NOTHING
+
+
+def test_a_test_that_never_passed_is_due_and_blocks_unless_it_only_warns(built: Settings) -> None:
+    with connect(built) as db:
+        db.execute("delete from ops.test_progress where test = 'test.warning'")
+    still = read_open(built, STAND_IN)
+    assert still == Open(everything=False, due=(WARNING,))
+    assert (still.is_nothing, still.blocks_publication) == (False, False)
+    with connect(built) as db:
+        db.execute("delete from ops.test_progress where test = 'test.seeded'")
+    still = read_open(built, STAND_IN)
+    assert still.due == (WARNING, SEEDED)
+    assert still.blocks_publication
+
+
+def test_a_file_that_is_no_warehouse_says_what_to_do(settings: Settings) -> None:
+    settings.warehouse.write_bytes(b"no database" * 1000)
+    with pytest.raises(TidemarkError, match=r"disposable: delete it and run `tidemark build`"):
+        open_warehouse(settings)
+
+
+# --- landings are entered --------------------------------------------------------------------------------------------
+
+
+def test_receipts_are_entered_once_as_they_are_in_utc(settings: Settings) -> None:
+    swedish = timezone(timedelta(hours=2))
+    more = {
+        "status": Status.REFUSED,
+        "reason": "torn; it's",
+        "delivered_at": datetime(2026, 7, 1, 0, 30, tzinfo=swedish),
+        "landed_at": datetime(2026, 7, 1, 1, 30, 0, 123456, tzinfo=swedish),
+    }
+    commit(settings, {}, more)
+    assert enter_landings(settings) == 2
+    assert enter_landings(settings) == 0
+    commit(settings, {"rows_read": 3, "rows_landed": 2, "rows_rejected": 1, "rejects_path": "q", "data_path": "d"})
+    assert enter_landings(settings) == 1
+    with connect(settings) as db:
+        db.execute("set timezone = 'America/New_York'")
+        rows = db.execute(
+            "select batch_id, status, reason, delivered_at, landed_at, rows_rejected, rejects_path "
+            "from landed.landings order by batch_id"
+        ).fetchall()
+    usual = START.replace(tzinfo=None)
+    assert rows == [
+        (1, "landed", None, usual, usual, 0, None),
+        (2, "refused", "torn; it's", datetime(2026, 6, 30, 22, 30), datetime(2026, 6, 30, 23, 30, 0, 123456), 0, None),
+        (3, "landed", None, usual, usual, 1, "q"),
+    ]
+    assert ("ops_landings", date(2026, 6, 30)) in changes(settings)
+
+
+def test_models_that_had_seen_everything_have_seen_what_they_do_not_read(settings: Settings) -> None:
+    commit(settings, *of("events", "contents"))
+    enter_landings(settings)
+    progress(
+        settings,
+        of_events=(2, ["events"]),
+        of_contents=(2, ["contents"]),
+        of_both=(2, ["contents", "events"]),
+        of_adverts=(2, ["adverts"]),
+        of_all=(2, ["*", "adverts"]),
+        of_none=(2, []),
+        behind=(1, ["adverts"]),
+        far_behind=(0, ["events"]),
+    )
+    commit(settings, *of("calls", "contents", "events", "contents", "calls"))
+    assert enter_landings(settings) == 5
+    assert batches_seen(settings) == {
+        "of_events": 4,
+        "of_contents": 3,
+        "of_both": 3,
+        "of_adverts": 7,
+        "of_all": 2,
+        "of_none": 7,
+        "behind": 1,
+        "far_behind": 0,
+    }
+    # What is behind now stays until it is built; the others go on.
+    commit(settings, *of("adverts"))
+    enter_landings(settings)
+    assert batches_seen(settings) == {
+        "of_events": 4,
+        "of_contents": 3,
+        "of_both": 3,
+        "of_adverts": 7,
+        "of_all": 2,
+        "of_none": 8,
+        "behind": 1,
+        "far_behind": 0,
+    }
+
+
+def test_models_built_on_an_empty_lake_move_with_the_first_landings(settings: Settings) -> None:
+    progress(settings, of_events=(0, ["events"]), of_calls=(0, ["calls"]), of_all=(0, ["*"]))
+    commit(settings, *of("contents", "events"))
+    enter_landings(settings)
+    assert batches_seen(settings) == {"of_events": 1, "of_calls": 2, "of_all": 0}
+
+
+def test_without_new_receipts_nothing_moves(settings: Settings) -> None:
+    commit(settings, *of("events"))
+    enter_landings(settings)
+    progress(settings, of_calls=(1, ["calls"]))
+    before = changes(settings)
+    assert enter_landings(settings) == 0
+    assert (changes(settings), batches_seen(settings)) == (before, {"of_calls": 1})
+
+
+def test_the_days_of_new_and_superseded_batches_changed_and_no_others(settings: Settings) -> None:
+    days = [START + timedelta(days=offset) for offset in range(6)]
+    commit(settings, *({"landed_at": day} for day in days[:4]))
+    enter_landings(settings)
+    first = changes(settings)
+    kept = [(name, day.date()) for name in ("ops_landings", "ops_rejects") for day in days[:4]]
+    assert set(first) == {*kept, ("landings", None)}
+    # Two on one new day; one of them takes the place of a batch of an earlier day, one of a batch entered with it.
+    commit(
+        settings,
+        {"landed_at": days[4], "supersedes_batch_id": 2},
+        {"landed_at": days[5]},
+        {"landed_at": days[5], "supersedes_batch_id": 5},
+    )
+    enter_landings(settings)
+    second = changes(settings)
+    touched = {days[1].date(), days[4].date(), days[5].date()}
+    moved = {key for key, change in second.items() if change > max(first.values())}
+    assert moved == {
+        *((name, day) for name in ("ops_landings", "ops_rejects") for day in touched),
+        ("landings", None),
+    }
+    assert {key: change for key, change in second.items() if key not in moved} == {
+        key: change for key, change in first.items() if key not in moved
+    }
+
+
+def test_other_models_changes_stay(settings: Settings) -> None:
+    with connect(settings) as db:
+        db.execute(
+            "insert into ops.changes values ('fct', '2026-01-15', nextval('ops.change_number')), "
+            "('dim', null, nextval('ops.change_number'))"
+        )
+    commit(settings, {})
+    enter_landings(settings)
+    found = changes(settings)
+    assert (found["fct", date(2026, 1, 15)], found["dim", None]) == (1, 2)
+
+
+def test_landings_are_entered_whole_or_not_at_all(settings: Settings) -> None:
+    commit(settings, {})
+    enter_landings(settings)
+    progress(settings, of_calls=(1, ["calls"]))
+    before = changes(settings)
+    commit(settings, *of("events", "events"))
+    with connect(settings) as db:
+        db.execute("alter table ops.changes rename column change to renamed")
+        db.execute("alter table ops.changes add column extra integer")
+    with pytest.raises(duckdb.Error):
+        enter_landings(settings)
+    with connect(settings) as db:
+        db.execute("alter table ops.changes drop column extra")
+        db.execute("alter table ops.changes rename column renamed to change")
+        assert db.execute("select count(*) from landed.landings").fetchone() == (1,)
+    assert (changes(settings), batches_seen(settings)) == (before, {"of_calls": 1})
+    assert enter_landings(settings) == 2
+    assert batches_seen(settings) == {"of_calls": 3}
+
+
+def test_a_warehouse_of_an_earlier_tidemark_says_what_to_do(settings: Settings) -> None:
+    with connect(settings) as db:
+        db.execute("drop table ops.changes")
+    with pytest.raises(TidemarkError, match=r"made by an earlier Tidemark.*`tidemark build`"):
+        enter_landings(settings)
+
+
+# --- what the manifest says ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The real project."""
+    return read_project(Settings(home=tmp_path_factory.mktemp("parsed")))
+
+
+def test_days_of_models_are_read(project: Project) -> None:
+    days = {m.name: m.day for m in project.models.values() if m.day}
+    assert days["fct_sessions"] == "started_date"
+    assert days["fct_content_engagement"] == "event_date"
+    assert days["ops_landings"] == "landed_date"
+    assert days["ops_model_runs"] == days["ops_test_runs"] == "recorded_date"
+    assert project.models["dim_contents"].day is None
+    # Each is a column, and each model that names one in its strategy is there.
+    assert all(day in project.models[name].columns for name, day in days.items())
+    strategies = [
+        p.stem for p in (PROJECT / "models").rglob("*.sql") if "incremental_strategy='replace_days'" in p.read_text()
+    ]
+    assert set(strategies) <= set(days)
+
+
+def test_what_tests_read_is_read(project: Project) -> None:
+    tests = {test.name: test for test in project.tests}
+    assert len(tests) == len(project.tests)
+    assert not tests["assert_lake_is_fresh"].is_blocking
+    assert tests["assert_batches_conserve_rows"].is_blocking
+    # A view changes as what it reads does, down to the lake's own table.
+    reads = tests["assert_batches_conserve_rows"].reads
+    assert {"ops_landings", "stg_lake__landings", "landings", "raw_events"} <= reads
+    # A stored model keeps its own account: what it reads is not the test's concern.
+    direct = tests["assert_sessions_hold_every_event_once"].reads
+    assert "fct_sessions" in direct
+    assert "raw_events" not in direct
+    assert not any(test.reads & {*RUN_RECORDS} for test in project.tests)
+
+
+def test_changes_are_noted_of_every_published_model_under_its_name(project: Project) -> None:
+    # Models that keep rows note their own; of the rest, views, those are published that entering and recording note.
+    views = {m.name for m in project.models.values() if m.materialized not in STORED and m.schema in ("marts", "ops")}
+    assert views == {"ops_landings", "ops_rejects", *RUN_RECORDS}
+
+
+def test_a_tag_lasts_as_long_as_it_is_needed(project: Project) -> None:
+    def tagged() -> set[str]:
+        return {node.name for node in project.manifest.nodes.values() if "open" in node.tags}
+
+    with pytest.raises(ZeroDivisionError), project.tagged("open", {"fct_sessions", "assert_lake_is_fresh"}):
+        assert tagged() == {"fct_sessions", "assert_lake_is_fresh"}
+        _ = 1 / 0
+    assert tagged() == set()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "models/a/b.sql",
+        "models/a/b.yml",
+        "macros/m.sql",
+        "seeds/s.csv",
+        "tests/generic/g.sql",
+        "tests/singular/a/s.sql",
+    ],
+)
+def test_the_fingerprint_tells_every_change_that_shapes_the_marts(tmp_path: Path, path: str) -> None:
+    (tmp_path / "dbt_project.yml").write_text("name: small")
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text("select 1")
+    first = project_fingerprint(tmp_path)
+    assert project_fingerprint(tmp_path) == first
+    file.write_text("select 2")
+    assert project_fingerprint(tmp_path) != first
+    file.write_text("select 1")
+    assert project_fingerprint(tmp_path) == first
+    shutil.move(file, file.with_name(f"renamed{file.suffix}"))
+    assert project_fingerprint(tmp_path) != first
+    shutil.move(file.with_name(f"renamed{file.suffix}"), file)
+    (tmp_path / "dbt_project.yml").write_text("name: other")
+    assert project_fingerprint(tmp_path) != first
