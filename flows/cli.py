@@ -1,8 +1,11 @@
-"""The ``tidemark`` command: sample, land, build, publish, run, rollback, status."""
+"""The ``tidemark`` command: sample, land, build, publish, run, rollback, status, audit."""
 
+import json
 import os
 import sys
 import time
+from collections import Counter
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows import sample as sample_lake
+from flows.audit import Audit, audit
 from flows.backfill import backfill
 from flows.build import FAILED, Build, build, test_everything
 from flows.errors import TidemarkError
 from flows.land import Landing, land
 from flows.publish import Publication, current_version, publish, rollback
 from flows.receipts import Receipt, Status
+from flows.retry import Retried
+from flows.retry import retry_quarantine as retry
 from flows.run import run
 from flows.settings import Settings
 from flows.status import LakeStatus, read_status, read_totals
@@ -32,6 +38,7 @@ class _Console(Console):
         self.file = Path(os.devnull).open("w")  # noqa: SIM115
 
 
+DAY = click.DateTime(["%Y-%m-%d"])
 out = _Console(highlight=False, soft_wrap=True)
 
 
@@ -83,13 +90,16 @@ def sample(settings: Settings, events: int, days: int, seed: int) -> None:
 
 
 @main.command("land")
+@click.option("--retry-quarantine", is_flag=True, help="Then land what fits by now of quarantine and refused files.")
+@click.option("--dataset", help="With --retry-quarantine: only what is of this dataset is retried.")
 @click.pass_obj
-def land_command(settings: Settings) -> None:
+def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None) -> None:
     """Land what settled in the inbox: verify, conform, pseudonymise, quarantine."""
+    if dataset and not retry_quarantine:
+        raise click.UsageError("--dataset goes with --retry-quarantine")
     _tell_landing(settings, land(settings, progress=_say_landed))
-
-
-DAY = click.DateTime(["%Y-%m-%d"])
+    if retry_quarantine:
+        _tell_retry(settings, retry(settings, dataset, progress=_say_landed))
 
 
 @main.command("build")
@@ -182,13 +192,37 @@ def status(settings: Settings) -> None:
         sys.exit(1)
 
 
+@main.command("audit")
+@click.option("--from", "first", type=DAY, help="The first day of landing; from the beginning where not given.")
+@click.option("--to", "last", type=DAY, help="The last day of landing, included; to the end where not given.")
+@click.option("--dataset", help="Only this dataset.")
+@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
+@click.pass_obj
+def audit_command(
+    settings: Settings, first: datetime | None, last: datetime | None, dataset: str | None, as_json: bool
+) -> None:
+    """Prove, file by file, that rows in = landed + quarantined, and landed = kept + duplicates.
+
+    A file belongs to the days on which it, or a retry of its rows, landed, by the clock of the organisation's time
+    zone. Exit code 1 where a step lost or invented rows; the output names step, file and remedy.
+    """
+    done = audit(settings, first.date() if first else None, last.date() if last else None, dataset)
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=2, default=str))
+    else:
+        _tell_audit(done)
+    if done.findings:
+        sys.exit(1)
+
+
 def _say_landed(receipt: Receipt) -> None:
     what = f"{receipt.rows_landed:,} rows"
     if receipt.rows_rejected:
         what += f", {receipt.rows_rejected:,} rejected"
     if receipt.status is not Status.LANDED:
         what = f"{receipt.status}: {receipt.reason}"
-    _say(f"land     {receipt.file}  {what}")
+    again = f" (a retry of batch {receipt.retries_batch_id})" if receipt.retries_batch_id else ""
+    _say(f"land     {receipt.file}  {what}{again}")
 
 
 def _say(line: str) -> None:
@@ -216,6 +250,52 @@ def _tell_landing(settings: Settings, landing: Landing) -> None:
         out.print(f"         still being written, left for the next run: {escape(name)}")
     for stray in landing.strays:
         out.print(f"         [yellow]left alone[/] {escape(stray)}")
+
+
+def _tell_retry(settings: Settings, done: Retried) -> None:
+    rows = sum(r.rows_landed for r in done.receipts)
+    out.print(
+        f"[bold]retried[/]  {rows:,} rows landed now from {len(done.receipts):,} files; "
+        f"{sum(left.rows for left in done.left):,} rows still do not fit"
+    )
+    reasons: Counter[tuple[str, str | None]] = Counter()
+    for left in done.left:
+        reasons[left.reason, left.field] += left.rows
+    for (reason, where), count in reasons.most_common():
+        field = f", field {where}" if where else ""
+        out.print(f"         [yellow]still quarantined[/] {count:,} rows: {escape(reason.replace('_', ' ') + field)}")
+    for receipt in done.still_refused:
+        out.print(f"         [yellow]still refused[/] {escape(f'{receipt.file}: {receipt.reason}')}")
+    for line in done.not_tried:
+        out.print(f"         [yellow]not retried[/] {escape(line)}")
+    if rows:
+        out.print("         they reach the marts with the next `tidemark run`")
+
+
+def _tell_audit(done: Audit) -> None:
+    lines = [["dataset", "files", "refused or twice", "rows in", "landed", "quarantined"]]
+    lines[0] += ["kept", "duplicates", "superseded", "not built"]
+    for t in done.totals:
+        known = [t.files, t.not_landed, t.rows_in, t.landed, t.quarantined]
+        kept = [_count(t.kept), _count(t.duplicates), _count(t.superseded)]
+        if t.ends_at_staging:
+            kept = ["ends at", "staging", "-"]
+        lines.append([t.dataset, *map(_count, known), *kept, _count(t.not_built)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, *cells in lines if done.totals else []:
+        out.print(escape("  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])])))
+    for note in done.notes if done.totals else ["no file landed in that period"]:
+        out.print(f"[dim]{escape(note)}[/]")
+    for finding in done.findings:
+        which = f" (batch {finding.batch_id}, {finding.file})" if finding.batch_id and finding.file else ""
+        out.print(f"[red]{finding.dataset}, {finding.step}:[/] {escape(finding.text + which)}")
+        out.print(f"    {escape(finding.remedy)}")
+    if not done.findings:
+        out.print("[bold]audit[/]    nothing was lost and nothing invented, as far as it was looked at")
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
 
 
 def _tell_build(done: Build) -> None:

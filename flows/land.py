@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -23,7 +24,7 @@ from flows.contract import DatasetSpec, Redelivery, load_specs
 from flows.errors import FileRefusedError, TidemarkError
 from flows.inbox import Delivery, deliveries, is_settled, strays, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
-from flows.readers import Chunk, file_format, read_chunks
+from flows.readers import Chunk, columns_of, file_format, read_chunks
 from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
 from flows.settings import Settings
 
@@ -39,6 +40,8 @@ REJECTS_SCHEMA = pa.schema(
 UNKNOWN_SCHEMA = pa.schema(
     [("_batch_id", pa.int64()), ("_line", pa.int64()), ("key", pa.string()), ("value", pa.string())]
 )
+# In a quarantine file's metadata: the columns its rows stood in, without which CSV and Parquet cannot be read again.
+COLUMNS = b"tidemark.columns"
 EXAMPLES = 3
 
 
@@ -72,13 +75,20 @@ def land(
     missing, the disk is full); a file that cannot be landed is recorded as refused and does not stop the others.
     """
     specs = load_specs() if specs is None else specs
+    with _open_for_landing(settings) as receipts:
+        return _land_all(settings, specs, receipts, progress)
+
+
+@contextmanager
+def _open_for_landing(settings: Settings) -> Iterator[Receipts]:
+    """The lake's receipts, for one landing at a time, cleaned of what a killed one left."""
     try:
         for folder in (settings.inbox, settings.landed):
             folder.mkdir(parents=True, exist_ok=True)
         settings.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
         with FileLock(settings.lake / ".landing.lock"), _work(settings), closing(Receipts(settings)) as receipts:
             receipts.clean_up()
-            return _land_all(settings, specs, receipts, progress)
+            yield receipts
     except (OSError, sqlite3.Error) as error:
         raise TidemarkError(
             f"landing stopped ({error}); what landed before is whole, the rest waits in {settings.inbox}; "
@@ -144,11 +154,16 @@ def _land_file(
     receipts: Receipts,
     conformers: "_Conformers",
     done: Landing,
+    again: bool = False,
 ) -> Receipt | None:
-    """One file, from its bytes to its receipt; None where these bytes under this name are known already."""
+    """One file, from its bytes to its receipt; None where these bytes under this name are known already.
+
+    With ``again``, bytes that were refused are tried once more, and None says that they are refused again.
+    """
     sha256 = _sha256(delivery.path)
     last = receipts.last_of_file(delivery.name)
-    if last is not None and last.sha256 == sha256:
+    is_known = last is not None and last.sha256 == sha256
+    if is_known and not (again and last is not None and last.status is Status.REFUSED):
         receipts.remember(delivery.name, delivery.stat)
         return None
 
@@ -181,7 +196,8 @@ def _land_file(
         )
     else:
         try:
-            receipt = _land_rows(settings, spec, delivery, receipt, made, conformers.of(spec), done)
+            chunks, columns = read_chunks(delivery.path, spec), partial(columns_of, delivery.path, spec)
+            receipt = _land_rows(settings, spec, receipt, made, chunks, columns, conformers.of(spec), done)
         except FileRefusedError as error:
             for path in made.iterdir():
                 path.unlink()
@@ -192,6 +208,9 @@ def _land_file(
         _discard(settings, receipt)
         done.unsettled.append(delivery.name)
         return None
+    if is_known and receipt.status is Status.REFUSED:
+        receipts.remember(delivery.name, delivery.stat)
+        return None
     receipts.commit(receipt, made)
     receipts.remember(delivery.name, delivery.stat)
     return receipt
@@ -200,20 +219,22 @@ def _land_file(
 def _land_rows(
     settings: Settings,
     spec: DatasetSpec,
-    delivery: Delivery,
     receipt: Receipt,
     made: Path,
+    chunks: Iterable[Chunk],
+    columns: Callable[[], str | None],
     conformers: "list[Conformer]",
     done: Landing,
 ) -> Receipt:
-    """Stream a file's rows into the batch being made, and what does not fit into quarantine."""
+    """Stream a file's rows into the batch being made, and what does not fit into quarantine, with the columns that
+    its rows stand in."""
     data = made / DATA
     stem = settings.quarantine / spec.name / batch_name(receipt.batch_id)
     rejects = _LazyParquet(stem.with_suffix(".parquet"), REJECTS_SCHEMA)
     unknown = _LazyParquet(stem.with_suffix(".unknown.parquet"), UNKNOWN_SCHEMA)
     landed = examples = 0
     with rejects, unknown, pq.ParquetWriter(data, landed_schema(spec), **_parquet_options(spec)) as writer:
-        for part in _conformed(read_chunks(delivery.path, spec), conformers, receipt.batch_id):
+        for part in _conformed(chunks, conformers, receipt.batch_id):
             writer.write_table(part.rows)
             landed += part.rows.num_rows
             rejects.write(
@@ -233,8 +254,10 @@ def _land_rows(
             )
             for r in part.rejects[: EXAMPLES - examples]:
                 where = f", field {r.field}" if r.field else ""
-                done.examples.append(f"{delivery.name}, line {r.line}{where}: {r.reason.replace('_', ' ')}")
+                done.examples.append(f"{receipt.file}, line {r.line}{where}: {r.reason.replace('_', ' ')}")
                 examples += 1
+        if rejects.rows and (names := columns()) is not None:
+            rejects.note(COLUMNS, names)
     if not landed:
         data.unlink()
     else:
@@ -343,6 +366,11 @@ class _LazyParquet:
             self._writer = pq.ParquetWriter(self.path, self._schema, compression="zstd")
         self._writer.write_table(pa.Table.from_pylist(rows, self._schema))
         self.rows += len(rows)
+
+    def note(self, key: bytes, text: str) -> None:
+        """Put a text into the file's metadata, once it has rows."""
+        if self._writer is not None:
+            self._writer.add_key_value_metadata({key.decode(): text})
 
 
 def _parquet_options(spec: DatasetSpec) -> dict[str, object]:

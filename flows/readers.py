@@ -5,6 +5,7 @@ Each reader checks what it reads to the last byte: a truncated or corrupt file r
 What the records mean is not decided here but in :mod:`flows.conform`, once for every format.
 """
 
+import base64
 import csv
 import io
 import json
@@ -119,6 +120,27 @@ def read_chunks(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
         yield from _read_parquet(path, spec)
     else:
         raise FileRefusedError(f"the name ends in none of the known formats ({', '.join(FORMATS)}) [.gz|.zst]")
+
+
+def columns_of(path: Path, spec: DatasetSpec) -> str | None:
+    """What a single row of the file does not say by itself: the names of a CSV's columns as a JSON list, the schema of
+    a Parquet file as base64; None for other formats. Raises :class:`FileRefusedError` as :func:`read_chunks` does."""
+    kind = file_format(path.name)
+    if kind == "csv":
+        return json.dumps(_csv_header(_csv_records(_decompressed(path), spec.csv), spec))
+    if kind == "parquet":
+        with tempfile.NamedTemporaryFile(suffix=".parquet") as whole:
+            if path.suffix in (".gz", ".zst"):
+                for piece in _decompressed(path):
+                    whole.write(piece)
+                whole.flush()
+                path = Path(whole.name)
+            try:
+                schema = pq.read_schema(path)
+            except pa.ArrowException as error:
+                raise FileRefusedError(f"the Parquet file is damaged ({error}); deliver it again") from error
+            return base64.b64encode(schema.serialize().to_pybytes()).decode()
+    return None
 
 
 # --- bytes -------------------------------------------------------------------------------------------------------

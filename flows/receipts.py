@@ -30,7 +30,12 @@ class Status(StrEnum):
 
 
 class Receipt(BaseModel):
-    """One delivered file and what became of it. Paths are relative: ``file`` to the inbox, others to the lake."""
+    """One delivered file and what became of it. Paths are relative: ``file`` to the inbox, others to the lake.
+
+    A retry has a receipt too: ``retries_batch_id`` names the batch in which the file landed first. Its ``rows_read``
+    are the rows that the file's batch before it (that one, or an earlier retry) had rejected, and its own rejects take
+    the place of those.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,10 +55,16 @@ class Receipt(BaseModel):
     data_path: str | None = None
     rejects_path: str | None = None
     supersedes_batch_id: int | None = None
+    retries_batch_id: int | None = None
     contract: str
     key_check: str
     delivered_at: datetime
     landed_at: datetime
+
+    @property
+    def delivery_batch_id(self) -> int:
+        """The batch in which the file landed first: for a retry not its own."""
+        return self.retries_batch_id or self.batch_id
 
 
 def batch_name(batch_id: int) -> str:
@@ -74,7 +85,8 @@ class Receipts:
             pragma synchronous = normal;
             create table if not exists receipts (
                 batch_id integer primary key, dataset text not null, file text not null, sha256 text not null,
-                status text not null, rejected integer not null, superseded_by integer, receipt text not null
+                status text not null, rejected integer not null, superseded_by integer, receipt text not null,
+                retries integer
             );
             create index if not exists receipts_by_file on receipts (file, batch_id);
             create index if not exists receipts_by_content on receipts (dataset, sha256);
@@ -83,6 +95,9 @@ class Receipts:
             );
             """
         )
+        if not self._database.execute("select 1 from pragma_table_info('receipts') where name = 'retries'").fetchone():
+            self._database.execute("alter table receipts add column retries integer")  # made before there were any
+        self._database.execute("create index if not exists receipts_by_retries on receipts (retries, batch_id)")
         self._catch_up()
 
     def close(self) -> None:
@@ -108,7 +123,7 @@ class Receipts:
 
     def _enter(self, receipt: Receipt) -> None:
         self._database.execute(
-            "insert or ignore into receipts values (?, ?, ?, ?, ?, ?, null, ?)",
+            "insert or ignore into receipts values (?, ?, ?, ?, ?, ?, null, ?, ?)",
             (
                 receipt.batch_id,
                 receipt.dataset,
@@ -117,6 +132,7 @@ class Receipts:
                 receipt.status,
                 receipt.rows_rejected,
                 receipt.model_dump_json(),
+                receipt.retries_batch_id,
             ),
         )
         self._database.execute(
@@ -136,28 +152,29 @@ class Receipts:
             yield Receipt.model_validate_json(text)
 
     def last_of_file(self, file: str) -> Receipt | None:
-        """What became of the last delivery under this name."""
-        return self._one("file = ? order by batch_id desc", file)
+        """What became of the last delivery under this name; a retry is none."""
+        return self._one("file = ? and retries is null order by batch_id desc", file)
 
     def landed_content(self, dataset: str, sha256: str) -> Receipt | None:
         """The batch in which these bytes landed and still count, in this dataset."""
         return self._one(
-            f"dataset = ? and sha256 = ? and status = '{Status.LANDED}' and superseded_by is null order by batch_id",
+            f"dataset = ? and sha256 = ? and status = '{Status.LANDED}' and superseded_by is null "
+            "and retries is null order by batch_id",
             dataset,
             sha256,
         )
 
     def replaced_by_redelivery(self, file: str) -> Receipt | None:
         """The batch that a new delivery of this name takes the place of: the one the name stands for, landed or as a
-        duplicate, unless another name stands for it too."""
-        last = self._one(f"file = ? and status <> '{Status.REFUSED}' order by batch_id desc", file)
+        duplicate, unless another name stands for it too. What was retried of that batch goes with it."""
+        last = self._one(f"file = ? and status <> '{Status.REFUSED}' and retries is null order by batch_id desc", file)
         batch = self._stands_for(last) if last else None
         if last is None or batch is None:
             return None
         others = self._database.execute(
-            "select receipt from receipts as r where dataset = ? and sha256 = ? and file <> ? and not exists ("
-            "select 1 from receipts as later where later.file = r.file and later.batch_id > r.batch_id "
-            f"and later.status <> '{Status.REFUSED}')",
+            "select receipt from receipts as r where dataset = ? and sha256 = ? and file <> ? and retries is null "
+            "and not exists (select 1 from receipts as later where later.file = r.file and later.retries is null "
+            f"and later.batch_id > r.batch_id and later.status <> '{Status.REFUSED}')",
             (batch.dataset, batch.sha256, file),
         )
         held = any(self._stands_for(Receipt.model_validate_json(text)) == batch for (text,) in others.fetchall())
@@ -169,17 +186,36 @@ class Receipts:
         return self._one("batch_id = ? and superseded_by is null", str(receipt.batch_id))
 
     def last_landed_of_dataset(self, dataset: str) -> Receipt | None:
-        """The last batch of a dataset that landed rows."""
-        return self._one(f"dataset = ? and status = '{Status.LANDED}' order by batch_id desc", dataset)
+        """The last batch in which a delivery of a dataset landed."""
+        return self._one(
+            f"dataset = ? and status = '{Status.LANDED}' and retries is null order by batch_id desc", dataset
+        )
 
     def last_of_each_file(self, status: Status) -> list[Receipt]:
         """The files whose last delivery came to this status, by name."""
         rows = self._database.execute(
-            "select receipt from receipts as r where status = ? and not exists "
-            "(select 1 from receipts as later where later.file = r.file and later.batch_id > r.batch_id) order by file",
+            "select receipt from receipts as r where status = ? and retries is null and not exists (select 1 "
+            "from receipts as later where later.file = r.file and later.retries is null "
+            "and later.batch_id > r.batch_id) order by file",
             (status,),
         )
         return [Receipt.model_validate_json(text) for (text,) in rows]
+
+    def last_with_rejects(self, dataset: str | None = None) -> list[tuple[Receipt, int | None]]:
+        """The batches whose rejects stand, in order: of each delivered file the last, where it left rows in
+        quarantine. With each the later batch that superseded the file, if any did."""
+        rows = self._database.execute(
+            "select r.receipt, first.superseded_by from receipts as r "
+            "join receipts as first on first.batch_id = coalesce(r.retries, r.batch_id) "
+            "where r.rejected > 0 and (? is null or r.dataset = ?) and not exists (select 1 from receipts as later "
+            "where later.retries = first.batch_id and later.batch_id > r.batch_id) order by r.batch_id",
+            (dataset, dataset),
+        )
+        return [(Receipt.model_validate_json(text), superseded_by) for text, superseded_by in rows]
+
+    def first_batch(self, receipt: Receipt) -> Receipt:
+        """The receipt of the batch in which the file landed first: the receipt itself where it is no retry."""
+        return self._one("batch_id = ?", str(receipt.delivery_batch_id)) or receipt
 
     def any_key_check(self) -> str | None:
         """The check value of the secret that landed the last batch."""

@@ -12,6 +12,8 @@ from flows.receipts import Receipts
 from flows.settings import Settings
 
 BUILD_LOCK = ".build.lock"
+# The format of the tables that macros/project/prepare_warehouse.sql makes.
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def enter_landings(settings: Settings) -> int:
 
 
 def _enter(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> int:
-    if not _has_table(warehouse, "ops", "changes"):
+    if not _is_of_format(warehouse):
         raise TidemarkError(
             f"the warehouse {settings.warehouse} was made by an earlier Tidemark; it is disposable: "
             "delete it and run `tidemark build` to rebuild it from the landed zone"
@@ -112,7 +114,9 @@ create or replace temp table days as
 select distinct cast(landed_at as date) as day from landed.landings
 where
     batch_id > {known}
-    or batch_id in (select supersedes_batch_id from landed.landings where batch_id > {known});
+    or coalesce(retries_batch_id, batch_id) in (
+        select unnest([supersedes_batch_id, retries_batch_id]) from landed.landings where batch_id > {known}
+    );
 
 delete from ops.changes
 where model = 'landings' or (model in ('ops_landings', 'ops_rejects') and day in (select day from days));
@@ -165,6 +169,12 @@ def read_open(settings: Settings, project: Project) -> Open:
             if test.unique_id not in passed or any(changes.get(name, 0) > passed[test.unique_id] for name in test.reads)
         ),
     )
+
+
+def _is_of_format(warehouse: duckdb.DuckDBPyConnection) -> bool:
+    if not _has_table(warehouse, "ops", "warehouse"):
+        return False
+    return warehouse.execute("select format from ops.warehouse").fetchone() == (FORMAT,)
 
 
 def _last_batch(warehouse: duckdb.DuckDBPyConnection) -> int:

@@ -1,7 +1,9 @@
 {#-
     The tables that a build reads or writes besides its models, made where they are missing:
 
-    landed.landings      one row per delivered file, entered by `tidemark build` from the receipts in the lake
+    landed.landings      one row per delivered file and retry of one, entered by `tidemark build` from the receipts
+                         in the lake
+    ops.warehouse        one row: which warehouse this is, and the format of these tables
     ops.model_progress   one row per model that keeps rows: the last landing it has seen, and by which logic
     ops.changes          one row per model and day, or model that is not kept by days: when it last changed, as a
                          number that only grows
@@ -33,7 +35,8 @@
         supersedes_batch_id bigint,
         contract string,
         delivered_at timestamp,
-        landed_at timestamp not null
+        landed_at timestamp not null,
+        retries_batch_id bigint
     );
     create table if not exists ops.model_progress (
         model string not null,
@@ -55,8 +58,12 @@
         change bigint not null,
         batch_id bigint not null
     );
-    -- A warehouse made anew counts its changes anew: its numbers mean nothing beside another's.
-    create table if not exists ops.warehouse as select uuid() as warehouse_id;
+    -- A warehouse made anew counts its changes anew: its numbers mean nothing beside another's. The format grows
+    -- when these tables change (FORMAT in flows/warehouse.py).
+    create table if not exists ops.warehouse as
+    select
+        uuid() as warehouse_id,
+        1 as format;
     create table if not exists ops.dbt_runs (
         run_id string not null,
         command string not null,

@@ -1,4 +1,5 @@
--- One row per delivered file: what became of it, what it held, and how long it waited.
+-- One row per delivered file, and per retry of one's rejected rows: what became of it, what it held, and how
+-- long it waited. What supersedes a file supersedes its retries.
 {{ config(materialized='view', meta={'day': 'landed_date'}) }}
 
 with landings as (
@@ -20,10 +21,14 @@ measured as (
     select
         landings.*,
         superseded.superseded_by_batch_id,
+        lead(landings.batch_id) over (
+            partition by coalesce(landings.retries_batch_id, landings.batch_id)
+            order by landings.batch_id asc
+        ) as retried_by_batch_id,
         {{ milliseconds_between('landings.delivered_at', 'landings.landed_at') }} as lag_milliseconds
     from landings
     left join superseded
-        on landings.batch_id = superseded.batch_id
+        on coalesce(landings.retries_batch_id, landings.batch_id) = superseded.batch_id
 )
 
 select
@@ -41,6 +46,8 @@ select
     cast(rows_rejected as double) / nullif(rows_read, 0) as reject_rate,
     unknown_keys_count,
     superseded_by_batch_id,
+    retries_batch_id,
+    retried_by_batch_id,
     contract,
     delivered_at,
     landed_at,

@@ -1,4 +1,4 @@
--- One row per delivered file, reason and field: how many of its rows were rejected so, and where the first
+-- One row per landed batch, reason and field: how many of its rows were rejected so, and where the first
 -- stands.
 {{ config(materialized='view', meta={'day': 'landed_date'}) }}
 

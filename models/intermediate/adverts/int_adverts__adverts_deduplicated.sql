@@ -12,6 +12,15 @@ with adverts as (
     where {{ in_keys_to_replace('advert_id', ref('int_adverts__adverts_landed')) }}
 ),
 
+-- Rows landed by a retry belong to the delivery that first brought them.
+retries as (
+    select
+        batch_id,
+        retries_batch_id
+    from {{ ref('stg_lake__landings') }}
+    where retries_batch_id is not null
+),
+
 superseded as (
     select distinct supersedes_batch_id as batch_id
     from {{ ref('stg_lake__landings') }}
@@ -20,11 +29,20 @@ superseded as (
         and supersedes_batch_id is not null
 ),
 
-that_count as (
-    select adverts.*
+placed as (
+    select
+        adverts.*,
+        coalesce(retries.retries_batch_id, adverts._batch_id) as delivery_batch_id
     from adverts
+    left join retries
+        on adverts._batch_id = retries.batch_id
+),
+
+that_count as (
+    select placed.*
+    from placed
     left join superseded
-        on adverts._batch_id = superseded.batch_id
+        on placed.delivery_batch_id = superseded.batch_id
     where superseded.batch_id is null
 ),
 
@@ -34,7 +52,7 @@ delivered_last as (
     qualify row_number() over (
         partition by advert_id, updated_at
         order by
-            _batch_id desc nulls last,
+            delivery_batch_id desc nulls last,
             _line desc nulls last
     ) = 1
 )

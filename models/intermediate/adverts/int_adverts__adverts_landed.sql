@@ -21,6 +21,15 @@ landings as (
         and {{ in_new_batches('batch_id') }}
 ),
 
+-- What supersedes a delivery supersedes the rows that a retry landed of it.
+retries as (
+    select
+        batch_id,
+        retries_batch_id
+    from {{ ref('stg_lake__landings') }}
+    where retries_batch_id is not null
+),
+
 delivered as (
     select
         _batch_id,
@@ -34,8 +43,10 @@ superseded as (
         landings.batch_id as _batch_id,
         adverts.advert_id
     from adverts
+    left join retries
+        on adverts._batch_id = retries.batch_id
     inner join landings
-        on adverts._batch_id = landings.supersedes_batch_id
+        on coalesce(retries.retries_batch_id, adverts._batch_id) = landings.supersedes_batch_id
 ),
 
 touched as (

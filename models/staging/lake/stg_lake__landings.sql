@@ -1,4 +1,4 @@
--- One row per delivered file: what it was and what became of it.
+-- One row per delivered file, and per retry of one's rejected rows: what it was and what became of it.
 with landings as (
     select * from {{ source('lake', 'landings') }}
 )
@@ -18,6 +18,7 @@ select
     rows_rejected,
     unknown_keys as unknown_keys_count,
     supersedes_batch_id,
+    retries_batch_id,
     contract,
     delivered_at,
     landed_at

@@ -9,7 +9,7 @@ with newest as (
         dataset,
         max(landed_at) as landed_at
     from {{ ref('ops_landings') }}
-    where status = 'landed'
+    where status = 'landed' and retries_batch_id is null
     group by dataset
 )
 
