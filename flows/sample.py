@@ -33,6 +33,7 @@ from flows import sample_files as files
 from flows import sample_sql as sql
 from flows import sample_tables as tables
 from flows import sample_wire as wire
+from flows.errors import TidemarkError
 
 FIRST_DAY = date(2026, 1, 1)
 TIME_ZONE = ZoneInfo("Europe/Stockholm")
@@ -92,7 +93,7 @@ WEEK = (1.0, 1.02, 1.0, 1.03, 0.94, 0.78, 0.9)
 HOURS = (2, 1, 0.6, 0.5, 0.6, 1.5, 4, 7, 6.5, 5, 4.5, 5, 6, 5, 4.5, 4.5, 5, 5.5, 6, 7, 8, 8.5, 6.5, 4)
 
 
-class SampleConflict(ValueError):
+class SampleConflict(TidemarkError):
     """The home holds a sample lake of other parameters."""
 
 
