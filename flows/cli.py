@@ -77,7 +77,7 @@ def main(ctx: click.Context) -> None:
 @click.pass_obj
 def sample(settings: Settings, events: int, days: int, seed: int) -> None:
     """Write a sample lake into the inbox: four products, real life's rhythm and real life's dirt."""
-    from flows import sample as sample_lake  # noqa: PLC0415: half a second that no other command needs
+    from flows import sample as sample_lake  # noqa: PLC0415 (half a second that no other command needs)
 
     started = time.monotonic()
     result = sample_lake.generate(settings.home, events, days, seed, progress=_say)

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import pickle
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.factory import reset_adapters
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
-from dbt.version import __version__ as DBT_VERSION
 
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
@@ -125,33 +122,15 @@ _read: dict[str, Project] = {}
 
 
 def read_project(settings: Settings) -> Project:
-    """The project as it is now: parsed once, and anew only when a file of it or dbt changed.
+    """The project as it is now: parsed once in this process, and anew only when a file of it changed.
 
     Raises :class:`TidemarkError` where dbt cannot parse it.
     """
     fingerprint = project_fingerprint()
     if fingerprint not in _read:
         _read.clear()
-        _read[fingerprint] = Project(_manifest(settings, fingerprint), fingerprint)
+        _read[fingerprint] = Project(_invoke(settings, ["parse"], fingerprint), fingerprint)
     return _read[fingerprint]
-
-
-def _manifest(settings: Settings, fingerprint: str) -> Manifest:
-    """dbt's manifest. To parse takes dbt more than a second even where nothing changed: what it came to is kept."""
-    profiles = (PROJECT / "profiles" / "profiles.yml").read_bytes()
-    mark = hashlib.sha256(f"{fingerprint} {DBT_VERSION} {sys.version} ".encode() + profiles).hexdigest()
-    kept = settings.home / "warehouse" / "target" / "manifest.pickle"
-    try:
-        of, manifest = pickle.loads(kept.read_bytes())
-        if of == mark and isinstance(manifest, Manifest):
-            return manifest
-    except Exception:  # none is there, or it is damaged, or of another dbt: it is only a shortcut
-        pass
-    parsed: Manifest = _invoke(settings, ["parse"], fingerprint)
-    fresh = kept.with_name(f".{kept.name}.{os.getpid()}")
-    fresh.write_bytes(pickle.dumps((mark, parsed)))
-    fresh.replace(kept)
-    return parsed
 
 
 def run_dbt(

@@ -24,7 +24,7 @@ from flows.settings import Settings
 
 # Processes that may be killed: forked from one that has imported everything and holds nothing.
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["flows.land", "flows.publish"])
+FORKSERVER.set_forkserver_preload(["flows.cli"])
 KEY = "a secret of the tests, long enough to be taken"
 EVENT: dict[str, Any] = {
     "event_id": "0191f3c2-8a44-7c1e-9d3b-5e2f7a6b1c00",

@@ -1,0 +1,261 @@
+"""A lake's life: the deliveries of many cases, landed, built and published bit by bit, now and then killed."""
+
+import random
+import re
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from hypothesis import event
+from hypothesis import strategies as st
+
+from flows.build import build, build_open
+from flows.land import land
+from flows.publish import publish
+from flows.run import run
+from flows.settings import Settings
+from flows.warehouse import open_warehouse
+from tests.conftest import FORKSERVER, KEY, in_format, ndjson
+from tests.properties.cases import STEPS, Case, as_delivered, as_landed, copies_of, number_of, states_of
+from tests.properties.oracle import ENVELOPE, MARTS, PAYLOADS, Event, deduplicated, local_day
+
+SUFFIXES = ("ndjson", "ndjson.gz", "pb", "parquet")
+NO_TESTS = ("--exclude-resource-type", "test")
+# What dbt is told to build, besides whole runs with tests and publication. A build may stop half-way: what it did not
+# reach, the next one finds.
+BUILDS = {
+    "all": NO_TESTS,
+    "to midnights": ("--select", "+int_audience__midnights_crossed", *NO_TESTS),
+    "to sessions": ("--select", "+fct_sessions", *NO_TESTS),
+    "to content": ("--select", "+agg_content_daily", "+int_adverts__adverts_landed", *NO_TESTS),
+}
+DEDUPLICATED = "int_events__events_deduplicated"
+# Its columns but for lineage: which of two copies that are the same all through stays is nobody's business.
+KEPT = (
+    "event_id", "event_type", "occurred_at", "sent_at", "received_at", "product", *ENVELOPE, "country", "is_bot",
+    *PAYLOADS, "copies_count",
+)  # fmt: skip
+
+Rows = Counter[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One delivery: the formats of its files, what is delivered again with it, what is then run, and in which phase
+    that is killed, if at all, and how far into it, in twentieths."""
+
+    suffixes: tuple[str, ...]
+    again: str
+    builds: str
+    killed_in: str | None
+    killed_at: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the cases' copies are split into files, landed and built; ``order`` decides the order of rows."""
+
+    steps: tuple[Step, ...]
+    order: int
+
+
+_STEP = st.builds(
+    Step,
+    suffixes=st.lists(st.sampled_from(SUFFIXES), min_size=1, max_size=3).map(tuple),
+    again=st.sampled_from(["nothing", "nothing", "under another name", "in another order"]),
+    builds=st.sampled_from(["all", "run", "all", "run", "none", *BUILDS]),
+    killed_in=st.sampled_from([None, None, None, None, None, "land", "build", "build", "publish"]),
+    killed_at=st.integers(0, 20),
+)
+PLAN = st.builds(
+    Plan, steps=st.lists(_STEP, min_size=STEPS, max_size=STEPS).map(tuple), order=st.integers(0, 2**32 - 1)
+)
+
+
+class Home:
+    """A home for one life after another. What dbt knows of the project stays, so that it is parsed only once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(home=folder, settle_seconds=0, pseudonym_key=KEY)  # type: ignore[arg-type]
+        # Seconds a phase usually takes: kills are spread over them. Runs that are not killed put them right.
+        self.usual = {"land": 0.15, "build": 5.0, "publish": 0.4}
+
+    def live(self, cases: Sequence[Case], plan: Plan) -> dict[int, str]:
+        """Live the cases by the plan: what is wrong afterwards, by the number of the case."""
+        self._forget()
+        copies = self._deliver_and_run(cases, plan)
+        assert run(self.settings).publication is not None
+        with open_warehouse(self.settings, read_only=True) as warehouse:
+            kept = rows_of(warehouse, f"intermediate.{DEDUPLICATED}", ", ".join(["event_date", *KEPT]))
+        readers = self.settings.published / "current" / "marts.duckdb"
+        with duckdb.connect(str(readers.resolve()), read_only=True) as db:
+            published = {name: rows_of(db, name) for name in marts_of(db)}
+            known = {name: rows_of(db, name, ", ".join(columns._fields)) for name, (columns, _) in MARTS.items()}
+
+        wrong = Differences(cases)
+        events = deduplicated(map(as_landed, copies))
+        wrong.compare(DEDUPLICATED, "the oracle", kept, Counter(map(_as_kept, events)))
+        for name, (_, rows) in MARTS.items():
+            wrong.compare(name, "the oracle", known[name], Counter(map(tuple, rows(events))))
+        for name, expected in self._built_at_once().items():
+            wrong.compare(name, "one full build", published.pop(name), expected)
+        assert not published, f"published and not built: {sorted(published)}"
+        return wrong.told()
+
+    def _forget(self) -> None:
+        for folder in (self.settings.lake, self.settings.published):
+            shutil.rmtree(folder, ignore_errors=True)
+        self._delete_warehouse()
+
+    def _delete_warehouse(self) -> None:
+        for path in self.settings.warehouse.parent.glob(f"{self.settings.warehouse.name}*"):
+            path.unlink()
+
+    def _built_at_once(self) -> dict[str, Rows]:
+        """Every mart as one full build of the same landed zone makes it."""
+        self._delete_warehouse()
+        assert not build(self.settings, NO_TESTS).failed
+        with open_warehouse(self.settings, read_only=True) as warehouse:
+            return {name: rows_of(warehouse, f"marts.{name}") for name in marts_of(warehouse, "marts")}
+
+    def _deliver_and_run(self, cases: Sequence[Case], plan: Plan) -> list[Event]:
+        """Step by step; returns every copy that must have landed in the end."""
+        chance = random.Random(plan.order)
+        steps: list[list[Event]] = [[] for _ in plan.steps]
+        for number, case in enumerate(cases):
+            for step, copy in copies_of(case, number):
+                steps[step].append(copy)
+        delivered: dict[bytes, tuple[str, list[Event]]] = {}
+        for number, (step, copies) in enumerate(zip(plan.steps, steps, strict=True)):
+            chance.shuffle(copies)
+            files = [(suffix, copies[i :: len(step.suffixes)]) for i, suffix in enumerate(step.suffixes)]
+            if delivered and step.again != "nothing":
+                suffix, again = chance.choice(list(delivered.values()))
+                files.append((suffix, again if step.again == "under another name" else again[::-1]))
+            for part, (suffix, rows) in enumerate(files):
+                data = in_format([as_delivered(copy) for copy in rows], suffix)
+                self._deliver(f"clients/events/{number}-{part}.{suffix}", data)
+                delivered[data] = suffix, rows  # the same bytes land once, whatever the name
+            self._deliver_states(cases, number)
+            if step.killed_in:
+                self._work_and_kill(step.builds, step.killed_in, step.killed_at)
+            else:
+                work(self.settings, step.builds, self._clock())
+        return [copy for _, rows in delivered.values() for copy in rows]
+
+    def _deliver_states(self, cases: Sequence[Case], step: int) -> None:
+        files: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for number, case in enumerate(cases):
+            for state, row in states_of(case, number):
+                if state.step == step:
+                    files[f"tables/{state.dataset}/{state.file}.ndjson"].append(row)
+        for name, rows in files.items():
+            self._deliver(name, ndjson(rows))
+
+    def _deliver(self, name: str, data: bytes) -> None:
+        path = self.settings.inbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_bytes(data)
+        partial.rename(path)
+
+    def _clock(self) -> Callable[[str], None]:
+        """Told of each phase, it learns how long the one before took."""
+        before: list[tuple[str, float]] = []
+
+        def reached(phase: str) -> None:
+            if before:
+                name, since = before[-1]
+                self.usual[name] = (self.usual[name] + time.monotonic() - since) / 2
+            before.append((phase, time.monotonic()))
+
+        return reached
+
+    def _work_and_kill(self, what: str, phase: str, twentieths: int) -> None:
+        """Run in a process of its own and kill that so far into the phase; it may be done sooner."""
+        here, there = FORKSERVER.Pipe(duplex=False)
+        process = FORKSERVER.Process(target=_work_and_tell, args=(self.settings.home, what, there))
+        process.start()
+        there.close()
+        try:
+            while here.recv() != phase:
+                pass
+        except EOFError:
+            pass  # this run has no such phase
+        process.join(self.usual[phase] * twentieths / 20)
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -9), process.exitcode
+        event(f"killed in {phase}" if process.exitcode else "done before the kill")
+
+
+def work(settings: Settings, what: str, reached: Callable[[str], None]) -> None:
+    """Land and build, and publish where a whole run is asked for; ``reached`` is told each phase as it begins, and the
+    end."""
+    reached("land")
+    land(settings)
+    if what != "none":
+        reached("build")
+        done = build_open(settings) if what == "run" else build(settings, BUILDS[what])
+        assert done is None or not done.failed, [(node.name, node.message) for node in done.failed]
+    if what == "run":
+        reached("publish")
+        publish(settings)
+    reached("end")
+
+
+def _work_and_tell(home: Path, what: str, told: Connection) -> None:
+    work(Settings(home=home, settle_seconds=0, pseudonym_key=KEY), what, told.send)  # type: ignore[arg-type]
+
+
+def marts_of(db: duckdb.DuckDBPyConnection, schema: str = "main") -> list[str]:
+    """The marts there are, without what tells how runs went."""
+    names = db.execute(
+        "select table_name from information_schema.tables "
+        "where table_schema = $1 and table_name not like 'ops_%' order by all",
+        [schema],
+    ).fetchall()
+    return [name for (name,) in names]
+
+
+def rows_of(db: duckdb.DuckDBPyConnection, table: str, columns: str = "*") -> Rows:
+    """A table's rows, each with how often it is there."""
+    return Counter(db.execute(f"select {columns} from {table}").fetchall())
+
+
+def _as_kept(kept: Event) -> tuple[Any, ...]:
+    """An event as a row of the deduplicated ones."""
+    return (local_day(kept["occurred_at"]), *(kept[column] for column in KEPT))
+
+
+class Differences:
+    """What differs, by the case that it belongs to."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self._cases = cases
+        self._lines: dict[int, list[str]] = defaultdict(list)
+
+    def compare(self, table: str, of: str, found: Rows, expected: Rows) -> None:
+        """Note the rows of a table that are there and should not be, or should be and are not."""
+        for sign, rows in (("-", expected - found), ("+", found - expected)):
+            for row in rows.elements():
+                self._lines[_case_of(row)].append(f"{sign} {table}, against {of}: {row}")
+
+    def told(self) -> dict[int, str]:
+        """The cases that went wrong, each with its rows."""
+        return {n: "\n".join([repr(self._cases[n]), *lines[:20]]) for n, lines in sorted(self._lines.items())}
+
+
+def _case_of(row: tuple[Any, ...]) -> int:
+    """The case that a row belongs to: by its day, or by the number that its id ends in."""
+    for value in row:
+        if type(value) is date:
+            return number_of(value)
+    return next(int(value.rsplit("-", 1)[1]) for value in row if isinstance(value, str) and re.search(r"-\d+$", value))
