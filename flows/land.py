@@ -24,7 +24,7 @@ from flows.contract import DatasetSpec, Redelivery, load_specs
 from flows.errors import FileRefusedError, TidemarkError
 from flows.inbox import Delivery, deliveries, is_settled, strays, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
-from flows.readers import Chunk, columns_of, file_format, read_chunks
+from flows.readers import Chunk, Part, columns_of, file_format, read_parts
 from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
 from flows.settings import Settings
 
@@ -75,12 +75,12 @@ def land(
     missing, the disk is full); a file that cannot be landed is recorded as refused and does not stop the others.
     """
     specs = load_specs() if specs is None else specs
-    with _open_for_landing(settings) as receipts:
+    with open_for_landing(settings) as receipts:
         return _land_all(settings, specs, receipts, progress)
 
 
 @contextmanager
-def _open_for_landing(settings: Settings) -> Iterator[Receipts]:
+def open_for_landing(settings: Settings) -> Iterator[Receipts]:
     """The lake's receipts, for one landing at a time, cleaned of what a killed one left."""
     try:
         for folder in (settings.inbox, settings.landed):
@@ -109,10 +109,10 @@ def _land_all(
     settings: Settings, specs: dict[str, DatasetSpec], receipts: Receipts, progress: Callable[[Receipt], None]
 ) -> Landing:
     done = Landing(strays=strays(settings.inbox, set(specs)))
-    with _Conformers(settings, receipts) as conformers:
+    with Conformers(settings, receipts) as conformers:
         for delivery in _settled(settings, _new_deliveries(settings, specs, receipts), done):
             try:
-                receipt = _land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)
+                receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)
             except FileNotFoundError:
                 if delivery.path.exists():
                     raise
@@ -147,12 +147,12 @@ def _settled(settings: Settings, new: Iterable[Delivery], done: Landing) -> Iter
             done.unsettled.append(delivery.name)
 
 
-def _land_file(
+def land_file(
     settings: Settings,
     spec: DatasetSpec,
     delivery: Delivery,
     receipts: Receipts,
-    conformers: "_Conformers",
+    conformers: "Conformers",
     done: Landing,
     again: bool = False,
 ) -> Receipt | None:
@@ -196,8 +196,8 @@ def _land_file(
         )
     else:
         try:
-            chunks, columns = read_chunks(delivery.path, spec), partial(columns_of, delivery.path, spec)
-            receipt = _land_rows(settings, spec, receipt, made, chunks, columns, conformers.of(spec), done)
+            parts, columns = read_parts(delivery.path, spec), partial(columns_of, delivery.path, spec)
+            receipt = land_rows(settings, spec, receipt, made, parts, columns, conformers.of(spec), done)
         except FileRefusedError as error:
             for path in made.iterdir():
                 path.unlink()
@@ -205,7 +205,7 @@ def _land_file(
             receipt = receipt.model_copy(update=update)
     if not _is_as_found(delivery):
         # Written to or replaced since: the checksum and the rows may be of different bytes.
-        _discard(settings, receipt)
+        discard(settings, receipt)
         done.unsettled.append(delivery.name)
         return None
     if is_known and receipt.status is Status.REFUSED:
@@ -216,12 +216,12 @@ def _land_file(
     return receipt
 
 
-def _land_rows(
+def land_rows(
     settings: Settings,
     spec: DatasetSpec,
     receipt: Receipt,
     made: Path,
-    chunks: Iterable[Chunk],
+    parts: Iterator[Part],
     columns: Callable[[], str | None],
     conformers: "list[Conformer]",
     done: Landing,
@@ -234,7 +234,7 @@ def _land_rows(
     unknown = _LazyParquet(stem.with_suffix(".unknown.parquet"), UNKNOWN_SCHEMA)
     landed = examples = 0
     with rejects, unknown, pq.ParquetWriter(data, landed_schema(spec), **_parquet_options(spec)) as writer:
-        for part in _conformed(chunks, conformers, receipt.batch_id):
+        for part in _conformed(parts, conformers, receipt.batch_id):
             writer.write_table(part.rows)
             landed += part.rows.num_rows
             rejects.write(
@@ -275,31 +275,47 @@ def _land_rows(
     )
 
 
-def _conformed(chunks: Iterable[Chunk], conformers: list[Conformer], batch_id: int) -> Iterator[Conformed]:
-    """The chunks conformed, in order, as many at once as there are conformers; no more than that are held."""
+def _conformed(parts: Iterator[Part], conformers: list[Conformer], batch_id: int) -> Iterator[Conformed]:
+    """The chunks conformed, in order, as many at once as there are conformers; few more than that are held."""
     free: SimpleQueue[Conformer] = SimpleQueue()
     for conformer in conformers:
         free.put(conformer)
 
-    def conform(chunk: Chunk) -> Conformed:
+    def conform(part: Part) -> Conformed:
         conformer = free.get()
         try:
-            return conformer.conform(chunk, batch_id)
+            return conformer.conform(part(), batch_id)
         finally:
             free.put(conformer)
 
     with ThreadPoolExecutor(len(conformers)) as pool:
         pending: deque[Future[Conformed]] = deque()
-        for chunk in chunks:
-            for part in chunk.split(len(conformers)):
-                pending.append(pool.submit(conform, part))
-                if len(pending) > len(conformers):
-                    yield pending.popleft().result()
+        for part in _shared_out(parts, len(conformers)):
+            pending.append(pool.submit(conform, part))
+            if len(pending) > len(conformers):
+                yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-class _Conformers:
+def _shared_out(parts: Iterator[Part], workers: int) -> Iterator[Part]:
+    """The chunks as they are; one that is the whole file, in as many pieces as there are workers."""
+    first, second = next(parts, None), next(parts, None)
+    if first is not None and second is None:
+        for chunk in first().split(workers):
+            yield partial(_itself, chunk)
+        return
+    if first is not None and second is not None:
+        yield first
+        yield second
+    yield from parts
+
+
+def _itself(chunk: Chunk) -> Chunk:
+    return chunk
+
+
+class Conformers:
     """The conformers of each dataset met, and the secret they share, both made on first need."""
 
     def __init__(self, settings: Settings, receipts: Receipts) -> None:
@@ -308,7 +324,7 @@ class _Conformers:
         self._key: bytes | None = None
         self._made: dict[str, list[Conformer]] = {}
 
-    def __enter__(self) -> "_Conformers":
+    def __enter__(self) -> "Conformers":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -376,7 +392,7 @@ class _LazyParquet:
 def _parquet_options(spec: DatasetSpec) -> dict[str, object]:
     """Dictionaries for words, none for what hardly repeats."""
     words = [c.name for c in spec.columns() if c.type in ("string", "string[]", "boolean")]
-    return {"compression": "zstd", "compression_level": 1, "use_dictionary": words}
+    return {"compression": "zstd", "compression_level": 1, "use_dictionary": words, "store_schema": False}
 
 
 def _is_as_found(delivery: Delivery) -> bool:
@@ -384,7 +400,7 @@ def _is_as_found(delivery: Delivery) -> bool:
     return (now.st_ino, now.st_size, now.st_mtime_ns) == (then.st_ino, then.st_size, then.st_mtime_ns)
 
 
-def _discard(settings: Settings, receipt: Receipt) -> None:
+def discard(settings: Settings, receipt: Receipt) -> None:
     """Take back what quarantine holds of a batch that will not be committed."""
     for path in (settings.quarantine / receipt.dataset).glob(f"{batch_name(receipt.batch_id)}.*"):
         path.unlink()

@@ -89,7 +89,7 @@ class Pseudonymiser:
         digest[8] = 0x80 | (digest[8] & 0x3F)
         return bytes(digest)
 
-    def column(self, name: str, values: pa.ChunkedArray) -> pa.Array:
+    def column(self, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Array:
         """The pseudonyms of a column of strings, as 16-byte values; NULL stays NULL."""
         made = self._made.setdefault(name, {})
         if len(made) > REMEMBERED_VALUES:
@@ -104,14 +104,18 @@ class Pseudonymiser:
         return pa.array(pseudonyms, pa.binary(16)).take(encoded.indices)
 
 
-def matches(values: pa.ChunkedArray, pattern: str) -> pa.Array:
+def matches(values: pa.Array | pa.ChunkedArray, pattern: str) -> pa.Array:
     """Whether each string contains a match of the pattern, case ignored; NULL is no match."""
     encoded = _one_dictionary(values)
     found = pc.match_substring_regex(encoded.dictionary, pattern, ignore_case=True)
     return pc.fill_null(found.take(encoded.indices), False)
 
 
-def _one_dictionary(values: pa.ChunkedArray) -> pa.DictionaryArray:
+def _one_dictionary(values: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
+    if isinstance(values, pa.DictionaryArray):
+        return values
+    if isinstance(values, pa.Array):
+        return values.cast(pa.string()).dictionary_encode()
     encoded = values.cast(pa.string()).dictionary_encode().unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # no chunks at all
         return pa.array([], pa.string()).dictionary_encode()

@@ -11,7 +11,9 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -31,12 +33,17 @@ from flows.errors import FileRefusedError
 
 FORMATS = ("ndjson", "json", "pb", "parquet", "csv")
 CHUNK_BYTES = 32 << 20
-CHUNK_RECORDS = 60_000
+CHUNK_RECORDS = 120_000
 MAX_RECORD_BYTES = 16 << 20
 PIECE_BYTES = 1 << 20
 BITE_BYTES = 1 << 13
-BATCH_ROWS = 8_192
+# So much is looked through at once: it stays in the processor's cache, and so does what is made of it.
+SCAN_BYTES = 1 << 18
+# Behind the lines of a chunk, for those who compare more than a line's end is away.
+PADDING = bytes(256)
 SPLIT_ROWS = 5_000
+# Where one of many Protobuf records cannot be decoded, it is looked for among so many.
+DOUBTFUL_RECORDS = 1_000
 
 
 @dataclass(frozen=True)
@@ -86,12 +93,24 @@ class Chunk:
             return [self]
         return [self._slice(start, size) for start in range(0, self.table.num_rows, size)]
 
+    def taken(self, rows: np.ndarray) -> "Chunk":
+        """The rows at these positions alone; what the reader itself found stays as it is."""
+
+        def raw(positions: list[int]) -> list[bytes]:
+            return self.raw(rows[positions].tolist())
+
+        return replace(self, table=self.table.take(pa.array(rows)), raw=raw)
+
     def _slice(self, start: int, size: int) -> "Chunk":
         def raw(positions: list[int]) -> list[bytes]:
             return self.raw([start + position for position in positions])
 
         part = replace(self, table=self.table.slice(start, size), raw=raw)
         return part if start == 0 else replace(part, rejects=[], unknown=[])
+
+
+# A chunk that is read but not decoded yet.
+Part = Callable[[], Chunk]
 
 
 def file_format(name: str) -> str | None:
@@ -107,6 +126,12 @@ def read_chunks(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
     Raises :class:`FileRefusedError` where the file as a whole cannot be trusted; whatever was yielded before
     must then be thrown away.
     """
+    for part in read_parts(path, spec):
+        yield part()
+
+
+def read_parts(path: Path, spec: DatasetSpec) -> Iterator[Part]:
+    """The file's chunks, each still to be decoded by a call, in any thread. Both steps raise as `read_chunks` does."""
     if path.stat().st_size == 0:
         raise FileRefusedError("the file is empty (0 bytes); an extract without rows has at least a header")
     kind = file_format(path.name)
@@ -190,8 +215,8 @@ def _unzstd(file: BinaryIO) -> Iterator[bytes]:
         raise FileRefusedError("the zstd stream is truncated; deliver it again")
 
 
-def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes in blocks of whole lines, about CHUNK_BYTES each."""
+def _blocks(pieces: Iterator[bytes], padding: bytes = b"") -> Iterator[bytes]:
+    """The same bytes in blocks of whole lines, about CHUNK_BYTES each, every block with the padding behind it."""
     held: list[bytes | memoryview] = []
     size = 0
     for piece in pieces:
@@ -199,30 +224,35 @@ def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
         cut = piece.rfind(b"\n") + 1 if size >= CHUNK_BYTES else 0
         if cut:
             view = memoryview(piece)
-            yield b"".join([*held, view[:cut]])
+            yield b"".join([*held, view[:cut], padding])
             held, size = [view[cut:]], len(piece) - cut
         else:
             held.append(piece)
             if size > CHUNK_BYTES + MAX_RECORD_BYTES:
                 raise FileRefusedError(f"a line is longer than {MAX_RECORD_BYTES >> 20} MiB: not one row a line")
     if size:
-        yield b"".join(held)
+        yield b"".join([*held, padding])
 
 
 # --- JSON, one object a line -----------------------------------------------------------------------------------------
 
 
-def _read_json(pieces: Iterator[bytes]) -> Iterator[Chunk]:
+def _read_json(pieces: Iterator[bytes]) -> Iterator[Part]:
     first_line = 1
-    for number, whole in enumerate(_blocks(pieces)):
+    for number, whole in enumerate(_blocks(pieces, PADDING)):
         block = whole.removeprefix(b"\xef\xbb\xbf") if number == 0 else whole
-        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")).astype(np.int32) + 1
-        if not len(ends) or ends[-1] != len(block):
-            ends = np.append(ends, np.int32(len(block)))
-        offsets = np.concatenate([np.zeros(1, np.int32), ends.astype(np.int32)])
+        ends = _line_ends(block, len(block) - len(PADDING))
         lines = np.arange(first_line, first_line + len(ends), dtype=np.int64)
         first_line += len(ends)
-        yield _json_chunk(block, offsets, lines)
+        yield partial(_json_chunk, block, np.concatenate([np.zeros(1, np.int32), ends]), lines)
+
+
+def _line_ends(block: bytes, size: int) -> np.ndarray:
+    """Where each line ends, its line end included; the last may have none."""
+    text = np.frombuffer(block, np.uint8, size)
+    pieces = [np.flatnonzero(text[at : at + SCAN_BYTES] == ord("\n")) + (at + 1) for at in range(0, size, SCAN_BYTES)]
+    ends = np.concatenate([np.zeros(0, np.int64), *pieces]).astype(np.int32)
+    return ends if len(ends) and ends[-1] == size else np.append(ends, np.int32(size))
 
 
 def _json_chunk(block: bytes, offsets: np.ndarray, lines: np.ndarray) -> Chunk:
@@ -248,7 +278,7 @@ def _json_chunk(block: bytes, offsets: np.ndarray, lines: np.ndarray) -> Chunk:
     def raw_rows(positions: list[int]) -> list[bytes]:
         return [kept[i].as_buffer().to_pybytes().rstrip(b"\r\n") for i in positions]
 
-    return Chunk(_in_batches(table), raw_rows, rejects, is_json=True)
+    return Chunk(table, raw_rows, rejects, is_json=True)
 
 
 def _is_utf8(texts: pa.StringArray) -> bool:
@@ -265,50 +295,74 @@ def _valid(block: bytes, offsets: np.ndarray, keep: np.ndarray) -> pa.StringArra
     return every.filter(pa.array(keep)).cast(pa.string())
 
 
-def _in_batches(table: pa.Table) -> pa.Table:
-    """The same rows in small record batches: the engine reads these in parallel."""
-    return pa.Table.from_batches(table.to_batches(max_chunksize=BATCH_ROWS), table.schema)
-
-
 # --- Protobuf, length-delimited --------------------------------------------------------------------------------------
 
 
-def _read_protobuf(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk]:
+def _read_protobuf(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Part]:
     descriptor = descriptors().FindMessageTypeByName(spec.message)
     config = ptars.PtarsConfig(timestamp_tz=None, timestamp_unit="us")
     handler = ptars.HandlerPool([descriptor.file], config).get_for_message(descriptor)
     parse = message_factory.GetMessageClass(descriptor).FromString
     first = 1
     for messages in _messages(pieces):
-        lines = list(range(first, first + len(messages)))
+        yield partial(_protobuf_chunk, messages, first, handler, parse)
         first += len(messages)
-        rejects: list[Reject] = []
-        good = messages
+
+
+def _protobuf_chunk(messages: list[bytes], first: int, handler: Any, parse: Callable[[bytes], Message]) -> Chunk:
+    lines = np.arange(first, first + len(messages), dtype=np.int64)
+    bad: list[int] = []
+    try:
+        batches = [handler.list_to_record_batch(messages)]
+    except Exception:  # ptars refuses a whole list for one bad record and has no exception of its own
+        batches = []
+        for start in range(0, len(messages), DOUBTFUL_RECORDS):
+            some = messages[start : start + DOUBTFUL_RECORDS]
+            try:
+                batches.append(handler.list_to_record_batch(some))
+            except Exception:
+                wrong = _undecodable(some, parse)
+                bad += [start + position for position in wrong]
+                batches.append(handler.list_to_record_batch([m for i, m in enumerate(some) if i not in wrong]))
+    rejects = [Reject(first + position, "undecodable", None, messages[position]) for position in bad]
+    good = messages
+    if bad:
+        lines, gone = np.delete(lines, bad), set(bad)
+        good = [message for position, message in enumerate(messages) if position not in gone]
+    table = pa.Table.from_batches(batches).combine_chunks()
+
+    def raw_rows(positions: list[int]) -> list[bytes]:
+        return [good[i] for i in positions]
+
+    unknown = _unknown_numbers(handler, table, good, lines, parse)
+    return Chunk(table.add_column(0, "_line", pa.array(lines)), raw_rows, rejects, unknown)
+
+
+def _undecodable(messages: list[bytes], parse: Callable[[bytes], Message]) -> set[int]:
+    """The positions of those that cannot be decoded."""
+    found = set()
+    for position, message in enumerate(messages):
         try:
-            batch = handler.list_to_record_batch(good)
-        except Exception:  # ptars refuses a whole list for one bad record and has no exception of its own
-            good, lines, rejects = _decodable(messages, lines, parse)
-            batch = handler.list_to_record_batch(good)
-        table = pa.Table.from_batches([batch]).add_column(0, "_line", pa.array(lines, pa.int64()))
-
-        def raw_rows(positions: list[int], kept: list[bytes] = good) -> list[bytes]:
-            return [kept[i] for i in positions]
-
-        yield Chunk(_in_batches(table), raw_rows, rejects, _unknown_numbers(handler, batch, good, lines, parse))
+            parse(message)
+        except DecodeError:
+            found.add(position)
+    return found
 
 
 def _unknown_numbers(
-    handler: Any, batch: pa.RecordBatch, messages: list[bytes], lines: list[int], parse: Callable[[bytes], Message]
+    handler: Any, table: pa.Table, messages: list[bytes], lines: np.ndarray, parse: Callable[[bytes], Message]
 ) -> list[Unknown]:
     """Fields that a newer contract's producer sent, by number.
 
     A message that is shorter when written again lost something on the way: only these are looked into.
     """
-    written = pc.binary_length(handler.record_batch_to_array(batch)).to_numpy()
+    sizes = [pc.binary_length(handler.record_batch_to_array(batch)) for batch in table.to_batches()]
+    written = np.concatenate([np.zeros(0, np.int32), *sizes])
     delivered = np.fromiter(map(len, messages), np.int64, len(messages))
     unknown: list[Unknown] = []
     for position in np.flatnonzero(written != delivered).tolist():
-        unknown += [Unknown(lines[position], key, value) for key, value in _unknown_of(parse(messages[position]), "")]
+        found = _unknown_of(parse(messages[position]), "")
+        unknown += [Unknown(int(lines[position]), key, value) for key, value in found]
     return unknown
 
 
@@ -319,23 +373,6 @@ def _unknown_of(message: Message, prefix: str) -> Iterator[tuple[str, str]]:
     for descriptor, value in message.ListFields():
         if descriptor.message_type is not None and not descriptor.is_repeated:
             yield from _unknown_of(value, f"{prefix}{descriptor.name}.")
-
-
-def _decodable(
-    messages: list[bytes], lines: list[int], parse: Callable[[bytes], Message]
-) -> tuple[list[bytes], list[int], list[Reject]]:
-    good: list[bytes] = []
-    good_lines: list[int] = []
-    rejects: list[Reject] = []
-    for line, raw in zip(lines, messages, strict=True):
-        try:
-            parse(raw)
-        except DecodeError:
-            rejects.append(Reject(line, "undecodable", None, raw))
-        else:
-            good.append(raw)
-            good_lines.append(line)
-    return good, good_lines, rejects
 
 
 def _messages(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -349,22 +386,19 @@ def _messages(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
         end = len(data)
         at = 0
         while at < end:
-            start, length, shift = at, 0, 0
-            while start < end and shift <= 28:
-                byte = data[start]
-                start += 1
-                length |= (byte & 0x7F) << shift
-                if byte < 0x80:
-                    break
-                shift += 7
-            else:
-                byte = 0x80
-            if shift > 28 or length > MAX_RECORD_BYTES:
-                raise FileRefusedError(
-                    f"record {done + len(messages) + 1} claims {length} bytes: not a length-delimited Protobuf file, "
-                    "or corrupt from there on; deliver it again"
-                )
-            if byte >= 0x80 or start + length > end:
+            # Nearly all lengths take one byte or two.
+            length, start = data[at], at + 1
+            if length > 0x7F:
+                if start < end and data[start] < 0x80:
+                    length, start = length + (data[start] - 1 << 7), start + 1
+                else:
+                    length, start = _varint(data, at)
+                    if length > MAX_RECORD_BYTES:
+                        raise FileRefusedError(
+                            f"record {done + len(messages) + 1} claims {length} bytes: not a length-delimited Protobuf "
+                            "file, or corrupt from there on; deliver it again"
+                        )
+            if start + length > end:
                 break
             messages.append(data[start : start + length])
             size += length
@@ -380,10 +414,21 @@ def _messages(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
         yield messages
 
 
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number there and where it ends, which is beyond the data where the number is cut off."""
+    number = shift = 0
+    while at < len(data) and shift <= 28:
+        number |= (data[at] & 0x7F) << shift
+        if data[at] < 0x80:
+            return number, at + 1
+        at, shift = at + 1, shift + 7
+    return (0, len(data) + 1) if shift <= 28 else (number | 1 << 35, at)
+
+
 # --- CSV -----------------------------------------------------------------------------------------------------------
 
 
-def _read_csv(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk]:
+def _read_csv(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Part]:
     dialect = spec.csv
     records = _csv_records(pieces, dialect)
     header = _csv_header(records, spec)
@@ -392,14 +437,8 @@ def _read_csv(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk]:
     raws: list[str] = []
     rejects: list[Reject] = []
 
-    def chunk() -> Chunk:
-        kept = raws
-
-        def raw_rows(positions: list[int]) -> list[bytes]:
-            return [_as_delivered(kept[i], dialect) for i in positions]
-
-        arrays = [pa.array(lines, pa.int64()), *(pa.array(values, pa.string()) for values in columns)]
-        return Chunk(pa.Table.from_arrays(arrays, names=["_line", *header]), raw_rows, rejects)
+    def chunk() -> Part:
+        return partial(_csv_chunk, dialect, header, lines, columns, raws, rejects)
 
     for record in records:
         fault = record.fault or _csv_fault(record, len(header))
@@ -416,6 +455,21 @@ def _read_csv(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Chunk]:
             columns = [[] for _ in header]
     if lines or rejects:
         yield chunk()
+
+
+def _csv_chunk(
+    dialect: CsvDialect,
+    header: list[str],
+    lines: list[int],
+    columns: list[list[str | None]],
+    raws: list[str],
+    rejects: list[Reject],
+) -> Chunk:
+    def raw_rows(positions: list[int]) -> list[bytes]:
+        return [_as_delivered(raws[i], dialect) for i in positions]
+
+    arrays = [pa.array(lines, pa.int64()), *(pa.array(values, pa.string()) for values in columns)]
+    return Chunk(pa.Table.from_arrays(arrays, names=["_line", *header]), raw_rows, rejects)
 
 
 @dataclass(frozen=True)
@@ -505,7 +559,7 @@ def _as_delivered(raw: str, dialect: CsvDialect) -> bytes:
 # --- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-def _read_parquet(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
+def _read_parquet(path: Path, spec: DatasetSpec) -> Iterator[Part]:
     if path.suffix in (".gz", ".zst"):
         with tempfile.NamedTemporaryFile(suffix=".parquet") as whole:
             for piece in _decompressed(path):
@@ -514,20 +568,35 @@ def _read_parquet(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
             yield from _read_parquet(Path(whole.name), spec)
         return
     first = 1
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _check_columns(file.schema_arrow.names, spec)
+    with _refusing_damage():
+        schema = pq.read_schema(path)
+        _check_columns(schema.names, spec)
+        # Words that repeat are stored once, and need not be repeated here.
+        words = [f.name for f in spec.fields if not f.payload and f.type == "string" and f.name in schema.names]
+        words = [name for name in words if pa.types.is_string(schema.field(name).type)]
+        with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=words) as file:
             for batch in file.iter_batches(batch_size=CHUNK_RECORDS):
-                lines = pa.array(range(first, first + batch.num_rows), pa.int64())
+                yield partial(_parquet_chunk, batch, first)
                 first += batch.num_rows
-                rows = pa.Table.from_batches([batch])
-                rows.validate(full=True)
-
-                def raw_rows(positions: list[int], rows: pa.Table = rows) -> list[bytes]:
-                    return [json.dumps(row, default=str).encode() for row in rows.take(positions).to_pylist()]
-
-                yield Chunk(_in_batches(rows.add_column(0, "_line", lines)), raw_rows)
             if file.metadata.num_rows != first - 1:
                 raise FileRefusedError(f"the footer promises {file.metadata.num_rows} rows, the pages hold {first - 1}")
+
+
+def _parquet_chunk(batch: pa.RecordBatch, first: int) -> Chunk:
+    rows = pa.Table.from_batches([batch])
+    with _refusing_damage():
+        rows.validate(full=True)
+
+    def raw_rows(positions: list[int]) -> list[bytes]:
+        return [json.dumps(row, default=str).encode() for row in rows.take(positions).to_pylist()]
+
+    lines = pa.array(np.arange(first, first + batch.num_rows, dtype=np.int64))
+    return Chunk(rows.add_column(0, "_line", lines), raw_rows)
+
+
+@contextmanager
+def _refusing_damage() -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError, EOFError) as error:
         raise FileRefusedError(f"the Parquet file is damaged ({error}); deliver it again") from error

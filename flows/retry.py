@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ import pyarrow.parquet as pq
 from flows.contract import DatasetSpec, load_specs
 from flows.errors import FileRefusedError, TidemarkError
 from flows.inbox import deliveries, is_settled
-from flows.land import COLUMNS, Landing, _Conformers, _discard, _land_file, _land_rows, _open_for_landing
+from flows.land import COLUMNS, Conformers, Landing, discard, land_file, land_rows, open_for_landing
 from flows.pseudonymise import key_check
 from flows.readers import MAX_RECORD_BYTES, Chunk, Reject, Unknown, file_format, read_chunks
 from flows.receipts import Receipt, Receipts, Status, batch_name, work_folder
@@ -88,7 +89,7 @@ def retry_quarantine(
     if dataset is not None and dataset not in specs:
         raise TidemarkError(f"the contract has no dataset {dataset} (there are {', '.join(sorted(specs))})")
     done = Retried()
-    with _open_for_landing(settings) as receipts, _Conformers(settings, receipts) as conformers:
+    with open_for_landing(settings) as receipts, Conformers(settings, receipts) as conformers:
         for before, superseded_by in receipts.last_with_rejects(dataset):
             try:
                 _check_can_be_tried(settings, before, superseded_by, specs)
@@ -120,7 +121,7 @@ def _retry_batch(
     spec: DatasetSpec,
     before: Receipt,
     receipts: Receipts,
-    conformers: _Conformers,
+    conformers: Conformers,
     done: Retried,
 ) -> Receipt | None:
     """One file's quarantined rows; None where none of them fits, which leaves everything as it was.
@@ -144,11 +145,12 @@ def _retry_batch(
         with pq.ParquetFile(settings.lake / (before.rejects_path or "")) as quarantine:
             columns = _columns(quarantine, before)
             chunks = _chunks_again(quarantine, before.format, spec, columns, work_folder(settings))
-            receipt = _land_rows(settings, spec, receipt, made, chunks, lambda: columns, conformers.of(spec), Landing())
+            parts = (partial(_decoded, chunk) for chunk in chunks)
+            receipt = land_rows(settings, spec, receipt, made, parts, lambda: columns, conformers.of(spec), Landing())
     except pa.ArrowException as error:
         raise FileRefusedError(f"{before.rejects_path} is damaged ({error}); {MEND}") from error
     if receipt.rows_read != before.rows_rejected:
-        _discard(settings, receipt)
+        discard(settings, receipt)
         raise FileRefusedError(
             f"{before.rejects_path} gave {receipt.rows_read:,} rows, and the receipt of batch {before.batch_id} counts "
             f"{before.rows_rejected:,}; {MEND}"
@@ -156,7 +158,7 @@ def _retry_batch(
     if receipt.rejects_path:
         done.left += _left(settings.lake / receipt.rejects_path, receipt.file)
     if not receipt.rows_landed:
-        _discard(settings, receipt)
+        discard(settings, receipt)
         return None
     receipts.commit(receipt, made)
     return receipt
@@ -183,7 +185,7 @@ def _retry_refused(
     dataset: str | None,
     specs: dict[str, DatasetSpec],
     receipts: Receipts,
-    conformers: _Conformers,
+    conformers: Conformers,
     done: Retried,
     progress: Callable[[Receipt], None],
 ) -> None:
@@ -196,7 +198,7 @@ def _retry_refused(
             continue
         landing = Landing()
         try:
-            receipt = _land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, landing, again=True)
+            receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, landing, again=True)
         except FileNotFoundError:
             if delivery.path.exists():
                 raise
@@ -239,6 +241,10 @@ def _chunks_again(
         for chunk in read_chunks(path, named):
             yield _with_lines(chunk, np.array(file.starts), lines)
     path.unlink(missing_ok=True)
+
+
+def _decoded(chunk: Chunk) -> Chunk:
+    return chunk
 
 
 def _with_lines(chunk: Chunk, starts: np.ndarray, lines: np.ndarray) -> Chunk:

@@ -184,7 +184,7 @@ def before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object]
     monkeypatch.setattr(land_module, name, step)
 
 
-@pytest.mark.parametrize("step", ["_sha256", "read_chunks"])
+@pytest.mark.parametrize("step", ["_sha256", "read_parts"])
 def test_a_file_taken_away_while_it_lands_stops_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     first = lake.deliver("web/events/a.ndjson", A)
     lake.deliver("web/events/b.ndjson", B)
@@ -199,7 +199,7 @@ def test_a_file_replaced_while_it_lands_never_lands_under_another_checksum(
 ) -> None:
     lake.deliver(NAME, A + b"6\n")
     with monkeypatch.context() as patch:
-        before(patch, "read_chunks", lambda: lake.deliver(NAME, replacement))
+        before(patch, "read_parts", lambda: lake.deliver(NAME, replacement))
         done = lake.land()
     assert (done.receipts, done.unsettled) == ([], [NAME])
     lake.assert_whole()
