@@ -19,7 +19,7 @@ from tests.end_to_end.conftest import run_all, settings_of
 
 Rows = dict[str, list[tuple[object, ...]]]
 KEPT_BY_DAYS = {
-    "intermediate.int_events__events_deduplicated": "event_date",
+    "intermediate.int_events__copies_compared": "event_date",
     "intermediate.int_audience__session_fragments_split": "event_date",
     "marts.fct_sessions": "started_date",
     "marts.fct_content_engagement": "event_date",

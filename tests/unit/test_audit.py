@@ -218,6 +218,12 @@ def filter_staging(db: duckdb.DuckDBPyConnection) -> None:
 
 
 EVENTS_MODEL = "intermediate.int_events__events_deduplicated"
+COPIES_MODEL = "intermediate.int_events__copies_compared"
+# The model is a view. To damage what it shows, its rows are put in its place.
+FREEZE = (
+    f"create table intermediate.frozen as from {EVENTS_MODEL}; drop view {EVENTS_MODEL}; "
+    "alter table intermediate.frozen rename to int_events__events_deduplicated;"
+)
 CONTENTS_MODEL = "intermediate.int_content__contents_deduplicated"
 WAREHOUSE_DAMAGE: list[tuple[str, list[tuple[str, str, int | None]], str]] = [
     (
@@ -256,30 +262,35 @@ WAREHOUSE_DAMAGE: list[tuple[str, list[tuple[str, str, int | None]], str]] = [
         "int_events__days_landed counts 0 of 40 rows",
     ),
     (
-        f"delete from {EVENTS_MODEL} where _batch_id = 2 and _line = 30",
+        f"{FREEZE} delete from {EVENTS_MODEL} where _batch_id = 2 and _line = 30",
         [("events", "deduplicated", None)],
         "accounts for 72 of 73 copies of 2026-01-15",
     ),
     (
-        f"update {EVENTS_MODEL} set copies_count = 1",
+        f"{FREEZE} update {EVENTS_MODEL} set copies_count = 1",
         [("events", "deduplicated", None)],
         "accounts for 63 of 73 copies",
     ),
     (
-        f"delete from {EVENTS_MODEL}",
+        f"{FREEZE} delete from {EVENTS_MODEL}",
         [("events", "deduplicated", None)],
         "accounts for 0 of 73 copies",
     ),
     (
-        f"insert into {EVENTS_MODEL} select * from {EVENTS_MODEL} where _batch_id = 9",
+        f"{FREEZE} insert into {EVENTS_MODEL} select * from {EVENTS_MODEL} where _batch_id = 9",
         [("events", "deduplicated", 9), ("events", "deduplicated", None)],
         "keeps 6 rows where 3 are right",
     ),
     (
-        f"update {EVENTS_MODEL} set copies_count = 2 where _batch_id = 2 and _line = 30;"
+        f"{FREEZE} update {EVENTS_MODEL} set copies_count = 2 where _batch_id = 2 and _line = 30;"
         f"delete from {EVENTS_MODEL} where _batch_id = 2 and _line = 29",
         [("events", "deduplicated", None)],
         "keeps 62 events where 63 were delivered",
+    ),
+    (
+        f"update {COPIES_MODEL} set is_first = false",
+        [("events", "deduplicated", None)],
+        "accounts for 53 of 73 copies",
     ),
     (
         f"delete from {CONTENTS_MODEL} where content_id = 'c-1'",
@@ -318,7 +329,7 @@ def test_a_staging_model_that_filters_is_named(built: Lake) -> None:
     "sql",
     [
         "delete from raw.raw_events where _batch_id = 2 and _line <= 10",
-        f"delete from {EVENTS_MODEL} where _batch_id = 2",
+        f"update {COPIES_MODEL} set is_first = false",
         "delete from intermediate.int_events__days_landed where _batch_id = 1",
         f"delete from {CONTENTS_MODEL} where content_id = 'c-1'",
     ],
@@ -357,7 +368,7 @@ def test_a_build_that_stopped_after_raw_lost_nothing(built: Lake) -> None:
 
 def test_a_model_that_was_never_built_lost_nothing(built: Lake) -> None:
     with open_warehouse(built.settings) as db:
-        db.execute(f"drop table {EVENTS_MODEL}")
+        db.execute(f"drop view {EVENTS_MODEL}")
         db.execute("drop table raw.raw_calls")
     done = run_audit(built)
     assert done.findings == []

@@ -2,7 +2,8 @@
 -- producer makes ids anew too seldom, or changes occurred_at when it retries. Both events are kept and
 -- counted. The data platform finds the producer by product, platform and app_version and has it mended.
 --
--- Looked at are the days that changed and a week on either side.
+-- Looked at are the days that changed, as their session fragments do, and a week on either side.
+-- depends_on: {{ ref('int_audience__session_fragments_split') }}
 {{ config(
     severity='warn',
     meta={
@@ -17,7 +18,7 @@ with events as (
         event_id,
         event_date
     from {{ ref('int_events__events_deduplicated') }}
-    where {{ in_days_changed('event_date', 'int_events__events_deduplicated', around=7) }}
+    where {{ in_days_changed('event_date', 'int_audience__session_fragments_split', around=7) }}
 )
 
 select

@@ -1,0 +1,594 @@
+-- From the landed Parquet to the marts, by hand: what one would write for a warehouse built once and thrown away.
+-- The yardstick of `python -m benchmarks full_build`: the marts it makes must equal the project's, row for row.
+--
+--     set variable landed = 'data/lake/landed';
+--     set variable seeds = 'seeds';
+--     .read benchmarks/handwritten.sql
+--
+-- It knows what the project cannot take for granted: that nothing was built before, that nothing comes after,
+-- and that the time zone is Europe/Stockholm, whose clocks have differed from UTC by whole hours since 1900.
+-- Only columns that a mart needs are read, and only what is read twice is kept.
+
+---------------------------------------------------------------------------------------------------------------
+-- Events, one of each
+---------------------------------------------------------------------------------------------------------------
+
+-- Local days hour by hour: converting each timestamp for itself would cost more than all sums of adverts.
+create temp table local_hours as
+select
+    hour_number,
+    cast(timezone('Europe/Stockholm', timezone('UTC', make_timestamp(hour_number * 3600000000))) as date) as event_date
+from (
+    select distinct epoch_us(occurred_at) // 3600000000 as hour_number
+    from read_parquet(getvariable('landed') || '/events/batch-*/data.parquet')
+);
+
+-- Few events come more than once: only of those are the copies compared.
+create temp table copies as
+with repeated as (
+    select event_id
+    from read_parquet(getvariable('landed') || '/events/batch-*/data.parquet')
+    group by event_id
+    having count(*) > 1
+)
+
+select h.event_date, e.event_id, e.received_at, e._batch_id, e._line
+from read_parquet(getvariable('landed') || '/events/batch-*/data.parquet') as e
+join local_hours as h on epoch_us(e.occurred_at) // 3600000000 = h.hour_number
+semi join repeated as r on e.event_id = r.event_id;
+
+-- Of the copies of a day the one received first counts. Those received at one instant, if any, are told apart by
+-- every other column, and only then are these read at all.
+create temp table copies_set_aside as
+with tied as (
+    select event_id
+    from copies
+    group by event_date, event_id, received_at
+    having count(*) > 1
+),
+
+compared as (
+    select
+        e._batch_id,
+        e._line,
+        row_number() over (
+            partition by e.event_id, e.received_at
+            order by
+                e.sent_at, e.occurred_at, e.event_type, e.product, e.platform, e.app_version,
+                cast(e.device_key as uuid), cast(e.user_key as uuid), e.session_id,
+                coalesce(list_contains(e.consent, 'analytics'), false),
+                coalesce(list_contains(e.consent, 'personalisation'), false),
+                coalesce(list_contains(e.consent, 'advertising'), false),
+                e.country, coalesce(e.is_bot, false), e.content_id, e.content_type, e.referrer, e.depth, e.active_ms,
+                e.reaction, e.results_count, e.advert_id, e.slot, e.position, e.page_type, e.request_id, e.channel,
+                e._batch_id, e._line
+        ) as place
+    from read_parquet(getvariable('landed') || '/events/batch-*/data.parquet') as e
+    semi join tied as t on e.event_id = t.event_id
+)
+
+select copies._batch_id, copies._line
+from copies
+left join compared on copies._batch_id = compared._batch_id and copies._line = compared._line
+qualify row_number() over (
+    partition by copies.event_date, copies.event_id
+    order by copies.received_at, compared.place
+) > 1;
+
+create temp table events as
+select
+    cast(e.event_id as uuid) as event_id,
+    e.event_type,
+    h.event_date,
+    e.occurred_at,
+    e.product,
+    e.platform,
+    cast(e.device_key as uuid) as device_key,
+    cast(e.user_key as uuid) as user_key,
+    e.session_id,
+    coalesce(e.is_bot, false) as is_bot,
+    e.content_id,
+    e.content_type,
+    e.depth,
+    e.active_ms,
+    e.reaction,
+    e.advert_id,
+    e.slot,
+    e.position,
+    e.page_type,
+    e.channel
+from read_parquet(getvariable('landed') || '/events/batch-*/data.parquet') as e
+join local_hours as h on epoch_us(e.occurred_at) // 3600000000 = h.hour_number
+anti join copies_set_aside as s on e._batch_id = s._batch_id and e._line = s._line;
+
+---------------------------------------------------------------------------------------------------------------
+-- Sessions
+---------------------------------------------------------------------------------------------------------------
+
+-- A lane is what a device does in a product under one session id, or none. Most lanes of a day are one session,
+-- for they have a session id or are shorter than the gap: adding up is enough, and cheaper than sorting.
+create temp table lanes as
+select
+    event_date,
+    product,
+    device_key,
+    session_id,
+    min_by(platform, row(occurred_at, event_id)) as platform,
+    max_by(user_key, row(occurred_at, event_id)) filter (where user_key is not null) as user_key,
+    min(occurred_at) as started_at,
+    max(occurred_at) as ended_at,
+    count(*) as events_count,
+    count(*) filter (where event_type = 'content_view') as content_views_count,
+    coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as active_ms,
+    bool_or(is_bot) as is_bot
+from events
+group by event_date, product, device_key, session_id;
+
+-- The part of each session within a day; the long lanes without an id are split where they pause.
+create temp table fragments as
+with long_lanes as (
+    select event_date, product, device_key
+    from lanes
+    where session_id is null and ended_at > started_at + interval 30 minute
+),
+
+compared as (
+    select
+        e.*,
+        row_number() over lane as event_number,
+        lag(e.occurred_at) over lane as previous_at,
+        lead(e.occurred_at) over lane as next_at
+    from (
+        select
+            e.event_date, e.product, e.device_key, e.occurred_at, e.event_id, e.event_type, e.platform, e.user_key,
+            e.active_ms, e.is_bot
+        from events as e
+        semi join long_lanes as l
+            on e.device_key = l.device_key and e.event_date = l.event_date and e.product = l.product
+        where e.session_id is null
+    ) as e
+    window lane as (partition by e.event_date, e.product, e.device_key order by e.occurred_at, e.event_id)
+),
+
+numbered as (
+    select
+        *,
+        count(*) filter (where previous_at is null or occurred_at > previous_at + interval 30 minute) over (
+            partition by event_date, product, device_key
+            order by event_number
+            rows between unbounded preceding and current row
+        ) as fragment_number
+    from compared
+)
+
+select
+    event_date, product, device_key, session_id, platform, user_key, started_at, ended_at, events_count,
+    content_views_count, active_ms, is_bot, true as is_first_of_day, true as is_last_of_day
+from lanes
+where session_id is not null or ended_at <= started_at + interval 30 minute
+union all
+select
+    event_date,
+    product,
+    device_key,
+    null as session_id,
+    min_by(platform, event_number) as platform,
+    max_by(user_key, event_number) filter (where user_key is not null) as user_key,
+    min(occurred_at) as started_at,
+    max(occurred_at) as ended_at,
+    count(*) as events_count,
+    count(*) filter (where event_type = 'content_view') as content_views_count,
+    coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as active_ms,
+    bool_or(is_bot) as is_bot,
+    bool_or(previous_at is null) as is_first_of_day,
+    bool_or(next_at is null) as is_last_of_day
+from numbered
+group by event_date, product, device_key, fragment_number;
+
+drop table lanes;
+
+-- The few that go on from the day before.
+create temp table midnights as
+select f.*
+from fragments as f
+join fragments as l
+    on
+        f.is_first_of_day
+        and l.is_last_of_day
+        and f.event_date = l.event_date + 1
+        and f.product = l.product
+        and f.device_key = l.device_key
+        and f.session_id is not distinct from l.session_id
+where f.session_id is not null or f.started_at <= l.ended_at + interval 30 minute;
+
+create temp table heads as
+select f.*
+from fragments as f
+anti join midnights as m
+    on
+        f.is_first_of_day
+        and f.event_date = m.event_date
+        and f.product = m.product
+        and f.device_key = m.device_key
+        and f.session_id is not distinct from m.session_id;
+
+-- A session is a head and the fragments of the days after that go on from it, one a day.
+create table fct_sessions as
+with compared as (
+    select
+        *,
+        lag(event_date) over lane = event_date - 1 and lag(is_last_of_day) over lane as goes_on
+    from midnights
+    window lane as (partition by product, device_key, session_id order by event_date)
+),
+
+chained as (
+    select
+        *,
+        max(case when goes_on then null else event_date - 1 end) over (
+            partition by product, device_key, session_id
+            order by event_date
+            rows between unbounded preceding and current row
+        ) as started_date
+    from compared
+),
+
+tails as (
+    select
+        started_date,
+        product,
+        device_key,
+        session_id,
+        max_by(user_key, event_date) filter (where user_key is not null) as user_key,
+        max(event_date) as ended_date,
+        max(ended_at) as ended_at,
+        sum(events_count) as events_count,
+        sum(content_views_count) as content_views_count,
+        sum(active_ms) as active_ms,
+        bool_or(is_bot) as is_bot
+    from chained
+    group by started_date, product, device_key, session_id
+)
+
+select
+    md5(
+        '=' || h.product || '|=' || h.device_key || '|=' || h.started_at || '|' || coalesce('=' || h.session_id, '-')
+    ) as session_key,
+    h.product,
+    h.platform,
+    h.device_key,
+    coalesce(t.user_key, h.user_key) as user_key,
+    h.event_date as started_date,
+    h.started_at,
+    coalesce(t.ended_date, h.event_date) as ended_date,
+    coalesce(t.ended_at, h.ended_at) as ended_at,
+    cast(h.events_count + coalesce(t.events_count, 0) as bigint) as events_count,
+    cast(h.content_views_count + coalesce(t.content_views_count, 0) as bigint) as content_views_count,
+    cast(h.active_ms + coalesce(t.active_ms, 0) as double) / 1000 as engaged_seconds,
+    h.is_bot or coalesce(t.is_bot, false) as is_bot
+from heads as h
+left join tails as t
+    on
+        h.is_last_of_day
+        and h.event_date = t.started_date
+        and h.product = t.product
+        and h.device_key = t.device_key
+        and h.session_id is not distinct from t.session_id;
+
+---------------------------------------------------------------------------------------------------------------
+-- Audience
+---------------------------------------------------------------------------------------------------------------
+
+-- Distinct devices of 7 and 28 days: each day of a device counts from that day until the device comes again or
+-- is forgotten, so adding 1 at the one end and taking 1 away at the other sums to each day's distinct devices.
+create table agg_audience_daily as
+with active as (
+    select
+        event_date,
+        product,
+        platform,
+        device_key,
+        sum(is_head) as sessions_count,
+        sum(content_views_count) as views_count,
+        sum(active_ms) as active_ms
+    from (
+        select event_date, product, platform, device_key, 1 as is_head, content_views_count, active_ms, is_bot
+        from heads
+        union all
+        select event_date, product, platform, device_key, 0 as is_head, content_views_count, active_ms, is_bot
+        from midnights
+    )
+    where not is_bot
+    group by event_date, product, platform, device_key
+),
+
+covers as (
+    select
+        event_date,
+        product,
+        platform,
+        least(event_date + 7, coalesce(returned_date, event_date + 7)) as until_7d,
+        least(event_date + 28, coalesce(returned_date, event_date + 28)) as until_28d,
+        count(*) as devices_count,
+        sum(sessions_count) as sessions_count,
+        sum(views_count) as views_count,
+        sum(active_ms) as active_ms
+    from (
+        select
+            *,
+            lead(event_date) over (partition by product, platform, device_key order by event_date) as returned_date
+        from active
+    )
+    group by all
+),
+
+changes as (
+    select
+        event_date, product, platform, devices_count, sessions_count, views_count, active_ms,
+        devices_count as change_7d, devices_count as change_28d
+    from covers
+    union all
+    select until_7d, product, platform, 0, 0, 0, 0, -devices_count, 0 from covers
+    union all
+    select until_28d, product, platform, 0, 0, 0, 0, 0, -devices_count from covers
+),
+
+daily as (
+    select
+        event_date,
+        product,
+        platform,
+        sum(devices_count) as devices_count,
+        sum(sessions_count) as sessions_count,
+        sum(views_count) as views_count,
+        sum(active_ms) as active_ms,
+        sum(sum(change_7d)) over up_to_day as devices_7d_count,
+        sum(sum(change_28d)) over up_to_day as devices_28d_count
+    from changes
+    group by event_date, product, platform
+    window up_to_day as (partition by product, platform order by event_date)
+)
+
+select
+    event_date,
+    product,
+    platform,
+    cast(devices_count as bigint) as devices_count,
+    cast(sessions_count as bigint) as sessions_count,
+    cast(views_count as bigint) as views_count,
+    cast(active_ms as double) / 1000 as engaged_seconds,
+    cast(devices_7d_count as bigint) as devices_7d_count,
+    cast(devices_28d_count as bigint) as devices_28d_count
+from daily
+where devices_count > 0;
+
+---------------------------------------------------------------------------------------------------------------
+-- Content
+---------------------------------------------------------------------------------------------------------------
+
+create table fct_content_engagement as
+with positive as (
+    select reaction
+    from read_csv(getvariable('seeds') || '/reactions.csv')
+    where is_positive
+),
+
+engagement as (
+    select
+        event_date,
+        device_key,
+        content_id,
+        min_by(product, row(occurred_at, event_id)) as product,
+        min_by(content_type, row(occurred_at, event_id)) as content_type,
+        max_by(user_key, row(occurred_at, event_id)) filter (where user_key is not null) as user_key,
+        count(*) filter (where event_type = 'content_view') as views_count,
+        coalesce(max(depth), 0) as max_depth,
+        cast(coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as double) / 1000
+            as engaged_seconds,
+        count(*) filter (where event_type = 'content_reaction') as reactions_count,
+        count(*) filter (where reaction in (from positive)) as positive_reactions_count,
+        bool_or(is_bot) as is_bot
+    from events
+    where event_type in ('content_view', 'content_progress', 'content_reaction')
+    group by event_date, device_key, content_id
+),
+
+-- The most specific rule: product and type, product, type, default.
+rules as (
+    select kinds.product, kinds.content_type, r.* exclude (product, content_type)
+    from (select distinct product, content_type from engagement) as kinds
+    join read_csv(getvariable('seeds') || '/engagement_rules.csv') as r
+        on r.product in (kinds.product, '*') and r.content_type in (kinds.content_type, '*')
+    qualify row_number() over (
+        partition by kinds.product, kinds.content_type
+        order by r.product = '*', r.content_type = '*'
+    ) = 1
+),
+
+reads as (
+    select
+        e.*,
+        r.enjoyed_min_engaged_seconds,
+        r.enjoyed_min_positive_reactions,
+        coalesce(e.max_depth >= r.read_min_depth and e.engaged_seconds >= r.read_min_engaged_seconds, false) as is_read
+    from engagement as e
+    left join rules as r on e.product = r.product and e.content_type = r.content_type
+)
+
+select
+    event_date,
+    device_key,
+    content_id,
+    product,
+    content_type,
+    user_key,
+    views_count,
+    max_depth,
+    engaged_seconds,
+    reactions_count,
+    is_read,
+    is_read
+    and (
+        engaged_seconds >= enjoyed_min_engaged_seconds
+        or positive_reactions_count >= enjoyed_min_positive_reactions
+    ) as is_enjoyed,
+    is_bot
+from reads;
+
+create table agg_content_daily as
+select
+    event_date,
+    product,
+    content_type,
+    content_id,
+    cast(sum(views_count) as bigint) as views_count,
+    count(*) as devices_count,
+    count(*) filter (where is_read) as readers_count,
+    count(*) filter (where is_enjoyed) as enjoyers_count,
+    cast(sum(cast(round(engaged_seconds * 1000) as bigint)) as double) / 1000 as engaged_seconds,
+    cast(sum(reactions_count) as bigint) as reactions_count,
+    count(*) filter (where is_read) / count(*) as read_rate
+from fct_content_engagement
+where not is_bot
+group by event_date, product, content_type, content_id;
+
+---------------------------------------------------------------------------------------------------------------
+-- Adverts
+---------------------------------------------------------------------------------------------------------------
+
+create table agg_adverts_daily as
+select
+    event_date,
+    advert_id,
+    slot,
+    position,
+    page_type,
+    platform,
+    count(*) filter (where event_type = 'advert_impression') as impressions_count,
+    count(*) filter (where event_type = 'advert_click') as clicks_count,
+    clicks_count / nullif(impressions_count, 0) as click_rate
+from events
+where event_type in ('advert_impression', 'advert_click') and not is_bot
+group by event_date, advert_id, slot, position, page_type, platform;
+
+create table fct_enquiries as
+select
+    cast(event_id as varchar) as enquiry_key,
+    advert_id,
+    channel,
+    product,
+    platform,
+    device_key,
+    user_key,
+    event_date,
+    occurred_at,
+    is_bot
+from events
+where event_type = 'enquiry';
+
+---------------------------------------------------------------------------------------------------------------
+-- History of contents and adverts
+---------------------------------------------------------------------------------------------------------------
+
+-- Batches whose file was delivered again do not count.
+create temp table superseded as
+select distinct supersedes_batch_id as batch_id
+from read_json(getvariable('landed') || '/*/batch-*/receipt.json', union_by_name = true)
+where status in ('landed', 'duplicate') and supersedes_batch_id is not null;
+
+create table dim_contents as
+with states as (
+    select *
+    from read_parquet(getvariable('landed') || '/contents/batch-*/data.parquet', union_by_name = true)
+    where _batch_id not in (from superseded)
+    qualify row_number() over (partition by content_id, updated_at order by _batch_id desc, _line desc) = 1
+),
+
+changed as (
+    select *
+    from states
+    window history as (partition by content_id order by updated_at)
+    qualify
+        row_number() over history = 1
+        or row(content_type, product, title, section, author, word_count, duration_seconds, published_at)
+        is distinct from
+        lag(row(content_type, product, title, section, author, word_count, duration_seconds, published_at)) over history
+)
+
+select
+    md5('=' || content_id || '|' || coalesce('=' || updated_at, '-')) as content_key,
+    content_id,
+    content_type,
+    product,
+    title,
+    section,
+    author,
+    word_count,
+    duration_seconds,
+    published_at,
+    updated_at as valid_from,
+    lead(updated_at) over content_versions as valid_to,
+    valid_to is null as is_current,
+    cast(row_number() over content_versions as integer) as version_number
+from changed
+window content_versions as (partition by content_id order by updated_at);
+
+create table dim_adverts as
+with states as (
+    select *
+    from read_parquet(getvariable('landed') || '/adverts/batch-*/data.parquet', union_by_name = true)
+    where _batch_id not in (from superseded)
+    qualify row_number() over (partition by advert_id, updated_at order by _batch_id desc, _line desc) = 1
+),
+
+changed as (
+    select *
+    from states
+    window history as (partition by advert_id order by updated_at)
+    qualify
+        row_number() over history = 1
+        or row(seller_id, make_model, price, photo_count, listed_at, status)
+        is distinct from lag(row(seller_id, make_model, price, photo_count, listed_at, status)) over history
+)
+
+select
+    md5('=' || advert_id || '|' || coalesce('=' || updated_at, '-')) as advert_key,
+    advert_id,
+    seller_id,
+    make_model,
+    price,
+    photo_count,
+    listed_at,
+    status,
+    updated_at as valid_from,
+    lead(updated_at) over advert_versions as valid_to,
+    valid_to is null as is_current,
+    cast(row_number() over advert_versions as integer) as version_number
+from changed
+window advert_versions as (partition by advert_id order by updated_at);
+
+---------------------------------------------------------------------------------------------------------------
+-- Days
+---------------------------------------------------------------------------------------------------------------
+
+create table dim_dates as
+with days as (
+    select cast(unnest(generate_series(date '2020-01-01', date '2035-12-31', interval 1 day)) as date) as date_day
+)
+
+select
+    date_day,
+    cast(year(date_day) as integer) as year,
+    cast(quarter(date_day) as integer) as quarter,
+    cast(month(date_day) as integer) as month,
+    cast(day(date_day) as integer) as day_of_month,
+    cast(week(date_day) as integer) as iso_week,
+    cast(isoyear(date_day) as integer) as iso_year,
+    cast(isodow(date_day) as integer) as day_of_week,
+    dayname(date_day) as day_name,
+    monthname(date_day) as month_name,
+    isodow(date_day) >= 6 as is_weekend,
+    timezone('UTC', timezone('Europe/Stockholm', cast(date_day as timestamp))) as starts_at,
+    timezone('UTC', timezone('Europe/Stockholm', cast(date_day + 1 as timestamp))) as ends_at,
+    cast(date_diff('hour', starts_at, ends_at) as integer) as hours_count
+from days;

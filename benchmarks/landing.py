@@ -1,0 +1,179 @@
+"""The demo's job step by step, and landing against the engine's plain reads of the same bytes."""
+
+import gzip
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import duckdb
+import ptars
+import zstandard
+from rich.table import Table
+
+from benchmarks.measure import Measurement, all_passed, in_turn, land_all, measured, median, settings_of
+from flows import sample
+from flows.build import build
+from flows.conform import SQL_TYPES
+from flows.contract import descriptors, load_specs
+from flows.publish import publish
+from flows.readers import _decompressed, _messages
+
+FILES = {
+    "NDJSON": "events.ndjson",
+    "NDJSON, gzip": "events.ndjson.gz",
+    "Protobuf": "events.pb",
+    "Parquet": "events.parquet",
+}
+PLAIN = {
+    "NDJSON": "read_json('{path}', ignore_errors = true)",
+    "NDJSON, gzip": "read_json('{path}', ignore_errors = true)",
+    "Parquet": "read_parquet('{path}')",
+}
+
+
+def tables(work: Path, size: int) -> Iterator[Table]:
+    """The tables one after the other, each when it is measured."""
+    yield _job_table(work / "lake", size)
+    _prepare_files(work)
+    yield _landing_table(work)
+    yield _memory_table(work)
+
+
+def make_sample(home: str, events: int) -> int:
+    """Job: write the sample; the rows delivered."""
+    return sample.generate(Path(home), events, 30, 1).delivered_rows
+
+
+def build_all(home: str) -> None:
+    """Job: build and test everything."""
+    all_passed(build(settings_of(home)))
+
+
+def publish_all(home: str) -> int:
+    """Job: publish; the rows of all tables."""
+    return sum(table.rows for table in publish(settings_of(home)).manifest.tables)
+
+
+def read_plainly(table: str) -> int:
+    """Job: read a file with DuckDB's own function into a table; its rows."""
+    with duckdb.connect(config={"threads": 2}) as db:
+        db.execute(f"create table plain as select * from {table}")
+        row = db.execute("select count(*) from plain").fetchone()
+    return row[0] if row else 0
+
+
+def decode_with_ptars(path: str) -> int:
+    """Job: decode a file of Protobuf messages, checking nothing; their number."""
+    message = descriptors().FindMessageTypeByName("tidemark.events.v1.Event")
+    handler = ptars.HandlerPool([message.file]).get_for_message(message)
+    rows = 0
+    for messages in _messages(_decompressed(Path(path))):
+        with suppress(Exception):  # a bad record refuses its whole batch; the others still count
+            handler.list_to_record_batch(messages)
+        rows += len(messages)
+    return rows
+
+
+def _job_table(home: Path, size: int) -> Table:
+    table = Table("the job of `make demo`", "rows", "seconds", "rows/s", "peak MiB", title_justify="left")
+    total = 0.0
+    steps: dict[str, Callable[[], Measurement]] = {
+        "sample": lambda: measured(make_sample, home=home, events=size),
+        "land": lambda: measured(land_all, home=home),
+        "build": lambda: measured(build_all, home=home),
+        "publish": lambda: measured(publish_all, home=home),
+    }
+    for step, job in steps.items():
+        done = job()
+        rows = done.result or 0
+        total += done.seconds if step != "sample" else 0
+        rate = f"{rows / done.seconds:,.0f}" if rows else ""
+        table.add_row(step, f"{rows:,}", f"{done.seconds:.1f}", rate, f"{done.peak_mib:,.0f}")
+    table.add_row("land + build + publish", "", f"{total:.1f}", "", "")
+    return table
+
+
+def _prepare_files(work: Path) -> None:
+    """The sample's events as one file a format."""
+    inbox = work / "lake" / "lake" / "inbox"
+    text = work / FILES["NDJSON"]
+    with text.open("wb") as out:
+        for path in sorted((inbox / "web" / "events").rglob("*.ndjson*")):
+            out.write(_content(path))
+    with (work / FILES["Protobuf"]).open("wb") as out:
+        for path in sorted((inbox / "apps" / "events").rglob("*.pb*")):
+            out.write(_content(path))
+    subprocess.run(["gzip", "-1", "--keep", "--force", str(text)], check=True)
+    # The good rows alone, typed and nested as the contract has them.
+    duckdb.execute(
+        f"copy (select * from read_json('{text}', columns = {_nested_columns()}, format = 'nd', ignore_errors = true) "
+        f"where event_id is not null) to '{work / FILES['Parquet']}' (format parquet)"
+    )
+
+
+def _nested_columns() -> dict[str, str]:
+    spec = load_specs()["events"]
+    columns = {f.name: SQL_TYPES.get(f.type, f.type) for f in spec.fields if f.payload is None}
+    for payload in spec.payloads:
+        members = ", ".join(f"{f.name} {SQL_TYPES.get(f.type, f.type)}" for f in spec.fields if f.payload == payload)
+        columns[payload] = f"struct({members})"
+    return columns
+
+
+def _content(path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        return gzip.decompress(data)
+    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if path.suffix == ".zst" else data
+
+
+def _landing_table(work: Path) -> Table:
+    table = Table(
+        "landing with every check", "rows", "rows/s", "rows per CPU s", "plain rows/s", "ratio", "ratio of CPU"
+    )
+    for name, file in FILES.items():
+        path = work / file
+        runs = in_turn({"ours": partial(_land_alone, path, work / "landing"), "plain": partial(_plainly, name, path)})
+        rate, plain_rate = (median(runs[who], lambda m: m.result / m.seconds) for who in ("ours", "plain"))
+        cpu, plain_cpu = (median(runs[who], lambda m: m.result / m.cpu_seconds) for who in ("ours", "plain"))
+        table.add_row(
+            name, f"{runs['ours'][0].result:,}", f"{rate:,.0f}", f"{cpu:,.0f}", f"{plain_rate:,.0f}",
+            f"{rate / plain_rate:.2f}", f"{cpu / plain_cpu:.2f}",
+        )  # fmt: skip
+    shutil.rmtree(work / "landing")
+    return table
+
+
+def _land_alone(path: Path, home: Path) -> Measurement:
+    shutil.rmtree(home, ignore_errors=True)
+    target = home / "lake" / "inbox" / "bench" / "events" / path.name
+    target.parent.mkdir(parents=True)
+    os.link(path, target)
+    return measured(land_all, home=home)
+
+
+def _plainly(name: str, path: Path) -> Measurement:
+    if name == "Protobuf":
+        return measured(decode_with_ptars, path=path)
+    return measured(read_plainly, table=PLAIN[name].format(path=path))
+
+
+def _memory_table(work: Path) -> Table:
+    """Peak memory of landing one file, and one four times its size."""
+    table = Table("peak memory of landing NDJSON", "MiB of file", "peak MiB")
+    text = (work / FILES["NDJSON"]).read_bytes()
+    for times in (1, 4):
+        home = work / f"memory-{times}"
+        target = home / "lake" / "inbox" / "bench" / "events" / "events.ndjson"
+        target.parent.mkdir(parents=True)
+        with target.open("wb") as out:
+            for _ in range(times):
+                out.write(text)
+        done = measured(land_all, home=home)
+        table.add_row(f"{times} x", f"{target.stat().st_size / 2**20:,.0f}", f"{done.peak_mib:,.0f}")
+        shutil.rmtree(home)
+    return table
