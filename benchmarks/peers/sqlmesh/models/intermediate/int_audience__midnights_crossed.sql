@@ -1,0 +1,62 @@
+MODEL (
+  name intermediate.int_audience__midnights_crossed,
+  kind INCREMENTAL_BY_TIME_RANGE (
+    time_column event_date,
+    lookback 5
+  ),
+  grain (event_date, product, device_key, session_id)
+);
+
+-- One row per session fragment that continues a session of the day before: the first of its lane's day, where
+-- the lane's last fragment of the day before is near enough or both carry the client's session id. Few
+-- fragments do, so everything about sessions over midnight is small.
+with fragments as (
+    select * from intermediate.int_audience__session_fragments_split
+    where event_date between @start_date - 1 and @end_date
+),
+
+firsts as (
+    select *
+    from fragments
+    where is_first_of_day and event_date between @start_date and @end_date
+),
+
+lasts as (
+    select
+        event_date + 1 as next_date,
+        product,
+        device_key,
+        session_id,
+        ended_at
+    from fragments
+    where is_last_of_day
+),
+
+continuing as (
+    select firsts.*
+    from firsts
+    inner join lasts
+        on
+            firsts.event_date = lasts.next_date
+            and firsts.product = lasts.product
+            and firsts.device_key = lasts.device_key
+            and firsts.session_id is not distinct from lasts.session_id
+    where
+        firsts.session_id is not null
+        or firsts.started_at <= lasts.ended_at + to_minutes(@VAR('session_gap_minutes'))
+)
+
+select
+    event_date,
+    product,
+    device_key,
+    session_id,
+    fragment_number,
+    user_key,
+    ended_at,
+    events_count,
+    content_views_count,
+    active_ms,
+    is_bot,
+    is_last_of_day
+from continuing

@@ -1,0 +1,109 @@
+MODEL (
+  name intermediate.int_audience__session_fragments_split,
+  kind INCREMENTAL_BY_TIME_RANGE (
+    time_column event_date,
+    lookback 5
+  ),
+  grain (event_date, product, device_key, session_id, fragment_number)
+);
+
+-- One row per session fragment: the part of one session that lies within one day of its lane. A lane is what
+-- one device does in one product under one client session id, or under none.
+--
+-- Within a lane without a session id a gap longer than the limit ends a fragment; a session id wins over the
+-- gap, so such a lane has one fragment a day. Fragments of one day need nothing from another day: where they
+-- continue across midnight is the next step's question.
+with events as (
+    select
+        event_id,
+        event_type,
+        event_date,
+        occurred_at,
+        product,
+        platform,
+        device_key,
+        user_key,
+        session_id,
+        active_ms,
+        is_bot
+    from intermediate.int_events__events_deduplicated
+    where event_date between @start_date and @end_date
+),
+
+neighbours_found as (
+    select
+        *,
+        row_number() over lane_day as event_number,
+        lag(occurred_at) over lane_day as previous_at,
+        lead(occurred_at) over lane_day as next_at
+    from events
+    window
+        lane_day as (
+            partition by event_date, product, device_key, session_id
+            order by occurred_at asc nulls last, event_id asc nulls last
+        )
+),
+
+starts_marked as (
+    select
+        *,
+        previous_at is null
+        or (
+            session_id is null
+            and occurred_at > previous_at + to_minutes(@VAR('session_gap_minutes'))
+        ) as is_start
+    from neighbours_found
+),
+
+numbered as (
+    select
+        *,
+        sum(case when is_start then 1 else 0 end) over (
+            partition by event_date, product, device_key, session_id
+            order by event_number asc nulls last
+            rows between unbounded preceding and current row
+        ) as fragment_number
+    from starts_marked
+),
+
+summed as (
+    select
+        event_date,
+        product,
+        device_key,
+        session_id,
+        cast(fragment_number as integer) as fragment_number,
+        -- One event of each fragment starts it.
+        max(platform) filter (where is_start) as platform,
+        max_by(user_key, event_number) filter (where user_key is not null) as user_key,
+        min(occurred_at) as started_at,
+        max(occurred_at) as ended_at,
+        cast(count(*) as bigint) as events_count,
+        cast(count(*) filter (where event_type = 'content_view') as bigint) as content_views_count,
+        cast(
+            coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as bigint
+        ) as active_ms,
+        bool_or(is_bot) as is_bot,
+        bool_or(previous_at is null) as is_first_of_day,
+        bool_or(next_at is null) as is_last_of_day
+    from numbered
+    group by event_date, product, device_key, session_id, fragment_number
+)
+
+select
+    event_date,
+    product,
+    device_key,
+    session_id,
+    fragment_number,
+    platform,
+    user_key,
+    started_at,
+    ended_at,
+    events_count,
+    content_views_count,
+    active_ms,
+    is_bot,
+    is_first_of_day,
+    is_last_of_day
+from summed

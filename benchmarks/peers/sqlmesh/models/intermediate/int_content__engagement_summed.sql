@@ -1,0 +1,51 @@
+MODEL (
+  name intermediate.int_content__engagement_summed,
+  kind VIEW,
+  grain (event_date, device_key, content_id)
+);
+
+-- One row per device, content and day: what the device did with the content that day, not yet judged by the
+-- rules of engagement. Product and type are those of the day's first event, should events disagree.
+with events as (
+    select * from intermediate.int_events__events_deduplicated
+    where event_type in ('content_view', 'content_progress', 'content_reaction')
+),
+
+reactions as (
+    select * from seeds.reactions
+),
+
+summed as (
+    select
+        events.event_date,
+        events.device_key,
+        events.content_id,
+        min_by(events.product, row(events.occurred_at, events.event_id)) as product,
+        min_by(events.content_type, row(events.occurred_at, events.event_id)) as content_type,
+        max_by(events.user_key, row(events.occurred_at, events.event_id))
+            filter (where events.user_key is not null) as user_key,
+        count(*) filter (where events.event_type = 'content_view') as views_count,
+        coalesce(max(events.depth), 0) as max_depth,
+        coalesce(sum(events.active_ms) filter (where events.event_type = 'content_progress'), 0) as active_ms,
+        count(*) filter (where events.event_type = 'content_reaction') as reactions_count,
+        count(*) filter (where reactions.is_positive) as positive_reactions_count,
+        bool_or(events.is_bot) as is_bot
+    from events
+    left join reactions on events.reaction = reactions.reaction
+    group by events.event_date, events.device_key, events.content_id
+)
+
+select
+    event_date,
+    device_key,
+    content_id,
+    product,
+    content_type,
+    user_key,
+    cast(views_count as bigint) as views_count,
+    cast(max_depth as double) as max_depth,
+    cast(active_ms as bigint) as active_ms,
+    cast(reactions_count as bigint) as reactions_count,
+    cast(positive_reactions_count as bigint) as positive_reactions_count,
+    is_bot
+from summed

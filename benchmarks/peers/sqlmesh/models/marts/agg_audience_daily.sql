@@ -1,0 +1,140 @@
+MODEL (
+  name marts.agg_audience_daily,
+  kind INCREMENTAL_BY_TIME_RANGE (
+    time_column event_date,
+    lookback 5
+  ),
+  grain (event_date, product, platform)
+);
+
+-- One row per day, product and platform with at least one active device that day: its audience, and the
+-- distinct devices of the 7 and 28 days up to it.
+--
+-- Rolling counts without counting each device once for every day it is remembered: each day a device was
+-- active covers the days from it until the device is active again or is forgotten. Covers of a device never
+-- overlap, so +1 where one begins and -1 after it ends sum to the distinct devices of each day.
+with devices as (
+    select * from intermediate.int_audience__devices_active
+    where event_date between @start_date - 27 and @end_date
+),
+
+returns_found as (
+    select
+        *,
+        lead(event_date) over (
+            partition by product, platform, device_key
+            order by event_date asc nulls last
+        ) as returned_date
+    from devices
+),
+
+forgetting_found as (
+    select
+        *,
+        least(event_date + 7, coalesce(returned_date, event_date + 7))
+            as forgotten_7d_date,
+        least(event_date + 28, coalesce(returned_date, event_date + 28))
+            as forgotten_28d_date
+    from returns_found
+),
+
+covers_counted as (
+    select
+        event_date,
+        product,
+        platform,
+        forgotten_7d_date,
+        forgotten_28d_date,
+        count(*) as devices_count,
+        sum(sessions_count) as sessions_count,
+        sum(views_count) as views_count,
+        sum(active_ms) as active_ms
+    from forgetting_found
+    group by event_date, product, platform, forgotten_7d_date, forgotten_28d_date
+),
+
+changes as (
+    select
+        event_date,
+        product,
+        platform,
+        devices_count,
+        sessions_count,
+        views_count,
+        active_ms,
+        devices_count as devices_7d_change,
+        devices_count as devices_28d_change
+    from covers_counted
+    union all
+    select
+        forgotten_7d_date as event_date,
+        product,
+        platform,
+        0 as devices_count,
+        0 as sessions_count,
+        0 as views_count,
+        0 as active_ms,
+        -devices_count as devices_7d_change,
+        0 as devices_28d_change
+    from covers_counted
+    union all
+    select
+        forgotten_28d_date as event_date,
+        product,
+        platform,
+        0 as devices_count,
+        0 as sessions_count,
+        0 as views_count,
+        0 as active_ms,
+        0 as devices_7d_change,
+        -devices_count as devices_28d_change
+    from covers_counted
+),
+
+changes_summed as (
+    select
+        event_date,
+        product,
+        platform,
+        sum(devices_count) as devices_count,
+        sum(sessions_count) as sessions_count,
+        sum(views_count) as views_count,
+        sum(active_ms) as active_ms,
+        sum(devices_7d_change) as devices_7d_change,
+        sum(devices_28d_change) as devices_28d_change
+    from changes
+    group by event_date, product, platform
+),
+
+accumulated as (
+    select
+        *,
+        sum(devices_7d_change) over up_to_day as devices_7d_count,
+        sum(devices_28d_change) over up_to_day as devices_28d_count
+    from changes_summed
+    window
+        up_to_day as (
+            partition by product, platform
+            order by event_date asc nulls last
+            rows between unbounded preceding and current row
+        )
+),
+
+-- The days before those replaced were read for what they cover; days without activity only end covers.
+days_replaced as (
+    select *
+    from accumulated
+    where devices_count > 0 and event_date between @start_date and @end_date
+)
+
+select
+    event_date,
+    product,
+    platform,
+    cast(devices_count as bigint) as devices_count,
+    cast(sessions_count as bigint) as sessions_count,
+    cast(views_count as bigint) as views_count,
+    cast(active_ms as double) / 1000 as engaged_seconds,
+    cast(devices_7d_count as bigint) as devices_7d_count,
+    cast(devices_28d_count as bigint) as devices_28d_count
+from days_replaced
