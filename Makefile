@@ -75,6 +75,10 @@ contract-check: $(STAMP) ## Fail when what is committed differs from what the co
 bench: $(STAMP) ## Measure speed and memory; prints ratios (SIZE=events)
 	@$(BIN)/python -m benchmarks
 
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an environment of its own (SIZE=events)
+	@$(BIN)/python -m benchmarks.peers.compare
+
 .PHONY: lock
 lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
 	@uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate --quiet -o requirements.lock pyproject.toml
