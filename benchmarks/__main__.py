@@ -1,4 +1,4 @@
-"""Print the tables named on the command line, or all but the year: `python -m benchmarks full_build landing`.
+"""Print the tables named on the command line, or the usual ones: `python -m benchmarks full_build landing`.
 
 Times of a busy machine differ; the ratios, taken in turn in one run, differ less. ``SIZE`` is the number of events.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import full_build, increments, landing, latency, year
+from benchmarks import full_build, increments, landing, latency, memory, year
 from benchmarks.measure import machine
 
 TABLES = {
@@ -20,9 +20,10 @@ TABLES = {
     "increments": increments.tables,
     "latency": latency.tables,
     "year": year.tables,
+    "memory": memory.tables,
 }
-# A year of runs takes as long as all the others together.
-USUAL = [name for name in TABLES if name != "year"]
+# A year of runs takes as long as all the others together, and memory is worth measuring with far more events.
+USUAL = [name for name in TABLES if name not in ("year", "memory")]
 
 
 def main(names: list[str]) -> None:

@@ -256,11 +256,11 @@ class Receipts:
     def clean_up(self) -> None:
         """Remove what a killed landing left behind: half-made batches, and rejects of batches never committed."""
         shutil.rmtree(work_folder(self._settings), ignore_errors=True)
-        last = self.last_batch_id()
-        for path in self._settings.quarantine.glob("*/batch-*"):
-            number = path.name.removeprefix("batch-").split(".")[0]
-            if number.isdigit() and int(number) > last:
-                path.unlink()
+        # Batches are made one after the other, so only the next can have been begun.
+        begun = batch_name(self.last_batch_id() + 1)
+        for folder in self._settings.quarantine.iterdir():
+            for name in (f"{begun}.parquet", f"{begun}.unknown.parquet"):
+                (folder / name).unlink(missing_ok=True)
 
 
 def work_folder(settings: Settings) -> Path:
