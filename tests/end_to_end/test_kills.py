@@ -151,8 +151,10 @@ class Lakeside:
 
 
 def kinds_of_files(home: Path) -> set[str]:
-    """The files and folders below, without the numbers in their names."""
-    return {re.sub(r"[\d+]+", "#", str(path.relative_to(home))) for path in home.rglob("*")}
+    """The files and folders below, without the numbers in their names. What dbt keeps for itself is not ours to judge:
+    which of its artifacts it writes depends on what it finds parsed."""
+    dbts = home / "warehouse" / "target"
+    return {re.sub(r"[\d+]+", "#", str(path.relative_to(home))) for path in home.rglob("*") if dbts not in path.parents}
 
 
 def portions_of(inbox: Path) -> list[list[Path]]:

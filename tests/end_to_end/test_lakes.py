@@ -9,9 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import build as build_module
 from flows import sample
 from flows.build import build
+from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.land import land
 from flows.project import run_dbt
@@ -178,7 +178,7 @@ def test_a_killed_build_is_finished_by_the_next(tmp_path: Path) -> None:
         "    if 'events_deduplicated' in line: os.kill(os.getpid(), 9)\n"
         f"build(Settings(home=Path({str(tmp_path)!r})), progress=die)"
     )
-    killed = subprocess.run([sys.executable, "-c", script], cwd=build_module.PROJECT, check=False)
+    killed = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=False)
     assert killed.returncode == -9
     with pytest.raises(TidemarkError, match="nothing was published"):
         publish(settings)

@@ -110,8 +110,13 @@ def test_the_manifest_tells_what_was_published(sample_run: Run) -> None:
 
 
 def test_descriptions_reach_the_reader(query: Query) -> None:
-    comments = dict(query("select table_name, comment from duckdb_tables()"))
-    assert len(comments) == 14
+    comments = dict(
+        query(
+            "select view_name, comment from duckdb_views() where not internal "
+            "union all select table_name, comment from duckdb_tables()"
+        )
+    )
+    assert len(comments) == 15
     assert all(str(c).startswith("One row per") for c in comments.values()), comments
     assert query("select count(*) from duckdb_columns() where not internal and comment is null") == [(0,)]
 

@@ -30,17 +30,72 @@ with events as (
     where event_date between @start_date and @end_date
 ),
 
+lanes_summed as (
+    select
+        event_date,
+        product,
+        device_key,
+        session_id,
+        min_by(platform, row(occurred_at, event_id)) as platform,
+        max_by(user_key, row(occurred_at, event_id)) filter (where user_key is not null) as user_key,
+        min(occurred_at) as started_at,
+        max(occurred_at) as ended_at,
+        cast(count(*) as bigint) as events_count,
+        cast(count(*) filter (where event_type = 'content_view') as bigint) as content_views_count,
+        cast(
+            coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as bigint
+        ) as active_ms,
+        bool_or(is_bot) as is_bot,
+        session_id is null
+        and max(occurred_at) > min(occurred_at) + to_minutes(@VAR('session_gap_minutes')) as may_pause
+    from events
+    group by event_date, product, device_key, session_id
+),
+
+-- Only a lane without a session id that is longer than the limit can hold a gap. These are few: adding up is
+-- enough for the others, and costs far less than putting their events in order.
+long_lanes as (
+    select
+        event_date,
+        product,
+        device_key
+    from lanes_summed
+    where may_pause
+),
+
+-- The events once more: a step read twice would be kept whole in memory.
+events_without_id as (
+    select
+        event_id,
+        event_type,
+        event_date,
+        occurred_at,
+        product,
+        platform,
+        device_key,
+        user_key,
+        active_ms,
+        is_bot
+    from intermediate.int_events__events_deduplicated
+    where session_id is null and event_date between @start_date and @end_date
+),
+
 neighbours_found as (
     select
-        *,
+        events_without_id.*,
         row_number() over lane_day as event_number,
-        lag(occurred_at) over lane_day as previous_at,
-        lead(occurred_at) over lane_day as next_at
-    from events
+        lag(events_without_id.occurred_at) over lane_day as previous_at,
+        lead(events_without_id.occurred_at) over lane_day as next_at
+    from events_without_id
+    inner join long_lanes
+        on
+            events_without_id.event_date = long_lanes.event_date
+            and events_without_id.product = long_lanes.product
+            and events_without_id.device_key = long_lanes.device_key
     window
         lane_day as (
-            partition by event_date, product, device_key, session_id
-            order by occurred_at asc nulls last, event_id asc nulls last
+            partition by events_without_id.event_date, events_without_id.product, events_without_id.device_key
+            order by events_without_id.occurred_at asc nulls last, events_without_id.event_id asc nulls last
         )
 ),
 
@@ -48,10 +103,7 @@ starts_marked as (
     select
         *,
         previous_at is null
-        or (
-            session_id is null
-            and occurred_at > previous_at + to_minutes(@VAR('session_gap_minutes'))
-        ) as is_start
+        or occurred_at > previous_at + to_minutes(@VAR('session_gap_minutes')) as is_start
     from neighbours_found
 ),
 
@@ -59,19 +111,18 @@ numbered as (
     select
         *,
         sum(case when is_start then 1 else 0 end) over (
-            partition by event_date, product, device_key, session_id
+            partition by event_date, product, device_key
             order by event_number asc nulls last
             rows between unbounded preceding and current row
         ) as fragment_number
     from starts_marked
 ),
 
-summed as (
+pieces_summed as (
     select
         event_date,
         product,
         device_key,
-        session_id,
         cast(fragment_number as integer) as fragment_number,
         -- One event of each fragment starts it.
         max(platform) filter (where is_start) as platform,
@@ -87,7 +138,46 @@ summed as (
         bool_or(previous_at is null) as is_first_of_day,
         bool_or(next_at is null) as is_last_of_day
     from numbered
-    group by event_date, product, device_key, session_id, fragment_number
+    group by event_date, product, device_key, fragment_number
+),
+
+fragments as (
+    select
+        event_date,
+        product,
+        device_key,
+        session_id,
+        1 as fragment_number,
+        platform,
+        user_key,
+        started_at,
+        ended_at,
+        events_count,
+        content_views_count,
+        active_ms,
+        is_bot,
+        true as is_first_of_day,
+        true as is_last_of_day
+    from lanes_summed
+    where not may_pause
+    union all
+    select
+        event_date,
+        product,
+        device_key,
+        cast(null as string) as session_id,
+        fragment_number,
+        platform,
+        user_key,
+        started_at,
+        ended_at,
+        events_count,
+        content_views_count,
+        active_ms,
+        is_bot,
+        is_first_of_day,
+        is_last_of_day
+    from pieces_summed
 )
 
 select
@@ -106,4 +196,4 @@ select
     is_bot,
     is_first_of_day,
     is_last_of_day
-from summed
+from fragments
