@@ -6,11 +6,11 @@ from datetime import date, timedelta
 
 import duckdb
 
-from flows.build import Build, build_lock, run_build
+from flows.build import Build, run_build
 from flows.errors import TidemarkError
 from flows.project import read_project
 from flows.settings import Settings
-from flows.warehouse import enter_landings, open_warehouse, read_open
+from flows.warehouse import enter_landings, open_warehouse, read_open_work, warehouse_lock
 
 SELECTED = ("--select", "config.incremental_strategy:replace_days")
 
@@ -43,9 +43,9 @@ def backfill(
     if chunk_days < 1:
         raise TidemarkError(f"a chunk has at least one day, not {chunk_days}")
     nodes = []
-    with build_lock(settings):
+    with warehouse_lock(settings):
         enter_landings(settings)
-        still = read_open(settings, read_project(settings))
+        still = read_open_work(settings, read_project(settings))
         if still.everything or still.behind:
             raise TidemarkError(f"days cannot be rebuilt yet: {still.reason}")
         chunks = _chunks_to_do(settings, first_day, last_day, chunk_days)

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from filelock import FileLock
-
 from flows.project import DataTest, Project, read_project, run_dbt
 from flows.settings import Settings
-from flows.warehouse import BUILD_LOCK, Open, enter_landings, read_open
+from flows.warehouse import OpenWork, enter_landings, read_open_work, warehouse_lock
 
 # The tag that what is open has in dbt's manifest while it is built.
 OPEN = "open"
@@ -62,7 +60,7 @@ def build(
     Another build of the same warehouse is waited for. Raises :class:`~flows.errors.TidemarkError` where the warehouse
     cannot be opened or the project cannot be parsed; failed models and tests are in the result.
     """
-    with build_lock(settings):
+    with warehouse_lock(settings):
         progress(f"{enter_landings(settings)} new landings entered")
         return run_build(settings, arguments, progress)
 
@@ -72,10 +70,10 @@ def build_open(settings: Settings, progress: Callable[[str], None] = lambda line
 
     None where nothing was open. Raises as :func:`build` does.
     """
-    with build_lock(settings):
+    with warehouse_lock(settings):
         progress(f"{enter_landings(settings)} new landings entered")
         project = read_project(settings)
-        still = read_open(settings, project)
+        still = read_open_work(settings, project)
         if still.is_nothing:
             return None
         if still.everything:
@@ -86,16 +84,10 @@ def build_open(settings: Settings, progress: Callable[[str], None] = lambda line
             return run_build(settings, ("--select", f"tag:{OPEN}", *quick), progress)
 
 
-def tests_open(project: Project, still: Open) -> list[DataTest]:
+def tests_open(project: Project, still: OpenWork) -> list[DataTest]:
     """The tests that are due, and those that will be once the models behind are built."""
     behind = set(still.behind)
     return [test for test in project.tests if test in still.due or test.reads & behind]
-
-
-def build_lock(settings: Settings) -> FileLock:
-    """The lock that every writer of the warehouse holds."""
-    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(settings.warehouse.parent / BUILD_LOCK)
 
 
 def run_build(
@@ -104,7 +96,7 @@ def run_build(
     progress: Callable[[str], None],
     days: tuple[date, date] | None = None,
 ) -> Build:
-    """Have dbt build and test what ``arguments`` select. The caller holds :func:`build_lock`.
+    """Have dbt build and test what ``arguments`` select. The caller holds :func:`warehouse_lock`.
 
     With ``days``, models kept by days rebuild these, and what is new to them stays so.
     """
@@ -120,9 +112,9 @@ def run_build(
     return _ran(run_dbt(settings, ["build", *NO_UNIT_TESTS, *arguments], [on_event], environment))
 
 
-def test_everything(settings: Settings) -> Build:
+def run_every_test(settings: Settings) -> Build:
     """Run every data test on all rows, whatever passed before: what a nightly run does. Raises as :func:`build`."""
-    with build_lock(settings):
+    with warehouse_lock(settings):
         enter_landings(settings)
         environment = {"TIDEMARK_TEST_ROWS": "all"}
         return _ran(run_dbt(settings, ["test", *NO_UNIT_TESTS], environment=environment))

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from flows.audit import Audit, audit
 from flows.backfill import backfill
-from flows.build import FAILED, Build, build, test_everything
+from flows.build import FAILED, Build, build, run_every_test
 from flows.errors import TidemarkError
 from flows.land import Landing, land
 from flows.publish import Publication, current_version, publish, rollback
@@ -136,7 +136,7 @@ def build_command(
 @click.pass_obj
 def test_command(settings: Settings) -> None:
     """Run every data test on all rows, for the night; builds test only what changed."""
-    done = test_everything(settings)
+    done = run_every_test(settings)
     _tell_build(done)
     if done.failed:
         sys.exit(1)

@@ -24,7 +24,7 @@ from flows.contract import DatasetSpec, Redelivery, load_specs
 from flows.errors import FileRefusedError, TidemarkError
 from flows.inbox import Delivery, deliveries, is_settled, strays, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
-from flows.readers import Chunk, Part, columns_of, file_format, read_parts
+from flows.readers import Part, columns_of, decoded, file_format, read_parts
 from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
 from flows.settings import Settings
 
@@ -303,16 +303,12 @@ def _shared_out(parts: Iterator[Part], workers: int) -> Iterator[Part]:
     first, second = next(parts, None), next(parts, None)
     if first is not None and second is None:
         for chunk in first().split(workers):
-            yield partial(_itself, chunk)
+            yield decoded(chunk)
         return
     if first is not None and second is not None:
         yield first
         yield second
     yield from parts
-
-
-def _itself(chunk: Chunk) -> Chunk:
-    return chunk
 
 
 class Conformers:

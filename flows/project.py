@@ -25,12 +25,12 @@ RUN_RECORDS = ("ops_model_runs", "ops_test_runs", "ops_backfills")
 
 @dataclass(frozen=True)
 class Model:
-    """A model as the manifest has it; ``day`` is the column of the day it is kept by, None where it is not."""
+    """A model as the manifest has it; ``day_column`` is that of the day it is kept by, None where it is not."""
 
     name: str
     schema: str
     materialized: str
-    day: str | None
+    day_column: str | None
     description: str
     columns: dict[str, str]
 
@@ -60,7 +60,7 @@ class Project:
                 name=node.name,
                 schema=node.schema,
                 materialized=node.config.materialized,
-                day=_day(node),
+                day_column=_day_column(node),
                 description=node.description,
                 columns={name: column.description for name, column in node.columns.items()},
             )
@@ -110,7 +110,7 @@ class Project:
                 yield from self._changing(node.depends_on.nodes)
 
 
-def _day(node: Any) -> str | None:
+def _day_column(node: Any) -> str | None:
     """As the macro ``day_column`` has it."""
     if node.config.get("incremental_strategy") == "replace_days":
         return str(node.config.unique_key)

@@ -20,13 +20,12 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flows.build import build_lock
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.project import RUN_RECORDS, STORED, Model, Project, read_project
 from flows.receipts import sync_folder
 from flows.settings import Settings
-from flows.warehouse import open_warehouse, read_open
+from flows.warehouse import open_warehouse, read_open_work, warehouse_lock
 
 CURRENT = "current"
 MARTS = "marts.duckdb"
@@ -111,9 +110,9 @@ def publish(settings: Settings, force: bool = False) -> Publication:
     settings.published.mkdir(parents=True, exist_ok=True)
     _check_path(settings.published.absolute())
     # No build may begin between the check and the copy: what it leaves half done would be published.
-    with build_lock(settings), FileLock(settings.published / ".publish.lock"):
+    with warehouse_lock(settings), FileLock(settings.published / ".publish.lock"):
         project = read_project(settings)
-        still = read_open(settings, project)
+        still = read_open_work(settings, project)
         if still.blocks_publication:
             raise TidemarkError(f"nothing was published: {still.reason}; `tidemark status` says more")
         _clean_up(settings)
@@ -135,16 +134,16 @@ def _publish(
     if newest and newest.warehouse_id != source.warehouse_id:
         newest = None  # a warehouse made anew counts its changes anew
     models = [m for m in sorted(project.models.values(), key=lambda m: (m.schema, m.name)) if m.schema in SCHEMAS]
+    is_same_project = newest is not None and newest.project_fingerprint == project.fingerprint
     tables = []
     for model in models:
         changes = source.changes.get(model.name, {})
         # A view of another logic shows other rows though nothing was noted to have changed.
-        is_same = newest is not None and newest.project_fingerprint == project.fingerprint
-        before = newest if is_same or model.materialized in STORED else None
+        before = newest if is_same_project or model.materialized in STORED else None
         kept = _link_unchanged(settings, folder, model, changes, before)
         fresh = _write_changed(warehouse, folder, model, changes, {file.day for file in kept})
         files = sorted([*kept, *fresh], key=lambda file: file.path)
-        tables.append(PublishedTable(name=model.name, day_column=model.day, files=tuple(files)))
+        tables.append(PublishedTable(name=model.name, day_column=model.day_column, files=tuple(files)))
     _make_views(warehouse, folder, models, tables)
     manifest = Manifest(
         version=version,
@@ -227,7 +226,7 @@ def _link_unchanged(
 ) -> list[PublishedFile]:
     """Give the new version the files of the newest that still show the table as it is."""
     before = next((t for t in newest.tables if t.name == model.name), None) if newest else None
-    if newest is None or before is None or before.day_column != model.day:
+    if newest is None or before is None or before.day_column != model.day_column:
         return []
     kept = [file for file in before.files if changes.get(file.day) == file.change]
     for file in kept:
@@ -256,23 +255,23 @@ def _write_changed(
     target = folder / PARQUET / model.name
     target.mkdir(parents=True, exist_ok=True)
     rows = f'select * from {model.schema}."{model.name}"'
-    if model.day is None:
+    if model.day_column is None:
         path = target / f"{model.name}.parquet"
         warehouse.execute(f"copy ({rows}) to '{_escape(path)}' (format parquet, compression zstd)")
         return [_described(folder, path, None, changes[None])]
     # Day by day the files of a first version would take minutes; all at once they are one pass.
     if kept:
         days = ", ".join(f"date '{day}'" for day in changed)
-        rows += f" where {model.day} in ({days})"
+        rows += f" where {model.day_column} in ({days})"
     warehouse.execute(
-        f"copy ({rows}) to '{_escape(target)}' (format parquet, compression zstd, partition_by ({model.day}), "
+        f"copy ({rows}) to '{_escape(target)}' (format parquet, compression zstd, partition_by ({model.day_column}), "
         f"write_partition_columns true, overwrite_or_ignore true, filename_pattern 'part-{{i}}')"
     )
     return [
         _described(folder, path, day, changes[day])
         for day in changed
         if day is not None
-        for path in sorted((target / f"{model.day}={day}").glob("*.parquet"))
+        for path in sorted((target / f"{model.day_column}={day}").glob("*.parquet"))
     ]
 
 
@@ -328,9 +327,9 @@ def _check_path(path: Path) -> None:
 
 def _files(folder: Path, model: Model) -> str:
     below = _escape(folder / PARQUET / model.name)
-    if model.day is None:
+    if model.day_column is None:
         return f"read_parquet('{below}/*.parquet')"
-    return f"read_parquet('{below}/*/*.parquet', hive_partitioning = true, hive_types = {{'{model.day}': date}})"
+    return f"read_parquet('{below}/*/*.parquet', hive_partitioning = true, hive_types = {{'{model.day_column}': date}})"
 
 
 def _read_source(warehouse: duckdb.DuckDBPyConnection) -> _Source:

@@ -113,6 +113,11 @@ class Chunk:
 Part = Callable[[], Chunk]
 
 
+def decoded(chunk: Chunk) -> Part:
+    """A chunk that has nothing left to be decoded, as a part."""
+    return lambda: chunk
+
+
 def file_format(name: str) -> str | None:
     """The format a file's name promises: ``part-1.ndjson.gz`` is ndjson; None where it is none of ours."""
     stem = name.removesuffix(".gz").removesuffix(".zst")
@@ -154,17 +159,8 @@ def columns_of(path: Path, spec: DatasetSpec) -> str | None:
     if kind == "csv":
         return json.dumps(_csv_header(_csv_records(_decompressed(path), spec.csv), spec))
     if kind == "parquet":
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as whole:
-            if path.suffix in (".gz", ".zst"):
-                for piece in _decompressed(path):
-                    whole.write(piece)
-                whole.flush()
-                path = Path(whole.name)
-            try:
-                schema = pq.read_schema(path)
-            except pa.ArrowException as error:
-                raise FileRefusedError(f"the Parquet file is damaged ({error}); deliver it again") from error
-            return base64.b64encode(schema.serialize().to_pybytes()).decode()
+        with _plain_parquet(path) as plain, _refusing_damage():
+            return base64.b64encode(pq.read_schema(plain).serialize().to_pybytes()).decode()
     return None
 
 
@@ -560,13 +556,24 @@ def _as_delivered(raw: str, dialect: CsvDialect) -> bytes:
 
 
 def _read_parquet(path: Path, spec: DatasetSpec) -> Iterator[Part]:
-    if path.suffix in (".gz", ".zst"):
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as whole:
-            for piece in _decompressed(path):
-                whole.write(piece)
-            whole.flush()
-            yield from _read_parquet(Path(whole.name), spec)
+    with _plain_parquet(path) as plain:
+        yield from _read_plain_parquet(plain, spec)
+
+
+@contextmanager
+def _plain_parquet(path: Path) -> Iterator[Path]:
+    """The file without the compression around it: Parquet is read from its end, which a stream does not reach."""
+    if path.suffix not in (".gz", ".zst"):
+        yield path
         return
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as whole:
+        for piece in _decompressed(path):
+            whole.write(piece)
+        whole.flush()
+        yield Path(whole.name)
+
+
+def _read_plain_parquet(path: Path, spec: DatasetSpec) -> Iterator[Part]:
     first = 1
     with _refusing_damage():
         schema = pq.read_schema(path)

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from flows.errors import FileRefusedError, TidemarkError
 from flows.inbox import deliveries, is_settled
 from flows.land import COLUMNS, Conformers, Landing, discard, land_file, land_rows, open_for_landing
 from flows.pseudonymise import key_check
-from flows.readers import MAX_RECORD_BYTES, Chunk, Reject, Unknown, file_format, read_chunks
+from flows.readers import MAX_RECORD_BYTES, Chunk, Reject, Unknown, decoded, file_format, read_chunks
 from flows.receipts import Receipt, Receipts, Status, batch_name, work_folder
 from flows.settings import Settings
 
@@ -145,7 +144,7 @@ def _retry_batch(
         with pq.ParquetFile(settings.lake / (before.rejects_path or "")) as quarantine:
             columns = _columns(quarantine, before)
             chunks = _chunks_again(quarantine, before.format, spec, columns, work_folder(settings))
-            parts = (partial(_decoded, chunk) for chunk in chunks)
+            parts = (decoded(chunk) for chunk in chunks)
             receipt = land_rows(settings, spec, receipt, made, parts, lambda: columns, conformers.of(spec), Landing())
     except pa.ArrowException as error:
         raise FileRefusedError(f"{before.rejects_path} is damaged ({error}); {MEND}") from error
@@ -241,10 +240,6 @@ def _chunks_again(
         for chunk in read_chunks(path, named):
             yield _with_lines(chunk, np.array(file.starts), lines)
     path.unlink(missing_ok=True)
-
-
-def _decoded(chunk: Chunk) -> Chunk:
-    return chunk
 
 
 def _with_lines(chunk: Chunk, starts: np.ndarray, lines: np.ndarray) -> Chunk:

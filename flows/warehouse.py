@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+from filelock import FileLock
 
 from flows.errors import TidemarkError
 from flows.project import STORED, DataTest, Project, run_dbt
 from flows.receipts import Receipts
 from flows.settings import Settings
 
-BUILD_LOCK = ".build.lock"
 # The format of the tables that macros/project/prepare_warehouse.sql makes.
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Open:
+class OpenWork:
     """What is still to do in the warehouse.
 
     ``everything`` where no build has yet made every model of the project as it is now; else the models that have
@@ -47,6 +47,12 @@ class Open:
             return f"not built with all that landed: {', '.join(sorted(self.behind))}; run `tidemark run`"
         tests = ", ".join(sorted(test.name for test in self.due if test.is_blocking))
         return f"tests have not passed: {tests}; mend the cause and run `tidemark run`"
+
+
+def warehouse_lock(settings: Settings) -> FileLock:
+    """The lock that whoever writes the warehouse holds, from what it reads of it to what it makes of that."""
+    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(settings.warehouse.parent / ".build.lock")
 
 
 def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -130,13 +136,13 @@ commit;
 """
 
 
-def read_open(settings: Settings, project: Project) -> Open:
+def read_open_work(settings: Settings, project: Project) -> OpenWork:
     """What is still to do in the warehouse, for all landings entered into it."""
     if not settings.warehouse.exists():
-        return Open(everything=True)
+        return OpenWork(everything=True)
     with open_warehouse(settings, read_only=True) as warehouse:
         if not _has_table(warehouse, "ops", "changes"):
-            return Open(everything=True)  # the first build was killed before it began
+            return OpenWork(everything=True)  # the first build was killed before it began
         # A part built by another project counts as a whole that is not of this one.
         last = warehouse.execute(
             """
@@ -147,7 +153,7 @@ def read_open(settings: Settings, project: Project) -> Open:
             [project.fingerprint],
         ).fetchone()
         if last != (project.fingerprint, True):
-            return Open(everything=True)
+            return OpenWork(everything=True)
         progress = dict(warehouse.execute("select model, batch_id from ops.model_progress").fetchall())
         changes = dict(warehouse.execute("select model, max(change) from ops.changes group by model").fetchall())
         passed = dict(
@@ -156,7 +162,7 @@ def read_open(settings: Settings, project: Project) -> Open:
             ).fetchall()
         )
         last_batch = _last_batch(warehouse)
-    return Open(
+    return OpenWork(
         everything=False,
         behind=tuple(
             model.name

@@ -5,19 +5,21 @@ import gzip
 import io
 import json
 import multiprocessing
+import re
 import struct
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 from google.protobuf import json_format, message_factory
 
-from flows.contract import DatasetSpec, FieldSpec, Redelivery, descriptors, load_specs
+from flows.contract import PROJECT, DatasetSpec, FieldSpec, Redelivery, descriptors, load_specs
 from flows.land import Landing, land
 from flows.receipts import Receipt, Status
 from flows.settings import Settings
@@ -251,3 +253,11 @@ def little_endian(value: int) -> bytes:
 def lake(tmp_path: Path) -> Lake:
     """An empty lake."""
     return Lake(tmp_path / "home")
+
+
+def make_warehouse_tables(db: duckdb.DuckDBPyConnection) -> None:
+    """The warehouse's own tables, by the project's own statements."""
+    text = (PROJECT / "macros" / "project" / "prepare_warehouse.sql").read_text()
+    found = re.search(r"macro warehouse_tables\(\) %}(.*?){% endmacro %}", text, re.DOTALL)
+    assert found is not None
+    db.execute(found[1])

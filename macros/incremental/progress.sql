@@ -7,7 +7,7 @@
     stopped half-way therefore needs no repair: the next one finds in each model where it stopped.
 
     A batch of a dataset that a model does not read is seen by it without being looked at: so it is marked where
-    landings are entered (flows/build.py), and a build need not run the models of one dataset for another.
+    landings are entered (flows/warehouse.py), and a build need not run the models of one dataset for another.
 -#}
 
 {#- The last batch that `node` has seen; for a view, the last that everything it reads has seen. -#}

@@ -36,17 +36,20 @@
 {% endmacro %}
 
 {#-
-    The condition that leaves only rows of batches that came since the running test passed, of what is made from an
-    appended model. One that was built whole since is looked at whole.
+    The condition that leaves only rows of batches that came since the running test passed, of what is made from these
+    appended models. Where one of them was built whole since, everything is looked at.
 -#}
-{% macro in_batches_changed(name, column='_batch_id') %}
+{% macro in_batches_changed(names, column='_batch_id') %}
     {% if tests_everything() %}{% do return('true') %}{% endif %}
     {% set rows = run_query("
         select passed.batch_id
         from ops.test_progress as passed
-        inner join ops.model_progress as built
-            on built.whole_change <= passed.change and built.model = '" ~ name ~ "'
-        where " ~ is_this_test() ~ "
+        where
+            " ~ is_this_test() ~ "
+            and not exists (
+                select 1 from ops.model_progress as built
+                where built.whole_change > passed.change and built.model in ('" ~ names | join("', '") ~ "')
+            )
     ") %}
     {% do return(column ~ ' > ' ~ rows[0][0] if rows else 'true') %}
 {% endmacro %}
@@ -57,7 +60,7 @@
     {%- set tested = graph.nodes.get(model.attached_node, {}) if execute else {} -%}
     {%- if not where and tested -%}
         {%- if tested.config.get('incremental_strategy') == 'append' -%}
-            {%- set where = in_batches_changed(tested.name) -%}
+            {%- set where = in_batches_changed([tested.name]) -%}
         {%- elif day_column(tested) -%}
             {%- set where = in_days_changed(day_column(tested), tested.name) -%}
         {%- endif -%}

@@ -161,6 +161,21 @@ def release(files: list[Path]) -> None:
         path.with_name("." + path.name).rename(path)
 
 
+@pytest.mark.parametrize("dataset", ["events", "contents"])
+def test_a_raw_model_built_whole_again_is_counted_whole(dataset: str, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    sample.generate(settings.home, 3_000, 2, 3)
+    run_all(settings)
+    raw = f"raw_{dataset}"
+    assert not build(settings, ("--full-refresh", "--select", raw, "--exclude-resource-type", "test")).failed
+    with open_warehouse(settings) as warehouse:
+        warehouse.execute(
+            f"delete from raw.{raw} where _batch_id = (select min(_batch_id) from raw.{raw}) and _line = 2"
+        )
+    done = build(settings, ("--select", "assert_batches_conserve_rows"))
+    assert [node.name for node in done.failed] == ["assert_batches_conserve_rows"]
+
+
 def test_a_part_of_the_models_cannot_stand_for_the_whole(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     assert not build(settings, ("--select", "dim_dates")).failed

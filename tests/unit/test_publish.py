@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows import publish as publish_module
-from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.project import DataTest, Model
 from flows.publish import (
@@ -30,7 +28,8 @@ from flows.publish import (
     versions,
 )
 from flows.settings import Settings
-from tests.conftest import FORKSERVER
+from flows.warehouse import open_warehouse
+from tests.conftest import FORKSERVER, make_warehouse_tables
 
 START = datetime(2026, 1, 15)
 DAYS = [date(2026, 1, day) for day in range(10, 15)]
@@ -67,18 +66,6 @@ TESTS = [
 def stand_in() -> SimpleNamespace:
     """A project of these models and tests."""
     return SimpleNamespace(models={m.name: m for m in MODELS}, tests=list(TESTS), fingerprint="first")
-
-
-def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(str(settings.warehouse))
-
-
-def make_tables(db: duckdb.DuckDBPyConnection) -> None:
-    """The warehouse's own tables, by the project's own statements."""
-    text = (PROJECT / "macros" / "project" / "prepare_warehouse.sql").read_text()
-    found = re.search(r"macro warehouse_tables\(\) %}(.*?){% endmacro %}", text, re.DOTALL)
-    assert found is not None
-    db.execute(found[1])
 
 
 def note(db: duckdb.DuckDBPyConnection, name: str, days: Iterable[date | None] = (None,)) -> None:
@@ -149,7 +136,7 @@ def make_days(db: duckdb.DuckDBPyConnection, number: int, days: Iterable[date]) 
 
 def fill(settings: Settings, number: int, days: Iterable[date] = DAYS[:1]) -> None:
     """A whole build that passed: one more landing, these days and the table not kept by days carry the number."""
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("begin")
         land(db, number)
         make_days(db, number, days)
@@ -167,8 +154,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("built")
     settings = Settings(home=home)
     settings.warehouse.parent.mkdir()
-    with connect(settings) as db:
-        make_tables(db)
+    with open_warehouse(settings) as db:
+        make_warehouse_tables(db)
         db.execute(
             """
             create schema marts; create schema staging; create schema intermediate;
@@ -252,7 +239,7 @@ def assert_true(settings: Settings, manifest: Manifest) -> None:
         data = path.read_bytes()
         rows = pq.read_metadata(path).num_rows
         assert (file.rows, file.bytes, file.sha256) == (rows, len(data), hashlib.sha256(data).hexdigest())
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute(f"attach '{str(folder / 'marts.duckdb').replace(chr(39), chr(39) * 2)}' as published (read_only)")
         for name in (table.name for table in manifest.tables):
             schema = "ops" if name.startswith("ops_") else "marts"
@@ -313,7 +300,7 @@ Runs = list[tuple[str, bool, bool, str]]
 def test_the_last_whole_build_must_have_made_everything_of_this_project(
     settings: Settings, runs: Runs, allowed: bool
 ) -> None:
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         for status, whole, made, of in runs:
             run(db, status, whole, made, of)
     if allowed:
@@ -335,29 +322,29 @@ def assert_refused(settings: Settings, *words: str) -> None:
 
 def test_without_a_whole_build_there_is_nothing_to_publish(settings: Settings, tmp_path: Path) -> None:
     assert_refused(Settings(home=tmp_path / "elsewhere"), *UNBUILT)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("update ops.dbt_runs set is_whole = false")
     assert_refused(settings, *UNBUILT)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("delete from ops.dbt_runs")
     assert_refused(settings, *UNBUILT)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("drop table ops.changes")
     assert_refused(settings, *UNBUILT)
 
 
 def test_a_model_that_has_not_seen_all_that_landed_blocks(settings: Settings) -> None:
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("update ops.model_progress set batch_id = 0 where model = 'int_things'")
     assert_refused(settings, "not built with all that landed: int_things;", "run `tidemark run`")
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("update ops.model_progress set batch_id = 1 where model = 'int_things'")
     assert publish(settings).is_new
 
 
 def test_what_landed_and_is_not_built_blocks(settings: Settings) -> None:
     publish(settings)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         land(db, 2)
     assert_refused(settings, "dim_none, dim_whole, fct_days, fct_none, int_things;", "run `tidemark run`")
     assert seen(settings) == 1
@@ -365,32 +352,32 @@ def test_what_landed_and_is_not_built_blocks(settings: Settings) -> None:
 
 def test_a_blocking_test_that_has_not_passed_since_its_models_changed_blocks(settings: Settings) -> None:
     publish(settings)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         make_days(db, 2, DAYS[:1])
         pass_tests(db, "test.warns")
     assert_refused(settings, "tests have not passed: days_hold;", "mend the cause", "`tidemark run`")
     assert seen(settings) == 1
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         pass_tests(db, "test.days")
     assert publish(settings).is_new
 
 
 @pytest.mark.parametrize(("id_", "name"), [("test.days", "days_hold"), ("test.landings", "landings_hold")])
 def test_a_blocking_test_that_never_passed_blocks(settings: Settings, id_: str, name: str) -> None:
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("delete from ops.test_progress where test = ?", [id_])
     assert_refused(settings, f"tests have not passed: {name};")
 
 
 def test_a_test_of_landings_must_pass_on_new_ones(settings: Settings) -> None:
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         land(db, 2)
         db.execute("update ops.model_progress set batch_id = 2")
     assert_refused(settings, "tests have not passed: landings_hold;")
 
 
 def test_a_test_that_only_warns_does_not_block(settings: Settings) -> None:
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         make_days(db, 1, DAYS[:1])
         pass_tests(db, "test.days")
         db.execute("delete from ops.test_progress where test = 'test.warns'")
@@ -404,7 +391,7 @@ def test_a_version_holds_the_marts_and_ops_tables_of_the_project_and_nothing_els
     manifest = publish(settings).manifest
     assert [table.name for table in manifest.tables] == PUBLISHED
     assert_true(settings, manifest)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         ids = db.execute("select cast(warehouse_id as varchar) from ops.warehouse").fetchone()
         highest = db.execute("select max(change) from ops.changes where model <> 'ops_model_runs'").fetchone()
         changes = db.execute("select day, change from ops.changes where model = 'fct_days'").fetchall()
@@ -438,7 +425,7 @@ def test_empty_tables_can_be_queried(settings: Settings) -> None:
             assert table_of(manifest, name).rows == 0
             assert db.execute(f"select number from {name}").fetchall() == []
         assert db.execute("select event_date, seen_at from fct_none").fetchall() == []
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("insert into marts.fct_none from marts.fct_days limit 7")
         note(db, "fct_none", DAYS)
         db.execute("delete from marts.fct_days")
@@ -488,7 +475,7 @@ def test_nothing_new_makes_no_version(settings: Settings) -> None:
 
 def test_records_of_runs_alone_make_no_version_and_come_with_the_next(settings: Settings) -> None:
     first = publish(settings).manifest
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         run(db)
     assert not publish(settings).is_new
     fill(settings, 2)
@@ -500,7 +487,7 @@ def test_records_of_runs_alone_make_no_version_and_come_with_the_next(settings: 
 def test_a_changed_project_is_published_anew(settings: Settings, project: SimpleNamespace) -> None:
     publish(settings)
     project.fingerprint = "second"
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         run(db, project="second")
     assert publish(settings).manifest.project_fingerprint == "second"
     assert not publish(settings).is_new
@@ -510,7 +497,7 @@ def test_a_model_that_is_gone_from_the_project_is_not_published(settings: Settin
     publish(settings)
     del project.models["dim_whole"]
     project.fingerprint = "second"
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         run(db, project="second")
     manifest = publish(settings).manifest
     assert [table.name for table in manifest.tables] == [name for name in PUBLISHED if name != "dim_whole"]
@@ -522,7 +509,7 @@ def test_a_model_that_is_gone_from_the_project_is_not_published(settings: Settin
 
 def test_files_of_unchanged_days_are_linked_and_of_changed_days_written(settings: Settings) -> None:
     first = publish(settings).manifest
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         make_days(db, 2, DAYS[1:3])
         pass_tests(db, "test.days", "test.warns")
     second = publish(settings).manifest
@@ -539,7 +526,7 @@ def test_files_of_unchanged_days_are_linked_and_of_changed_days_written(settings
 
 def test_a_table_not_kept_by_days_is_written_when_it_changed(settings: Settings) -> None:
     first = publish(settings).manifest
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("update marts.dim_whole set id = -id")
         note(db, "dim_whole")
         pass_tests(db, "test.days")
@@ -552,7 +539,7 @@ def test_a_table_not_kept_by_days_is_written_when_it_changed(settings: Settings)
 def test_days_come_and_go(settings: Settings) -> None:
     publish(settings)
     new = DAYS[-1] + timedelta(days=1)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("delete from marts.fct_days where event_date = ?", [DAYS[2]])
         make_days(db, 1, [new])
         note(db, "fct_days", [DAYS[2]])
@@ -566,7 +553,7 @@ def test_days_come_and_go(settings: Settings) -> None:
     assert [file.day for file in table_of(third, "fct_days").files] == left
     assert inodes(settings, third, "fct_days")[new] == inodes(settings, second, "fct_days")[new]
     assert_true(settings, third)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         make_days(db, 3, [DAYS[2]])
         pass_tests(db, "test.days")
     assert [file.day for file in table_of(publish(settings).manifest, "fct_days").files] == [*DAYS, new]
@@ -574,7 +561,7 @@ def test_days_come_and_go(settings: Settings) -> None:
 
 def test_a_table_built_whole_is_written_whole(settings: Settings) -> None:
     first = publish(settings).manifest
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         note(db, "fct_days", DAYS)
         pass_tests(db, "test.days")
     second = publish(settings).manifest
@@ -595,7 +582,7 @@ def test_a_version_links_to_the_newest_even_when_another_is_current(settings: Se
 
 def test_a_warehouse_made_anew_links_nothing(settings: Settings) -> None:
     first = publish(settings).manifest
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         # Another warehouse's changes may well carry the same numbers.
         db.execute("update ops.warehouse set warehouse_id = uuid(); update marts.fct_days set number = 1 + number")
     second = publish(settings).manifest
@@ -610,7 +597,7 @@ def test_a_table_now_kept_by_another_column_is_written_anew(settings: Settings, 
     publish(settings)
     project.models["fct_days"] = model("fct_days", "marts", "table")
     project.fingerprint = "second"
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("delete from ops.changes where model = 'fct_days'")
         note(db, "fct_days")
         pass_tests(db, "test.days")
@@ -995,7 +982,7 @@ def test_a_reader_that_stays_keeps_the_version_it_opened(settings: Settings) -> 
 def test_a_view_whose_logic_changed_is_written_anew(settings: Settings, project: SimpleNamespace) -> None:
     publish(settings)
     project.fingerprint = "second"
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute(
             "create or replace view ops.ops_landings as select batch_id, cast(landed_at as date) as landed_date, "
             "upper(file) as file, 1 as added from landed.landings"
@@ -1006,7 +993,7 @@ def test_a_view_whose_logic_changed_is_written_anew(settings: Settings, project:
 
 def test_a_build_of_some_models_by_another_project_blocks(settings: Settings) -> None:
     publish(settings)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         # `tidemark build -- --select fct_days` on a branch, which is then left.
         make_days(db, 999, DAYS)
         pass_tests(db, "test.days", "test.warns")

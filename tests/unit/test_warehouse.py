@@ -1,6 +1,5 @@
 """What is open in a warehouse is told exactly, and landings enter it with all that follows from them."""
 
-import re
 import shutil
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -16,23 +15,12 @@ from flows.errors import TidemarkError
 from flows.project import RUN_RECORDS, STORED, DataTest, Model, Project, project_fingerprint, read_project
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
-from flows.warehouse import Open, enter_landings, open_warehouse, read_open
+from flows.warehouse import OpenWork, enter_landings, open_warehouse, read_open_work
+from tests.conftest import make_warehouse_tables
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
-EVERYTHING = Open(everything=True)
-NOTHING = Open(everything=False)
-
-
-def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(str(settings.warehouse))
-
-
-def make_tables(db: duckdb.DuckDBPyConnection) -> None:
-    """The warehouse's own tables, by the project's own statements."""
-    text = (PROJECT / "macros" / "project" / "prepare_warehouse.sql").read_text()
-    found = re.search(r"macro warehouse_tables\(\) %}(.*?){% endmacro %}", text, re.DOTALL)
-    assert found is not None
-    db.execute(found[1])
+EVERYTHING = OpenWork(everything=True)
+NOTHING = OpenWork(everything=False)
 
 
 @pytest.fixture
@@ -40,27 +28,27 @@ def settings(tmp_path: Path) -> Settings:
     """A home whose warehouse has its tables and nothing in them."""
     made = Settings(home=tmp_path / "home")
     made.warehouse.parent.mkdir(parents=True)
-    with connect(made) as db:
-        make_tables(db)
+    with open_warehouse(made) as db:
+        make_warehouse_tables(db)
     return made
 
 
 def progress(settings: Settings, **seen: tuple[int, list[str]]) -> None:
     """Models, the last batch each has seen and the datasets it reads."""
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         for name, (batch, datasets) in seen.items():
             db.execute("delete from ops.model_progress where model = ?", [name])
             db.execute("insert into ops.model_progress values (?, ?, ?, '', 0, now())", [name, batch, datasets])
 
 
 def batches_seen(settings: Settings) -> dict[str, int]:
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         return dict(db.execute("select model, batch_id from ops.model_progress").fetchall())
 
 
 def changes(settings: Settings) -> dict[tuple[str, date | None], int]:
     """The number of each change; no part of a model has two."""
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         rows = db.execute("select model, day, change from ops.changes").fetchall()
     found = {(name, day): change for name, day, change in rows}
     assert len(found) == len(rows)
@@ -123,7 +111,7 @@ def built(settings: Settings) -> Settings:
     commit(settings, *of("events", "events", "events"))
     enter_landings(settings)
     progress(settings, grown=(3, ["events"]), made=(3, ["events"]))
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute(
             """
             insert into ops.changes values
@@ -139,27 +127,27 @@ def built(settings: Settings) -> Settings:
 
 
 def run(settings: Settings, whole: bool = True, project: str = "now", made: bool = True) -> None:
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute(
             "insert into ops.dbt_runs values ('r', 'build', ?, ?, now(), now(), 'passed', ?)", [whole, project, made]
         )
 
 
 def test_nothing_is_open_after_a_whole_build(built: Settings) -> None:
-    still = read_open(built, STAND_IN)
+    still = read_open_work(built, STAND_IN)
     assert still == NOTHING
     assert still.is_nothing
     assert not still.blocks_publication
 
 
 def test_everything_is_open_before_the_first_build(settings: Settings, tmp_path: Path) -> None:
-    assert read_open(Settings(home=tmp_path / "elsewhere"), STAND_IN) == EVERYTHING
+    assert read_open_work(Settings(home=tmp_path / "elsewhere"), STAND_IN) == EVERYTHING
     assert not (tmp_path / "elsewhere").exists()
-    assert read_open(settings, STAND_IN) == EVERYTHING
+    assert read_open_work(settings, STAND_IN) == EVERYTHING
     settings.warehouse.unlink()
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("create schema landed")
-    still = read_open(settings, STAND_IN)
+    still = read_open_work(settings, STAND_IN)
     assert still == EVERYTHING
     assert still.blocks_publication
     assert not still.is_nothing
@@ -179,56 +167,56 @@ def test_everything_is_open_before_the_first_build(settings: Settings, tmp_path:
     ],
 )
 def test_everything_is_open_until_a_whole_build_made_it(
-    built: Settings, runs: list[dict[str, Any]], expected: Open
+    built: Settings, runs: list[dict[str, Any]], expected: OpenWork
 ) -> None:
     for more in runs:
         run(built, **more)
-    assert read_open(built, STAND_IN) == expected
+    assert read_open_work(built, STAND_IN) == expected
 
 
 def test_models_behind_are_those_that_keep_rows_and_have_not_seen_the_last_batch(built: Settings) -> None:
     progress(built, grown=(2, ["events"]))
-    still = read_open(built, STAND_IN)
-    assert still == Open(everything=False, behind=("grown",))
+    still = read_open_work(built, STAND_IN)
+    assert still == OpenWork(everything=False, behind=("grown",))
     assert still.blocks_publication
     assert "grown; run `tidemark run`" in still.reason
     progress(built, made=(0, ["events"]))
-    assert read_open(built, STAND_IN).behind == ("grown", "made")
+    assert read_open_work(built, STAND_IN).behind == ("grown", "made")
 
 
 def test_a_new_landing_puts_behind_the_models_that_read_its_dataset(built: Settings) -> None:
     progress(built, made=(3, ["contents"]))
     commit(built, *of("contents"))
     assert enter_landings(built) == 1
-    assert read_open(built, STAND_IN).behind == ("made",)
+    assert read_open_work(built, STAND_IN).behind == ("made",)
 
 
 def test_tests_are_due_when_what_they_read_changed_since_they_passed(built: Settings) -> None:
     note = "insert into ops.changes values (?, ?, nextval('ops.change_number'))"
-    with connect(built) as db:
+    with open_warehouse(built) as db:
         db.execute(note, ["grown", "2026-01-17"])
-    still = read_open(built, STAND_IN)
-    assert still == Open(everything=False, due=(BLOCKING,))
+    still = read_open_work(built, STAND_IN)
+    assert still == OpenWork(everything=False, due=(BLOCKING,))
     assert still.blocks_publication
     assert "blocking" in still.reason
-    with connect(built) as db:
+    with open_warehouse(built) as db:
         db.execute("delete from ops.changes where model = 'made'")
         db.execute(note, ["made", None])
-    assert read_open(built, STAND_IN).due == (BLOCKING, WARNING)
-    with connect(built) as db:
+    assert read_open_work(built, STAND_IN).due == (BLOCKING, WARNING)
+    with open_warehouse(built) as db:
         db.execute("update ops.test_progress set change = (select max(change) from ops.changes) where test like '%ing'")
-    assert read_open(built, STAND_IN) == NOTHING
+    assert read_open_work(built, STAND_IN) == NOTHING
 
 
 def test_a_test_that_never_passed_is_due_and_blocks_unless_it_only_warns(built: Settings) -> None:
-    with connect(built) as db:
+    with open_warehouse(built) as db:
         db.execute("delete from ops.test_progress where test = 'test.warning'")
-    still = read_open(built, STAND_IN)
-    assert still == Open(everything=False, due=(WARNING,))
+    still = read_open_work(built, STAND_IN)
+    assert still == OpenWork(everything=False, due=(WARNING,))
     assert (still.is_nothing, still.blocks_publication) == (False, False)
-    with connect(built) as db:
+    with open_warehouse(built) as db:
         db.execute("delete from ops.test_progress where test = 'test.seeded'")
-    still = read_open(built, STAND_IN)
+    still = read_open_work(built, STAND_IN)
     assert still.due == (WARNING, SEEDED)
     assert still.blocks_publication
 
@@ -255,7 +243,7 @@ def test_receipts_are_entered_once_as_they_are_in_utc(settings: Settings) -> Non
     assert enter_landings(settings) == 0
     commit(settings, {"rows_read": 3, "rows_landed": 2, "rows_rejected": 1, "rejects_path": "q", "data_path": "d"})
     assert enter_landings(settings) == 1
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("set timezone = 'America/New_York'")
         rows = db.execute(
             "select batch_id, status, reason, delivered_at, landed_at, rows_rejected, rejects_path "
@@ -355,7 +343,7 @@ def test_the_days_of_new_and_superseded_batches_changed_and_no_others(settings: 
 
 
 def test_other_models_changes_stay(settings: Settings) -> None:
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute(
             "insert into ops.changes values ('fct', '2026-01-15', nextval('ops.change_number')), "
             "('dim', null, nextval('ops.change_number'))"
@@ -372,12 +360,12 @@ def test_landings_are_entered_whole_or_not_at_all(settings: Settings) -> None:
     progress(settings, of_calls=(1, ["calls"]))
     before = changes(settings)
     commit(settings, *of("events", "events"))
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("alter table ops.changes rename column change to renamed")
         db.execute("alter table ops.changes add column extra integer")
     with pytest.raises(duckdb.Error):
         enter_landings(settings)
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("alter table ops.changes drop column extra")
         db.execute("alter table ops.changes rename column renamed to change")
         assert db.execute("select count(*) from landed.landings").fetchone() == (1,)
@@ -387,7 +375,7 @@ def test_landings_are_entered_whole_or_not_at_all(settings: Settings) -> None:
 
 
 def test_a_warehouse_of_an_earlier_tidemark_says_what_to_do(settings: Settings) -> None:
-    with connect(settings) as db:
+    with open_warehouse(settings) as db:
         db.execute("update ops.warehouse set format = 0")
     with pytest.raises(TidemarkError, match=r"made by an earlier Tidemark.*`tidemark build`"):
         enter_landings(settings)
@@ -403,12 +391,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_days_of_models_are_read(project: Project) -> None:
-    days = {m.name: m.day for m in project.models.values() if m.day}
+    days = {m.name: m.day_column for m in project.models.values() if m.day_column}
     assert days["fct_sessions"] == "started_date"
     assert days["fct_content_engagement"] == "event_date"
     assert days["ops_landings"] == "landed_date"
     assert days["ops_model_runs"] == days["ops_test_runs"] == "recorded_date"
-    assert project.models["dim_contents"].day is None
+    assert project.models["dim_contents"].day_column is None
     # Each is a column, and each model that names one in its strategy is there.
     assert all(day in project.models[name].columns for name, day in days.items())
     strategies = [

@@ -58,19 +58,31 @@ went_on as (
     where sessions.started_date < sessions.ended_date
 ),
 
-of_days_after as (
+-- Each fragment that continues, with the start of each session that holds it.
+continued as (
     select
-        went_on.started_date,
-        sum(continuing.events_count) as events_count
+        continuing.event_date,
+        continuing.product,
+        continuing.device_key,
+        continuing.session_id,
+        continuing.events_count,
+        went_on.started_date
     from continuing
-    inner join went_on
+    left join went_on
         on
             continuing.event_date > went_on.started_date
             and continuing.event_date <= went_on.ended_date
             and continuing.product = went_on.product
             and continuing.device_key = went_on.device_key
             and continuing.session_id is not distinct from went_on.session_id
-    group by went_on.started_date
+),
+
+of_days_after as (
+    select
+        started_date,
+        sum(events_count) as events_count
+    from continued
+    group by started_date
 ),
 
 in_sessions as (
@@ -93,30 +105,23 @@ compared as (
 ),
 
 -- A fragment of a changed day that continues belongs to one of the sessions that changed with it.
-continued as (
+sessions_counted as (
     select
-        continuing.event_date,
-        continuing.product,
-        continuing.device_key,
-        continuing.session_id,
-        count(went_on.product) as sessions_count
-    from continuing
-    left join went_on
-        on
-            continuing.event_date > went_on.started_date
-            and continuing.event_date <= went_on.ended_date
-            and continuing.product = went_on.product
-            and continuing.device_key = went_on.device_key
-            and continuing.session_id is not distinct from went_on.session_id
-    where {{ in_days_changed('continuing.event_date', 'int_audience__midnights_crossed') }}
-    group by continuing.event_date, continuing.product, continuing.device_key, continuing.session_id
+        event_date,
+        product,
+        device_key,
+        session_id,
+        count(started_date) as sessions_count
+    from continued
+    where {{ in_days_changed('event_date', 'int_audience__midnights_crossed') }}
+    group by event_date, product, device_key, session_id
 ),
 
 uncontinued as (
     select
         event_date,
         count(*) as fragments_count
-    from continued
+    from sessions_counted
     where sessions_count <> 1
     group by event_date
 )

@@ -2,29 +2,32 @@
 -- that has no receipt. A row here means that rows were lost or appended twice between the lake and the raw
 -- tables: the data platform rebuilds that raw table with --full-refresh and finds out why before the next
 -- publication.
+{% set datasets = ['accounts', 'adverts', 'calls', 'contents', 'events'] %}
+{% set raw_models = ['raw_accounts', 'raw_adverts', 'raw_calls', 'raw_contents', 'raw_events'] %}
+
 with receipts as (
     select
         dataset,
         batch_id,
         rows_landed
     from {{ ref('ops_landings') }}
-    where {{ in_batches_changed('raw_events', 'batch_id') }}
+    where {{ in_batches_changed(raw_models, 'batch_id') }}
 ),
 
-{% for dataset in ['accounts', 'adverts', 'calls', 'contents', 'events'] -%}
+{% for dataset in datasets -%}
 {{ dataset }} as (
     select
         '{{ dataset }}' as dataset,
         _batch_id as batch_id,
         count(*) as rows_count
     from {{ ref('raw_' ~ dataset) }}
-    where {{ in_batches_changed('raw_events') }}
+    where {{ in_batches_changed(raw_models) }}
     group by _batch_id
 ),
 
 {% endfor -%}
 held as (
-    {% for dataset in ['accounts', 'adverts', 'calls', 'contents', 'events'] -%}
+    {% for dataset in datasets -%}
     select * from {{ dataset }}{% if not loop.last %}
     union all
     {% endif -%}

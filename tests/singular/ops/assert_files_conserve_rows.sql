@@ -30,7 +30,7 @@ select
     rows_rejected_before
 from compared
 where
-    {{ in_batches_changed('raw_rejects', 'batch_id') }}
+    {{ in_batches_changed(['raw_rejects'], 'batch_id') }}
     and (
         (status = 'landed' and rows_read <> rows_landed + rows_rejected)
         or (status <> 'landed' and rows_landed <> 0)

@@ -6,7 +6,7 @@ with receipts as (
         batch_id,
         rows_rejected
     from {{ ref('ops_landings') }}
-    where status = 'landed' and {{ in_batches_changed('raw_rejects', 'batch_id') }}
+    where status = 'landed' and {{ in_batches_changed(['raw_rejects'], 'batch_id') }}
 ),
 
 counted as (
@@ -14,7 +14,7 @@ counted as (
         batch_id,
         sum(rows_count) as rows_count
     from {{ ref('ops_rejects') }}
-    where {{ in_batches_changed('raw_rejects', 'batch_id') }}
+    where {{ in_batches_changed(['raw_rejects'], 'batch_id') }}
     group by batch_id
 )
 
