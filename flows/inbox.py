@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -49,6 +49,16 @@ def deliveries(inbox: Path) -> Iterator[Delivery]:
         if not S_ISREG(stat.st_mode):  # reading a pipe would wait for ever
             continue
         yield Delivery(path, "/".join(parts), parts[0], parts[1], stat)
+
+
+def new_deliveries(
+    inbox: Path, datasets: Container[str], is_dealt_with: Callable[[str, os.stat_result], bool]
+) -> Iterator[Delivery]:
+    """The deliveries that landing can take and has not dealt with, settled or not."""
+    for delivery in deliveries(inbox):
+        is_ours = delivery.dataset in datasets and file_format(delivery.path.name) is not None
+        if is_ours and not is_dealt_with(delivery.name, delivery.stat):
+            yield delivery
 
 
 def strays(inbox: Path, datasets: set[str]) -> list[str]:

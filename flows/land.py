@@ -22,7 +22,7 @@ from filelock import FileLock
 from flows.conform import Conformed, Conformer, landed_schema
 from flows.contract import DatasetSpec, Redelivery, load_specs
 from flows.errors import FileRefusedError, TidemarkError
-from flows.inbox import Delivery, deliveries, is_settled, strays, wait_for_settling
+from flows.inbox import Delivery, is_settled, new_deliveries, strays, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
 from flows.readers import Part, columns_of, decoded, file_format, read_parts
 from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
@@ -67,16 +67,17 @@ def land(
     settings: Settings,
     specs: dict[str, DatasetSpec] | None = None,
     progress: Callable[[Receipt], None] = lambda receipt: None,
+    wait_for_young: bool = True,
 ) -> Landing:
     """Land every settled file of the inbox that is not dealt with, in order of name.
 
-    ``specs`` are the datasets' landing specs, the committed contract's where None. Another landing of the same lake
-    is waited for. Raises :class:`~flows.errors.TidemarkError` where landing as such cannot go on (the key is
+    ``specs`` are the datasets' landing specs, the committed contract's where None. Files that may still be written
+    are given the time to settle, unless ``wait_for_young`` is False. Another landing of the same lake is waited for. Raises :class:`~flows.errors.TidemarkError` where landing as such cannot go on (the key is
     missing, the disk is full); a file that cannot be landed is recorded as refused and does not stop the others.
     """
     specs = load_specs() if specs is None else specs
     with open_for_landing(settings) as receipts:
-        return _land_all(settings, specs, receipts, progress)
+        return _land_all(settings, specs, receipts, progress, wait_for_young)
 
 
 @contextmanager
@@ -106,11 +107,16 @@ def _work(settings: Settings) -> Iterator[None]:
 
 
 def _land_all(
-    settings: Settings, specs: dict[str, DatasetSpec], receipts: Receipts, progress: Callable[[Receipt], None]
+    settings: Settings,
+    specs: dict[str, DatasetSpec],
+    receipts: Receipts,
+    progress: Callable[[Receipt], None],
+    wait_for_young: bool,
 ) -> Landing:
     done = Landing(strays=strays(settings.inbox, set(specs)))
     with Conformers(settings, receipts) as conformers:
-        for delivery in _settled(settings, _new_deliveries(settings, specs, receipts), done):
+        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged)
+        for delivery in _settled(settings, new, done, wait_for_young):
             try:
                 receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)
             except FileNotFoundError:
@@ -123,14 +129,9 @@ def _land_all(
     return done
 
 
-def _new_deliveries(settings: Settings, specs: dict[str, DatasetSpec], receipts: Receipts) -> Iterator[Delivery]:
-    for delivery in deliveries(settings.inbox):
-        known = delivery.dataset in specs and file_format(delivery.path.name) is not None
-        if known and not receipts.is_unchanged(delivery.name, delivery.stat):
-            yield delivery
-
-
-def _settled(settings: Settings, new: Iterable[Delivery], done: Landing) -> Iterator[Delivery]:
+def _settled(
+    settings: Settings, new: Iterable[Delivery], done: Landing, wait_for_young: bool
+) -> Iterator[Delivery]:
     """The deliveries nobody is writing any more: the young ones last, given the time to settle, once for all."""
     young = []
     for delivery in new:
@@ -138,7 +139,7 @@ def _settled(settings: Settings, new: Iterable[Delivery], done: Landing) -> Iter
             yield delivery
         else:
             young.append(delivery)
-    until = time.monotonic() + settings.settle_seconds + 0.1
+    until = time.monotonic() + (settings.settle_seconds + 0.1 if wait_for_young else 0)
     for delivery in young:
         stat = wait_for_settling(delivery.path, settings.settle_seconds, until)
         if stat is not None:

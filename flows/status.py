@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 from flows.contract import load_specs
 from flows.errors import TidemarkError
-from flows.inbox import deliveries, is_settled, strays
+from flows.inbox import is_settled, new_deliveries, strays
 from flows.publish import current_version, read_manifest, versions
-from flows.readers import file_format
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
 from flows.warehouse import open_warehouse
@@ -73,11 +72,7 @@ def read_status(settings: Settings) -> LakeStatus:
 
 def _inbox(settings: Settings, receipts: Receipts, status: LakeStatus) -> None:
     specs = load_specs()
-    waiting = [
-        d
-        for d in deliveries(settings.inbox)
-        if d.dataset in specs and file_format(d.path.name) and not receipts.is_unchanged(d.name, d.stat)
-    ]
+    waiting = list(new_deliveries(settings.inbox, specs, receipts.is_unchanged))
     settled = [d for d in waiting if is_settled(d.stat, time.time(), settings.settle_seconds)]
     status.inbox.append(f"{len(settled):,} files wait for landing, {len(waiting) - len(settled):,} still being written")
     for stray in strays(settings.inbox, set(specs)):
