@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-from flows.readers import FORMATS, file_format
+FORMATS = ("ndjson", "json", "pb", "parquet", "csv")
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,13 @@ class Delivery:
     source: str
     dataset: str
     stat: os.stat_result
+
+
+def file_format(name: str) -> str | None:
+    """The format a file's name promises: ``part-1.ndjson.gz`` is ndjson; None where it is none of ours."""
+    stem = name.removesuffix(".gz").removesuffix(".zst")
+    suffix = stem.rsplit(".", 1)[-1] if "." in stem else ""
+    return suffix if suffix in FORMATS else None
 
 
 def is_partial(name: str) -> bool:

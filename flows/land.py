@@ -22,9 +22,9 @@ from filelock import FileLock
 from flows.conform import Conformed, Conformer, landed_schema
 from flows.contract import DatasetSpec, Redelivery, load_specs
 from flows.errors import FileRefusedError, TidemarkError
-from flows.inbox import Delivery, is_settled, new_deliveries, strays, wait_for_settling
+from flows.inbox import Delivery, file_format, is_settled, new_deliveries, strays, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
-from flows.readers import Part, columns_of, decoded, file_format, read_parts
+from flows.readers import Part, columns_of, decoded, read_parts
 from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
 from flows.settings import Settings
 
@@ -72,8 +72,9 @@ def land(
     """Land every settled file of the inbox that is not dealt with, in order of name.
 
     ``specs`` are the datasets' landing specs, the committed contract's where None. Files that may still be written
-    are given the time to settle, unless ``wait_for_young`` is False. Another landing of the same lake is waited for. Raises :class:`~flows.errors.TidemarkError` where landing as such cannot go on (the key is
-    missing, the disk is full); a file that cannot be landed is recorded as refused and does not stop the others.
+    are given the time to settle, unless ``wait_for_young`` is False. Another landing of the same lake is waited for.
+    Raises :class:`~flows.errors.TidemarkError` where landing as such cannot go on (the key is missing, the disk is
+    full); a file that cannot be landed is recorded as refused and does not stop the others.
     """
     specs = load_specs() if specs is None else specs
     with open_for_landing(settings) as receipts:
@@ -129,9 +130,7 @@ def _land_all(
     return done
 
 
-def _settled(
-    settings: Settings, new: Iterable[Delivery], done: Landing, wait_for_young: bool
-) -> Iterator[Delivery]:
+def _settled(settings: Settings, new: Iterable[Delivery], done: Landing, wait_for_young: bool) -> Iterator[Delivery]:
     """The deliveries nobody is writing any more: the young ones last, given the time to settle, once for all."""
     young = []
     for delivery in new:

@@ -30,8 +30,8 @@ from isal import igzip, isal_zlib
 
 from flows.contract import CsvDialect, DatasetSpec, descriptors
 from flows.errors import FileRefusedError
+from flows.inbox import FORMATS, file_format
 
-FORMATS = ("ndjson", "json", "pb", "parquet", "csv")
 CHUNK_BYTES = 32 << 20
 CHUNK_RECORDS = 120_000
 MAX_RECORD_BYTES = 16 << 20
@@ -116,13 +116,6 @@ Part = Callable[[], Chunk]
 def decoded(chunk: Chunk) -> Part:
     """A chunk that has nothing left to be decoded, as a part."""
     return lambda: chunk
-
-
-def file_format(name: str) -> str | None:
-    """The format a file's name promises: ``part-1.ndjson.gz`` is ndjson; None where it is none of ours."""
-    stem = name.removesuffix(".gz").removesuffix(".zst")
-    suffix = stem.rsplit(".", 1)[-1] if "." in stem else ""
-    return suffix if suffix in FORMATS else None
 
 
 def read_chunks(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:

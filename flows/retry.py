@@ -35,7 +35,7 @@ from flows.errors import FileRefusedError, TidemarkError
 from flows.inbox import deliveries, is_settled
 from flows.land import COLUMNS, Conformers, Landing, discard, land_file, land_rows, open_for_landing
 from flows.pseudonymise import key_check
-from flows.readers import MAX_RECORD_BYTES, Chunk, Reject, Unknown, decoded, file_format, read_chunks
+from flows.readers import MAX_RECORD_BYTES, Chunk, Reject, Unknown, decoded, read_chunks
 from flows.receipts import Receipt, Receipts, Status, batch_name, work_folder
 from flows.settings import Settings
 

@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     threads: int = Field(2, ge=1, description="Threads DuckDB uses.")
     memory_limit: str = Field("8GB", description="Memory DuckDB may use while building.")
 
+    server_port: int = Field(4200, ge=1, le=65535, description="The port of Prefect's server on this machine.")
+
     @property
     def lake(self) -> Path:
         """Inbox, landed zone and quarantine."""
@@ -57,3 +59,23 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """The pseudonymisation secret, where the environment does not give it."""
         return self.home / "secrets" / "pseudonym.key"
+
+    @property
+    def jobs(self) -> Path:
+        """What the jobs did, and the incidents they met."""
+        return self.home / "jobs"
+
+    @property
+    def logs(self) -> Path:
+        """The logs of the server, the worker and the watcher."""
+        return self.home / "logs"
+
+    @property
+    def sockets(self) -> Path:
+        """The sockets and process ids of what `tidemark serve` started; for its owner only."""
+        return self.home.resolve() / "run"
+
+    @property
+    def warm_socket(self) -> Path:
+        """Where :mod:`flows.warm` listens."""
+        return self.sockets / "warm.sock"

@@ -16,7 +16,8 @@ import zstandard
 from flows import readers
 from flows.contract import load_specs
 from flows.errors import FileRefusedError
-from flows.readers import Reject, file_format, read_chunks
+from flows.inbox import file_format
+from flows.readers import Reject, read_chunks
 from flows.receipts import Status
 from tests.conftest import (
     Lake,
