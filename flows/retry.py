@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 
 from flows.contract import DatasetSpec, load_specs
 from flows.errors import FileRefusedError, TidemarkError
-from flows.inbox import deliveries, is_settled
+from flows.inbox import deliveries, file_format, is_settled
 from flows.land import COLUMNS, Conformers, Landing, discard, land_file, land_rows, open_for_landing
 from flows.pseudonymise import key_check
 from flows.readers import MAX_RECORD_BYTES, Chunk, Reject, Unknown, decoded, read_chunks
