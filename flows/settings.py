@@ -56,11 +56,6 @@ class Settings(BaseSettings):
         return self.home / "published"
 
     @property
-    def key_file(self) -> Path:
-        """The pseudonymisation secret, where the environment does not give it."""
-        return self.home / "secrets" / "pseudonym.key"
-
-    @property
     def jobs(self) -> Path:
         """What the jobs did, and the incidents they met."""
         return self.home / "jobs"
@@ -79,3 +74,8 @@ class Settings(BaseSettings):
     def warm_socket(self) -> Path:
         """Where :mod:`flows.warm` listens."""
         return self.sockets / "warm.sock"
+
+    @property
+    def key_file(self) -> Path:
+        """The pseudonymisation secret, where the environment does not give it."""
+        return self.home / "secrets" / "pseudonym.key"
