@@ -1,4 +1,4 @@
-"""The ``tidemark`` command: sample, land, build, publish, run, rollback, status, audit."""
+"""The ``tidemark`` command: sample, land, build, publish, run, rollback, status, audit, alert."""
 
 import json
 import os
@@ -213,6 +213,20 @@ def audit_command(
     else:
         _tell_audit(done)
     if done.findings:
+        sys.exit(1)
+
+
+@main.command("alert")
+@click.option("--test", "owner", required=True, metavar="OWNER", help="The owner whose channels are tried.")
+@click.pass_obj
+def alert_command(settings: Settings, owner: str) -> None:
+    """Send a test message to an owner's channels; exit code 1 where one does not take it."""
+    from flows.alerts import send_test  # noqa: PLC0415 (Apprise loads its services: no other command needs them)
+
+    answers = send_test(settings, owner)
+    for label, error in answers:
+        out.print(escape(f"{label}: {f'not taken: {error}' if error else 'taken'}"))
+    if any(error for _, error in answers):
         sys.exit(1)
 
 

@@ -1,8 +1,9 @@
 """Where Tidemark keeps its data, and the few things an operator may set, all from the environment."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -22,6 +23,15 @@ class Settings(BaseSettings):
     keep_hours: float = Field(24, ge=0, description="Hours a published version is kept at least, for its readers.")
     threads: int = Field(2, ge=1, description="Threads DuckDB uses.")
     memory_limit: str = Field("8GB", description="Memory DuckDB may use while building.")
+    channels: Path = Field(
+        description="Says where each owner's alerts go, and holds secrets; a file below home/secrets/ where unset."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _channels_below_home(cls, given: dict[str, Any]) -> dict[str, Any]:
+        home = given.get("home", cls.model_fields["home"].default)
+        return {"channels": Path(home) / "secrets" / "channels.yml", **given}
 
     server_port: int = Field(4200, ge=1, le=65535, description="The port of Prefect's server on this machine.")
 
@@ -79,3 +89,8 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """The pseudonymisation secret, where the environment does not give it."""
         return self.home / "secrets" / "pseudonym.key"
+
+    @property
+    def incidents(self) -> Path:
+        """Open and past incidents, and what was told of them: SQLite."""
+        return self.home / "jobs" / "incidents.sqlite"

@@ -1,0 +1,262 @@
+"""Alerts: who observes problems says all that hold now; their owners are told once of each, and when it is over.
+
+What is to be told is written down together with the incident, then sent. What could not be sent is tried again at the
+next observation, whoever makes it. So a message arrives at least once; twice only where a process was killed, or an
+answer lost, between a channel taking the message and our writing that down.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import yaml
+from filelock import FileLock, Timeout
+
+from flows.channels import Channel, Channels, load_channels
+from flows.contract import PROJECT
+from flows.errors import TidemarkError
+from flows.incidents import Incident, Incidents, Problem, Queued, open_incidents, opened, unsent
+from flows.messages import Message, fit, one_line
+from flows.settings import Settings
+
+__all__ = ["Incident", "Observed", "Problem", "digest", "observe", "open_incidents", "send_test", "unsent"]
+
+# Who observes is held up no longer by slow services; what is left goes with the next observation.
+SENDING_SECONDS = 60.0
+LOGGED_CHARACTERS = 4000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What an observation changed: incidents it opened and ended, how many went on, and messages left unsent."""
+
+    opened: tuple[Incident, ...]
+    recovered: tuple[Incident, ...]
+    held: int
+    unsent: int
+
+
+def observe(settings: Settings, scope: str, problems: Sequence[Problem], now: datetime) -> Observed:
+    """Take note of all problems that hold now in a scope, and tell their owners what is new and what is over.
+
+    ``problems`` is complete: an open incident of the scope that is not among them has recovered. So observe only after
+    looking at everything, and one after the other. A key that comes twice is one problem, as told last. A problem that
+    turns from a warning to a failure is a new incident, and the other way round.
+
+    A channel that fails is logged and tried again at the next observation; it raises nothing. Raises
+    :class:`TidemarkError` where incidents cannot be written, ValueError for a problem of another scope or a time
+    without zone.
+    """
+    if strange := [p.key for p in problems if p.scope != scope]:
+        raise ValueError(f"problems of another scope than {scope}: {', '.join(strange)}")
+    hold = {(p.key, p.is_warning): p for p in problems}
+    with opened(settings) as store:
+        with store.transaction():
+            open_before = store.held(scope)
+            began = []
+            for identity, problem in hold.items():
+                if known := open_before.get(identity):
+                    if known.problem != replace(problem, since=known.problem.since):
+                        store.renew(known, problem)
+                    continue
+                incident = store.begin(problem, now)
+                began.append(incident)
+                if not problem.is_warning:
+                    store.queue(problem.owner, alert_message(incident), [incident], now)
+            over = [replace(i, recovered_at=now) for identity, i in open_before.items() if identity not in hold]
+            for incident in over:
+                store.end(incident, now)
+                if not incident.problem.is_warning:
+                    warns = (incident.problem.key, True) in hold
+                    message = recovery_message(incident, now, warns)
+                    store.queue(incident.problem.owner, message, [incident], now, after=store.alert_of(incident))
+            store.prune(now)
+        left = _deliver(settings, store, now)
+    return Observed(tuple(began), tuple(over), len(open_before) - len(over), left)
+
+
+def digest(settings: Settings, now: datetime) -> int:
+    """Send each owner of warnings one message: those that are open, and those that recovered since the last digest.
+
+    Once per day of the organisation's time zone; where there is nothing to tell, nothing is sent. Returns how many
+    owners' messages arrived; the others go with the next observation. Raises as :func:`observe` does.
+    """
+    day = now.astimezone(_timezone()).date()
+    with opened(settings) as store:
+        with store.transaction():
+            queued = [] if store.has_digest(day) else _queue_digests(store, day, now)
+        _deliver(settings, store, now)
+        return store.are_sent(queued)
+
+
+def _queue_digests(store: Incidents, day: date, now: datetime) -> list[int]:
+    by_owner: dict[str, list[Incident]] = defaultdict(list)
+    for incident in store.warnings_to_tell():
+        by_owner[incident.problem.owner].append(incident)
+    failing = {(i.problem.scope, i.problem.key) for i in store.open() if not i.problem.is_warning}
+    queued = []
+    for owner, incidents in by_owner.items():
+        queued.append(store.queue(owner, digest_message(incidents, failing, now), incidents, now))
+        store.mark_told(i for i in incidents if i.recovered_at)
+    if queued:
+        store.note_digest(day)
+    return queued
+
+
+def send_test(settings: Settings, owner: str) -> list[tuple[str, str | None]]:
+    """Send a test message to each of the owner's channels: the channel's label, and why it did not take it or None.
+
+    Raises :class:`TidemarkError` where the owner has none, or the channels file is wrong.
+    """
+    channels = load_channels(settings)
+    if not channels.of(owner):
+        raise TidemarkError(_no_channel(owner, channels))
+    message = Message(f"test message to {owner}", ("Alerts of Tidemark reach you here. Nothing is wrong.",))
+    return [(channel.label, channel.send(message)) for channel in channels.of(owner)]
+
+
+def alert_message(incident: Incident) -> Message:
+    """What is wrong, whose it is, since when, how many rows, and what to do."""
+    problem = incident.problem
+    return Message(
+        one_line(problem.title),
+        _lines(
+            ("owner", problem.owner),
+            ("since", f"{_minute(problem.since)}, {duration(incident.opened_at - problem.since)} when noticed"),
+            ("rows", None if problem.rows is None else f"{problem.rows:,}"),
+            ("detail", problem.detail),
+            ("reproduce", problem.reproduce),
+            ("link", problem.link),
+        ),
+    )
+
+
+def recovery_message(incident: Incident, now: datetime, still_warns: bool) -> Message:
+    """What is over, and after how long."""
+    problem = incident.problem
+    after = f"recovered after {duration(now - problem.since)}"
+    return Message(
+        f"{after}: {one_line(problem.title)}",
+        _lines(
+            ("owner", problem.owner),
+            ("since", _minute(problem.since)),
+            ("until", _minute(now)),
+            ("still", "a warning, which the daily digest tells" if still_warns else None),
+            ("link", problem.link),
+        ),
+    )
+
+
+def digest_message(incidents: Iterable[Incident], failing: set[tuple[str, str]], now: datetime) -> Message:
+    """Open warnings, then those that recovered or, where their scope and key are in ``failing``, became failures."""
+    held, over = [], []
+    for incident in incidents:
+        problem = incident.problem
+        if incident.recovered_at is None:
+            since = f"{_minute(problem.since)} ({duration(now - problem.since)})"
+            rows = None if problem.rows is None else f"{problem.rows:,}"
+            lines = _lines(("since", since), ("rows", rows), ("reproduce", problem.reproduce), ("link", problem.link))
+            held.append("\n  ".join((f"warning: {problem.title}", *lines)))
+        else:
+            what = "became a failure" if (problem.scope, problem.key) in failing else "recovered"
+            over.append(f"{what} after {duration(incident.recovered_at - problem.since)}: {problem.title}")
+    return Message(
+        f"open warnings: {len(held):,}; over since the last digest: {len(over):,}", (*held, *over), "warnings"
+    )
+
+
+def duration(span: timedelta) -> str:
+    """A length of time by its two largest units; a negative one, of a clock set back, is none."""
+    minutes = max(0, int(span.total_seconds() // 60))
+    days, hours = minutes // 1440, minutes % 1440 // 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min" if minutes else "less than a minute"
+
+
+def _lines(*named: tuple[str, str | None]) -> tuple[str, ...]:
+    return tuple(f"{name}: {text.strip()}" for name, text in named if text and text.strip())
+
+
+def _minute(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _timezone() -> ZoneInfo:
+    return ZoneInfo(yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["timezone"])
+
+
+def _no_channel(owner: str, channels: Channels) -> str:
+    return f"{channels.path} has no channel for owner {owner} and no `default`: add one, docs/guides/alerts.md says how"
+
+
+def _deliver(settings: Settings, store: Incidents, now: datetime) -> int:
+    """Send what is to be sent, unless another process is at it; returns how many messages are left.
+
+    One process sends at a time, by a lock that ends with the process. It looks again once it has given up the lock:
+    whoever wrote a message meanwhile found the lock taken, and relies on that.
+    """
+    until = time.monotonic() + SENDING_SECONDS
+    down: set[str] = set()
+    while newest := store.newest_unsent():
+        try:
+            with FileLock(settings.incidents.with_name(".alerts.lock"), timeout=0):
+                _send_all(settings, store, now, until, down)
+        except Timeout:
+            break
+        if store.newest_unsent() <= newest or time.monotonic() > until:
+            break
+    return len(store.to_send())
+
+
+def _send_all(settings: Settings, store: Incidents, now: datetime, until: float, down: set[str]) -> None:
+    """One attempt at every message. A channel that fails once is ``down``, and the other messages do not try it again:
+    not the twenty others of a bad night, and not the recovery, which comes after its alert in the queue."""
+    queue = store.to_send()
+    try:
+        channels = load_channels(settings)
+    except TidemarkError as error:
+        for queued in queue:
+            _fail(store, queued, str(error))
+        return
+    for queued in queue:
+        if to := channels.of(queued.owner):
+            _send(store, queued, to, now, down)
+        else:
+            _fail(store, queued, _no_channel(queued.owner, channels))
+        if time.monotonic() > until:
+            log.warning("sending alerts takes over %d s; the rest goes with the next observation", SENDING_SECONDS)
+            return
+
+
+def _send(store: Incidents, queued: Queued, to: Iterable[Channel], now: datetime, down: set[str]) -> None:
+    is_complete = True
+    errors = []
+    for channel in to:
+        if channel.label in queued.taken_by:
+            continue
+        if channel.address in down:
+            is_complete = False
+        elif error := channel.send(queued.message):
+            down.add(channel.address)
+            errors.append(f"{channel.label}: {error}")
+        else:
+            store.note_taken(queued, channel.label)
+    if errors:
+        _fail(store, queued, "; ".join(errors))
+    elif is_complete:
+        store.note_sent(queued, now)
+
+
+def _fail(store: Incidents, queued: Queued, error: str) -> None:
+    """Note it; the log has the whole message, once for each thing that goes wrong with it."""
+    if error != queued.last_error:
+        text = fit(queued.message, LOGGED_CHARACTERS)
+        log.error("not sent to %s, will be tried again: %s\n%s", queued.owner, error, text)
+    store.note_failed(queued, error)
