@@ -66,10 +66,12 @@ format: $(STAMP) ## Format the Python, the SQL and the contract
 .PHONY: contract
 contract: $(STAMP) ## Generate what follows from the contract: landing specs, raw models, their docs and tests
 	@$(BIN)/python -m flows.generate
+	@$(BIN)/python -m flows.schedule
 
 .PHONY: contract-check
 contract-check: $(STAMP) ## Fail when what is committed differs from what the contract would generate
 	@$(BIN)/python -m flows.generate --check
+	@$(BIN)/python -m flows.schedule --check
 
 .PHONY: bench
 bench: $(STAMP) ## Measure speed and memory; prints ratios (SIZE=events)

@@ -191,6 +191,31 @@ class Receipts:
             f"dataset = ? and status = '{Status.LANDED}' and retries is null order by batch_id desc", dataset
         )
 
+    def landed_after(self, dataset: str, batch_id: int) -> list[tuple[int, datetime]]:
+        """The later batches of a dataset in which rows landed, in order, each with when it did."""
+        rows = self._database.execute(
+            "select batch_id, json_extract(receipt, '$.landed_at') from receipts where dataset = ? and batch_id > ? "
+            f"and status = '{Status.LANDED}' and json_extract(receipt, '$.rows_landed') > 0 order by batch_id",
+            (dataset, batch_id),
+        )
+        return [(number, datetime.fromisoformat(landed_at)) for number, landed_at in rows]
+
+    def deliveries_with_rows(self, dataset: str, after: int, last: int) -> Iterator[tuple[str, datetime]]:
+        """The files of a dataset that brought rows, in the batches after one and up to another: the name of each, and
+        when it was written. That is its modification time, but not after it landed, since a copy may carry any. A
+        duplicate brought the rows that its bytes had landed with before."""
+        rows = self._database.execute(
+            "select file, json_extract(receipt, '$.delivered_at'), json_extract(receipt, '$.landed_at') "
+            f"from receipts as r where dataset = ? and batch_id > ? and batch_id <= ? and (status = '{Status.LANDED}' "
+            "and json_extract(receipt, '$.rows_landed') > 0 "
+            f"or status = '{Status.DUPLICATE}' and exists (select 1 from receipts as first "
+            f"where first.dataset = r.dataset and first.sha256 = r.sha256 and first.status = '{Status.LANDED}' "
+            "and json_extract(first.receipt, '$.rows_landed') > 0)) order by batch_id",
+            (dataset, after, last),
+        )
+        for file, delivered_at, landed_at in rows:
+            yield file, min(datetime.fromisoformat(delivered_at), datetime.fromisoformat(landed_at))
+
     def last_of_each_file(self, status: Status) -> list[Receipt]:
         """The files whose last delivery came to this status, by name."""
         rows = self._database.execute(

@@ -1,0 +1,450 @@
+"""What each job did: the journal of runs and waits in SQLite, and what the decision reads from it and the lake.
+
+The journal is ``home/jobs/journal.sqlite``. Several processes write to it; each change is one transaction, written
+through to the disk before it counts. So a run that finished stays finished, whatever is killed after that.
+
+A run belongs to the process that began it. A process is known by its number and its start, since numbers are used
+again; processes must therefore be of one machine, and see each other.
+"""
+
+import os
+import sqlite3
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from flows.decide import Known
+from flows.errors import TidemarkError
+from flows.presence import Presence
+from flows.receipts import Receipts
+from flows.schedule import Arrival, Job, organisation_timezone
+from flows.settings import Settings
+
+# Runs older than this are forgotten, and slots older than this are not made up.
+KEEP = timedelta(days=400)
+# Clocks are corrected by less than this all the time.
+CLOCK_SLACK = timedelta(minutes=1)
+
+
+class RunStatus(StrEnum):
+    """How a run stands; void is one of a future that a clock set wrongly made up."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CRASHED = "crashed"
+    VOID = "void"
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """One run of a job for a slot. ``attempt`` counts from 1; moments are in UTC."""
+
+    run_id: int
+    job: str
+    slot: str
+    day: date
+    due_at: datetime
+    started_at: datetime
+    finished_at: datetime | None
+    status: RunStatus
+    attempt: int
+    flow_run_id: str | None
+    pid: int
+    message: str | None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Somebody waits: the run of a job, for what, and since when in UTC."""
+
+    flow_run_id: str | None
+    job: str
+    pid: int
+    waits_for: str
+    since: datetime
+
+
+Arrived = dict[str, tuple[tuple[int, datetime], ...]]
+Present = dict[str, frozenset[date]]
+
+_RUN = "id, job, slot, day, due_at, started_at, finished_at, status, attempt, flow_run_id, pid, message"
+
+
+class Journal:
+    """The journal of a home. Close it after use, or use it as a context manager. One that is kept open and asked
+    again reads only what landed since.
+
+    ``clock`` gives the present moment, aware. Every method raises :class:`TidemarkError` where the journal cannot be
+    read or written.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._presence: dict[str, tuple[int, Presence]] = {}
+        self.path = settings.home / "jobs" / "journal.sqlite"
+        with self._explained():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            # Full: with less, runs that finished would be forgotten when the power fails, and run again.
+            self._database.executescript(
+                """
+                pragma journal_mode = wal;
+                pragma synchronous = full;
+                create table if not exists jobs (
+                    name text primary key, first_seen_at text not null, schedule text not null,
+                    counts_from text not null
+                );
+                create table if not exists runs (
+                    id integer primary key autoincrement, job text not null, slot text not null, day text not null,
+                    due_at text not null, started_at text not null, finished_at text, status text not null,
+                    attempt integer not null, flow_run_id text, pid integer not null, process text not null,
+                    message text
+                );
+                create index if not exists runs_by_slot on runs (job, slot);
+                create index if not exists runs_by_status on runs (status);
+                create table if not exists waits (
+                    id integer primary key autoincrement, flow_run_id text, job text not null, pid integer not null,
+                    process text not null, waits_for text not null, since text not null
+                );
+                """
+            )
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._database.close()
+
+    def seen(self, jobs: Iterable[Job], now: datetime) -> list[str]:
+        """Note from when the slots of each job count: since it was first seen, or since its ``when`` was last changed.
+
+        Returns a line for each job that is new or changed, for the log: slots of its old schedule that were not done
+        are not made up. A job that was taken out and comes back unchanged makes up what it missed.
+        """
+        told = []
+        with self._transaction():
+            known = dict(self._database.execute("select name, schedule from jobs").fetchall())
+            for job in jobs:
+                schedule = repr(job.when)
+                if known.get(job.name) == schedule:
+                    continue
+                self._database.execute(
+                    "insert into jobs values (?, ?, ?, ?) on conflict (name) do update set "
+                    "schedule = excluded.schedule, counts_from = excluded.counts_from",
+                    (job.name, _text(now), schedule, _text(now)),
+                )
+                if job.name in known:
+                    told.append(f"job {job.name}: was {known[job.name]}, is {schedule}; counts anew from {_text(now)}")
+                else:
+                    told.append(f"job {job.name}: new, counts from {_text(now)}")
+        return told
+
+    def begin(self, job: str, slot: str, day: date, due_at: datetime, flow_run_id: str | None) -> int | None:
+        """Note that this process begins a run, and give its id.
+
+        None where it must not: the slot has succeeded meanwhile, or a run of the job is under way. Of several
+        processes that find a slot due at once, one gets an id.
+        """
+        with self._transaction():
+            self._crash_dead()
+            taken = self._database.execute(
+                "select 1 from runs where job = ? and (status = 'running' or slot = ? and status = 'succeeded')",
+                (job, slot),
+            ).fetchone()
+            if taken:
+                return None
+            (attempts,) = self._database.execute(
+                "select count(*) from runs where job = ? and slot = ? and status <> 'void'", (job, slot)
+            ).fetchone()
+            pid = os.getpid()
+            cursor = self._database.execute(
+                "insert into runs (job, slot, day, due_at, started_at, status, attempt, flow_run_id, pid, process) "
+                "values (?, ?, ?, ?, ?, 'running', ?, ?, ?, ?)",
+                (
+                    job,
+                    slot,
+                    day.isoformat(),
+                    _text(due_at),
+                    _text(self._clock()),
+                    attempts + 1,
+                    flow_run_id,
+                    pid,
+                    process_mark(pid) or "",
+                ),
+            )
+            return cursor.lastrowid
+
+    def finish(self, run_id: int, status: Literal["succeeded", "failed"], message: str | None = None) -> None:
+        """Note how a run ended, also one that was taken for crashed. Raises :class:`TidemarkError` where it had ended
+        already, or never began."""
+        with self._transaction():
+            row = self._database.execute("select status, job, slot from runs where id = ?", (run_id,)).fetchone()
+            # A run taken for dead that ends well after all has done its work, which is not to be done again.
+            if row is None or row[0] not in (RunStatus.RUNNING, RunStatus.CRASHED):
+                how = f"of job {row[1]}, slot {row[2]}, is {row[0]}" if row else "is not in it"
+                raise TidemarkError(
+                    f"{self.path}: run {run_id} {how}, so it cannot be {status}; finish a run once, in the process "
+                    "that began it"
+                )
+            self._database.execute(
+                "update runs set status = ?, finished_at = ?, message = ? where id = ?",
+                (status, _text(self._clock()), message, run_id),
+            )
+
+    def crash(self, flow_run_id: str | None = None) -> list[JobRun]:
+        """Mark as crashed the running run of a flow run, or, without one, every run whose process is no more.
+
+        Returns them.
+        """
+        with self._transaction():
+            if flow_run_id is None:
+                return self._crash_dead()
+            return self._crash("flow_run_id = ?", (flow_run_id,), "its flow run crashed")
+
+    def _crash_dead(self) -> list[JobRun]:
+        crashed: list[JobRun] = []
+        for run_id, pid, process in self._database.execute(
+            "select id, pid, process from runs where status = 'running'"
+        ).fetchall():
+            if not _is_alive(pid, process):
+                crashed += self._crash("id = ?", (run_id,), f"its process {pid} ended without saying how")
+        for wait_id, pid, process in self._database.execute("select id, pid, process from waits").fetchall():
+            if not _is_alive(pid, process):
+                self._database.execute("delete from waits where id = ?", (wait_id,))
+        return crashed
+
+    def _crash(self, condition: str, values: tuple[object, ...], message: str) -> list[JobRun]:
+        rows = self._database.execute(
+            "update runs set status = 'crashed', finished_at = ?, message = ? "
+            f"where status = 'running' and {condition} returning {_RUN}",
+            (_text(self._clock()), message, *values),
+        )
+        return [_run(row) for row in rows.fetchall()]
+
+    @contextmanager
+    def waiting(self, flow_run_id: str | None, job: str, waits_for: str) -> Iterator[None]:
+        """Let it be seen that a run of a job waits for something, as long as the block lasts."""
+        with self._transaction():
+            pid = os.getpid()
+            wait_id = self._database.execute(
+                "insert into waits (flow_run_id, job, pid, process, waits_for, since) values (?, ?, ?, ?, ?, ?)",
+                (flow_run_id, job, pid, process_mark(pid) or "", waits_for, _text(self._clock())),
+            ).lastrowid
+        try:
+            yield
+        finally:
+            with self._transaction():
+                self._database.execute("delete from waits where id = ?", (wait_id,))
+
+    def waits(self) -> list[Wait]:
+        """Who waits now, the longest first."""
+        with self._explained():
+            rows = self._database.execute(
+                "select flow_run_id, job, pid, waits_for, since, process from waits order by since, id"
+            ).fetchall()
+        return [
+            Wait(flow_run_id, job, pid, waits_for, _moment(since))
+            for flow_run_id, job, pid, waits_for, since, process in rows
+            if _is_alive(pid, process)
+        ]
+
+    def history(self, limit: int) -> list[JobRun]:
+        """The last runs, the newest first."""
+        with self._explained():
+            rows = self._database.execute(f"select {_RUN} from runs order by id desc limit ?", (limit,)).fetchall()
+        return [_run(row) for row in rows]
+
+    def void_future(self, now: datetime) -> list[JobRun]:
+        """Stop believing what a clock that was set ahead made up. Returns the runs that are void from now on.
+
+        Void are runs that say they began more than a minute from now, where their slot is still to come: it will be
+        due at its time. Such a run of a slot that is past, or of a batch, did its work and stays; if it failed, its
+        retry would wait for a time far off, so it is void too. Jobs first seen in that future count from now.
+        """
+        limit = now + CLOCK_SLACK
+        with self._transaction():
+            rows = self._database.execute(
+                "update runs set status = 'void' where started_at > ? and status not in ('running', 'void') "
+                f"and (status <> 'succeeded' or slot > ? and slot like '____-__-__T%') returning {_RUN}",
+                (_text(limit), _text(limit)),
+            ).fetchall()
+            self._database.execute(
+                "update jobs set counts_from = ?, first_seen_at = min(first_seen_at, ?) where counts_from > ?",
+                (_text(now), _text(now), _text(limit)),
+            )
+        return sorted((_run(row) for row in rows), key=lambda run: run.run_id)
+
+    def prune(self, now: datetime) -> None:
+        """Forget runs that began more than :data:`KEEP` ago, but for the newest of each job and status."""
+        limit = _text(now - KEEP)
+        with self._transaction():
+            self._database.execute(
+                "delete from runs where started_at < ? and status <> 'running' "
+                "and id not in (select max(id) from runs group by job, status)",
+                (limit,),
+            )
+            # Slots whose runs are forgotten would be due once more.
+            self._database.execute("update jobs set counts_from = ? where counts_from < ?", (limit, limit))
+
+    def known(self, settings: Settings, jobs: Sequence[Job], now: datetime) -> Known:
+        """What the decision needs to know of these jobs and the lake of ``settings``.
+
+        Runs of dead processes are marked as crashed first. Where the lake's receipts cannot be read, presence is
+        None and ``trouble`` says why: gates stay closed, and nothing counts as arrived.
+        """
+        self.crash()
+        by_name = {job.name: job for job in jobs}
+        succeeded: dict[str, set[str]] = defaultdict(set)
+        failed: dict[str, set[str]] = defaultdict(set)
+        running: dict[str, set[str]] = defaultdict(set)
+        finished: dict[str, dict[str, datetime]] = defaultdict(dict)
+        retry_at: dict[str, dict[str, datetime]] = defaultdict(dict)
+        with self._explained():
+            counts_from = dict(self._database.execute("select name, counts_from from jobs").fetchall())
+            # Of a slot that both failed and succeeded, the success counts.
+            slots = self._database.execute(
+                "select job, slot, min(finished_at) filter (where status = 'succeeded'), "
+                "count(*) filter (where status = 'running'), count(*) filter (where status in ('failed', 'crashed')), "
+                "max(finished_at) filter (where status in ('failed', 'crashed')) "
+                "from runs where status <> 'void' group by job, slot"
+            ).fetchall()
+        for name, slot, succeeded_at, runs, failures, failed_at in slots:
+            if name not in by_name:
+                continue
+            if runs:
+                running[name].add(slot)
+            elif succeeded_at:
+                succeeded[name].add(slot)
+                finished[name][slot] = _moment(succeeded_at)
+            elif failures > by_name[name].retries:
+                failed[name].add(slot)
+            else:
+                retry_at[name][slot] = _moment(failed_at) + by_name[name].retry_delay
+        arrived, present, trouble = self._read_lake(settings, jobs, succeeded)
+        return Known(
+            first_seen={name: _moment(counts_from[name]) for name in by_name if name in counts_from},
+            succeeded=_frozen(succeeded),
+            failed=_frozen(failed),
+            running=_frozen(running),
+            arrived=arrived,
+            present=present,
+            finished=finished,
+            retry_at=retry_at,
+            trouble=trouble,
+        )
+
+    def _read_lake(
+        self, settings: Settings, jobs: Sequence[Job], succeeded: Mapping[str, set[str]]
+    ) -> tuple[Arrived, Present | None, str | None]:
+        """What arrived for the jobs that wait for arrivals, and for which days that is there which jobs require."""
+        awaited: dict[str, int] = {}
+        for job in jobs:
+            if isinstance(job.when, Arrival):
+                done = max((int(slot) for slot in succeeded.get(job.name, ()) if slot.isdigit()), default=0)
+                for dataset in job.when.datasets:
+                    awaited[dataset] = min(done, awaited.get(dataset, done))
+        required = {required.dataset for job in jobs for required in job.requires}
+        if not awaited and not required:
+            return {}, {}, None
+        try:
+            with closing(Receipts(settings)) as receipts:
+                arrived = {name: tuple(receipts.landed_after(name, done)) for name, done in awaited.items()}
+                present = {name: self._days_present(receipts, name) for name in required}
+        except (OSError, sqlite3.Error, ValueError) as error:
+            why = str(error).splitlines()[0]
+            return {}, None, f"the receipts below {settings.landed} cannot be read ({why})"
+        return arrived, present, None
+
+    def _days_present(self, receipts: Receipts, dataset: str) -> frozenset[date]:
+        """The days a dataset is present for. Only batches that are new since it was last asked are looked at."""
+        last = receipts.last_batch_id()
+        read, presence = self._presence.get(dataset, (0, None))
+        if presence is None or last < read:  # or it is another lake by now
+            read, presence = 0, Presence(organisation_timezone())
+        presence.add(receipts.deliveries_with_rows(dataset, read, last))
+        self._presence[dataset] = (last, presence)
+        return presence.days()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise TidemarkError(
+                f"the journal of jobs {self.path} cannot be used ({error}); mend the cause (a full disk, a missing "
+                "permission); if the file is damaged, move it away: a new one begins, which makes up nothing missed"
+            ) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One change, whole or not at all, and no other process between its questions and its answers."""
+        with self._explained():
+            self._database.execute("begin immediate")
+            try:
+                yield
+            except BaseException:
+                self._database.execute("rollback")
+                raise
+            self._database.execute("commit")
+
+
+def process_mark(pid: int) -> str | None:
+    """What tells a process from a later one of the same number: when it was started. None where there is none."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            # The command, in brackets, may hold anything; behind it the state is first and the start the twentieth.
+            fields = stat.read_text().rpartition(")")[2].split()
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
+    done = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, started = done.stdout.strip().partition(" ")
+    return None if not state or state.startswith("Z") else started.strip()
+
+
+def _is_alive(pid: int, process: str) -> bool:
+    return process_mark(pid) == process
+
+
+def _frozen(slots: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    return {name: frozenset(found) for name, found in slots.items()}
+
+
+def _text(moment: datetime) -> str:
+    """A moment as it stands in the journal: one form in UTC, which sorts as time does."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _run(row: tuple[object, ...]) -> JobRun:
+    (run_id, job, slot, day, due_at, started_at, finished_at, status, attempt, flow_run_id, pid, message) = row
+    return JobRun(
+        run_id=int(str(run_id)),
+        job=str(job),
+        slot=str(slot),
+        day=date.fromisoformat(str(day)),
+        due_at=_moment(str(due_at)),
+        started_at=_moment(str(started_at)),
+        finished_at=_moment(str(finished_at)) if finished_at else None,
+        status=RunStatus(str(status)),
+        attempt=int(str(attempt)),
+        flow_run_id=None if flow_run_id is None else str(flow_run_id),
+        pid=int(str(pid)),
+        message=None if message is None else str(message),
+    )
