@@ -37,7 +37,7 @@ class Build:
 
     @property
     def failed(self) -> list[Node]:
-        """Nodes that failed: while there are any, nothing is published."""
+        """Nodes that failed: what lies below them was skipped, and is published as it was before."""
         return [n for n in self.nodes if n.status in FAILED]
 
     @property
@@ -68,7 +68,8 @@ def build(
 def build_open(settings: Settings, progress: Callable[[str], None] = lambda line: None) -> Build | None:
     """Enter new landings, then build and test what they and earlier builds left open, and nothing else.
 
-    None where nothing was open. Raises as :func:`build` does.
+    What failed, or was skipped because of it, is tried again. None where nothing was open. Raises as :func:`build`
+    does.
     """
     with warehouse_lock(settings):
         progress(f"{enter_landings(settings)} new landings entered")

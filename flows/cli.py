@@ -18,10 +18,10 @@ from rich.table import Table
 
 from flows.audit import Audit, audit
 from flows.backfill import backfill
-from flows.build import FAILED, Build, build, run_every_test
+from flows.build import FAILED, Build, build, build_open, run_every_test
 from flows.errors import TidemarkError
 from flows.land import Landing, land
-from flows.publish import Publication, current_version, publish, rollback
+from flows.publish import Publication, current_version, describe_causes, publish, rollback
 from flows.receipts import Receipt, Status
 from flows.retry import Retried
 from flows.retry import retry_quarantine as retry
@@ -107,6 +107,7 @@ def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None
 @click.option("--from", "first_day", type=DAY, help="Rebuild the days from this one on; needs --to.")
 @click.option("--to", "last_day", type=DAY, help="The last day to rebuild.")
 @click.option("--chunk-days", default=7, show_default=True, type=click.IntRange(1), help="Days rebuilt at once.")
+@click.option("--retry", "again", is_flag=True, help="Build only what failed, was skipped or is not built yet.")
 @click.argument("dbt_arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def build_command(
@@ -114,19 +115,29 @@ def build_command(
     first_day: datetime | None,
     last_day: datetime | None,
     chunk_days: int,
+    again: bool,
     dbt_arguments: tuple[str, ...],
 ) -> None:
     """Build and test the models; further arguments go to dbt, as in `tidemark build -- --select fct_sessions+`.
 
     With --from and --to, rebuild what is kept by days for that range, chunk by chunk; asked for again after it
-    stopped, it goes on where it stopped.
+    stopped, it goes on where it stopped. With --retry, go on from what failed: build that, what was skipped below it
+    and what is not built yet.
     """
     if (first_day is None) != (last_day is None) or (first_day and dbt_arguments):
         raise click.UsageError("--from and --to belong together, without further arguments")
+    if again and (first_day or dbt_arguments):
+        raise click.UsageError("--retry stands alone: what failed says what is built")
+    done: Build | None
     if first_day and last_day:
         done = backfill(settings, first_day.date(), last_day.date(), chunk_days, progress=_say)
+    elif again:
+        done = build_open(settings, progress=_say)
     else:
         done = build(settings, dbt_arguments, progress=_say)
+    if done is None:
+        out.print("[bold]built[/]    nothing to retry: every model is built and every test has passed")
+        return
     _tell_build(done)
     if done.failed:
         sys.exit(1)
@@ -146,8 +157,11 @@ def test_command(settings: Settings) -> None:
 @click.option("--force", is_flag=True, help="Publish a new version even where nothing changed.")
 @click.pass_obj
 def publish_command(settings: Settings, force: bool) -> None:
-    """Publish the marts as a new version, when every blocking test passed."""
-    _tell_publication(settings, publish(settings, force))
+    """Publish what is good as a new version; exit code 1 where a table is stale or missing."""
+    publication = publish(settings, force)
+    _tell_publication(settings, publication)
+    if not publication.manifest.is_fresh:
+        sys.exit(1)
 
 
 @main.command("run")
@@ -163,15 +177,21 @@ def run_command(settings: Settings) -> None:
     else:
         _tell_build(done.build)
     if done.publication is None:
-        out.print("[bold red]publish[/]  nothing was published: readers keep the last good version")
+        out.print(
+            "[bold red]publish[/]  nothing was published: no table is good so far; mend the cause and run "
+            "`tidemark run` again"
+        )
         sys.exit(1)
-    totals = read_totals(settings)
-    out.print(
-        f"[bold]holds[/]    {totals.events:,} events; {totals.copies - totals.events:,} further copies of them "
-        f"set aside as duplicates; {totals.late:,} events came late"
-    )
+    if done.is_good:
+        totals = read_totals(settings)
+        out.print(
+            f"[bold]holds[/]    {totals.events:,} events; {totals.copies - totals.events:,} further copies of them "
+            f"set aside as duplicates; {totals.late:,} events came late"
+        )
     _tell_publication(settings, done.publication)
     out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
+    if not done.is_good:
+        sys.exit(1)
 
 
 @main.command("rollback")
@@ -342,6 +362,12 @@ def _tell_publication(settings: Settings, publication: Publication) -> None:
         if not t.name.startswith("ops_"):
             table.add_row(t.name, f"{t.rows:,} rows")
     out.print(table)
+    for t in manifest.stale:
+        since, as_of = f"{t.stale_since:%Y-%m-%d %H:%M} UTC", f"{t.as_of:%Y-%m-%d %H:%M} UTC"
+        because = escape(describe_causes(t.stale_because))
+        out.print(f"         [yellow]stale[/] {t.name} since {since}, rows as of {as_of}: waits for {because}")
+    for missing in manifest.missing:
+        out.print(f"         [yellow]missing[/] {missing.name}: waits for {escape(describe_causes(missing.because))}")
     for line in how_to_query(settings):
         out.print(f"         {escape(line)}")
 

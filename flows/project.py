@@ -19,13 +19,18 @@ from flows.errors import TidemarkError
 from flows.settings import Settings
 
 STORED = ("incremental", "table")
+# The layers that are published.
+SCHEMAS = ("marts", "ops")
 # Every run changes these: that alone is no reason for another test or version.
 RUN_RECORDS = ("ops_model_runs", "ops_test_runs", "ops_backfills")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as the manifest has it; ``day_column`` is that of the day it is kept by, None where it is not."""
+    """A model as the manifest has it; ``day_column`` is that of the day it is kept by, None where it is not.
+
+    ``above`` names the models and seeds it is made from, directly or not.
+    """
 
     name: str
     schema: str
@@ -33,16 +38,23 @@ class Model:
     day_column: str | None
     description: str
     columns: dict[str, str]
+    above: frozenset[str]
 
 
 @dataclass(frozen=True)
 class DataTest:
-    """A data test. ``reads`` names what it must look at again when that changed: entries of ``ops.changes``."""
+    """A data test. ``reads`` names what it must look at again when that changed: entries of ``ops.changes``.
+
+    ``guards`` names the models that must not be published while it fails. One that ``is_attached`` to a model is a
+    statement about that model; any other compares models.
+    """
 
     unique_id: str
     name: str
     is_blocking: bool
     reads: frozenset[str]
+    guards: frozenset[str]
+    is_attached: bool = True
 
 
 class Project:
@@ -63,6 +75,9 @@ class Project:
                 day_column=_day_column(node),
                 description=node.description,
                 columns={name: column.description for name, column in node.columns.items()},
+                above=frozenset(
+                    self.manifest.nodes[id_].name for id_ in self._lineage[node.unique_id] if id_ in self.manifest.nodes
+                ),
             )
             for node in self._nodes("model")
         }
@@ -76,9 +91,27 @@ class Project:
                 name=node.name,
                 is_blocking=str(node.config.severity).lower() == "error",
                 reads=frozenset(self._changing(node.depends_on.nodes)) - {*RUN_RECORDS},
+                guards=guarded_models(self.manifest, self._lineage, node),
+                is_attached=bool(getattr(node, "attached_node", None)),
             )
             for node in self._nodes("test")
         ]
+
+    @cached_property
+    def seeds(self) -> frozenset[str]:
+        """Every seed by its name."""
+        return frozenset(node.name for node in self._nodes("seed"))
+
+    @cached_property
+    def owners(self) -> dict[str, str]:
+        """Who is to be asked, for each model, seed and test by its name; '' where the project does not say."""
+        return {
+            node.name: owner_of(self.manifest, node) for kind in ("model", "seed", "test") for node in self._nodes(kind)
+        }
+
+    def below(self, name: str) -> frozenset[str]:
+        """The models made from this model or seed, directly or not, and itself where it is a model."""
+        return frozenset(model.name for model in self.models.values() if name == model.name or name in model.above)
 
     @contextmanager
     def tagged(self, tag: str, names: set[str]) -> Iterator[None]:
@@ -95,6 +128,10 @@ class Project:
             for node in nodes:
                 node.tags.remove(tag)
 
+    @cached_property
+    def _lineage(self) -> dict[str, frozenset[str]]:
+        return lineage(self.manifest)
+
     def _nodes(self, kind: str) -> list[Any]:
         return [node for node in self.manifest.nodes.values() if str(node.resource_type) == kind]
 
@@ -108,6 +145,54 @@ class Project:
             yield node.name
             if node.config.materialized == "view":
                 yield from self._changing(node.depends_on.nodes)
+
+
+def lineage(manifest: Manifest) -> dict[str, frozenset[str]]:
+    """For each node and source, by unique id, the ids of what lies above it."""
+    found: dict[str, frozenset[str]] = {id_: frozenset() for id_ in manifest.sources}
+
+    def above(id_: str) -> frozenset[str]:
+        if id_ not in found:
+            node: Any = manifest.nodes[id_]
+            parents = node.depends_on_nodes
+            found[id_] = frozenset(parents).union(*(above(parent) for parent in parents))
+        return found[id_]
+
+    return {id_: above(id_) for id_ in (*manifest.sources, *manifest.nodes)}
+
+
+def guarded_models(manifest: Manifest, above: dict[str, frozenset[str]], test: Any) -> frozenset[str]:
+    """The names of the models that must not be published while this test fails; ``above`` is its :func:`lineage`.
+
+    Of a generic test, the model it is attached to and all below. Of any other, each model it reads, and all below any
+    of them: it does not say which of them is wrong. One that reads nothing holds a macro to account, which may be in
+    every model.
+    """
+    attached = getattr(test, "attached_node", None)
+    read = {attached} if attached else {*test.depends_on_nodes}
+    read = {id_ for id_ in read if id_ not in manifest.sources} or read
+    return frozenset(
+        node.name
+        for id_, node in manifest.nodes.items()
+        if str(node.resource_type) == "model" and (not read or id_ in read or read & above[id_])
+    )
+
+
+def owner_of(manifest: Manifest, node: Any) -> str:
+    """Who is to be asked about a node: its ``meta.owner``, else its group's, else, of a test, the owners of what it
+    tests; '' where the project says none."""
+    if owner := (node.config.meta or {}).get("owner"):
+        return str(owner)
+    name = getattr(node, "group", None) or getattr(node.config, "group", None)
+    for group in manifest.groups.values():
+        if group.name == name:
+            return str(group.owner.name or group.name)
+    if str(node.resource_type) != "test":
+        return ""
+    attached = getattr(node, "attached_node", None)
+    tested = [attached] if attached else node.depends_on_nodes
+    owners = {owner_of(manifest, manifest.nodes[id_]) for id_ in tested if id_ in manifest.nodes}
+    return ", ".join(sorted(owners - {""}))
 
 
 def _day_column(node: Any) -> str | None:
@@ -126,7 +211,7 @@ def read_project(settings: Settings) -> Project:
 
     Raises :class:`TidemarkError` where dbt cannot parse it.
     """
-    fingerprint = project_fingerprint()
+    fingerprint = project_fingerprint(PROJECT)
     if fingerprint not in _read:
         _read.clear()
         _read[fingerprint] = Project(_invoke(settings, ["parse"], fingerprint), fingerprint)
@@ -183,7 +268,7 @@ def _invoke(
     return done.result
 
 
-def project_fingerprint(project: Path = PROJECT) -> str:
+def project_fingerprint(project: Path) -> str:
     """A mark of everything in the project that shapes the marts: models, macros, seeds, tests, settings."""
     mark = hashlib.sha256()
     for folder in ("models", "macros", "seeds", "tests/generic", "tests/singular"):

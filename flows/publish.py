@@ -4,6 +4,8 @@
 days, per day; ``marts.duckdb``, with a view of each; and ``manifest.json``. A file that did not change since the
 version before is linked, not copied. A reader that opens ``published/current/marts.duckdb`` gets one whole version;
 it keeps that version until it opens again, whatever is published meanwhile.
+
+A table whose inputs failed stays as it was in the version before, marked stale; the others go on.
 """
 
 import hashlib
@@ -16,13 +18,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
-from flows.project import RUN_RECORDS, STORED, Model, Project, read_project
+from flows.failures import Cause, find_causes
+from flows.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, read_project
 from flows.receipts import sync_folder
 from flows.settings import Settings
 from flows.warehouse import open_warehouse, read_open_work, warehouse_lock
@@ -31,7 +35,10 @@ CURRENT = "current"
 MARTS = "marts.duckdb"
 MANIFEST = "manifest.json"
 PARQUET = "parquet"
-SCHEMAS = ("marts", "ops")
+# The table in MARTS that tells readers how fresh the others are.
+PUBLISHED_TABLES = "published_tables"
+# The number of no change: a file that is to be written anew as soon as its table is good.
+UNCOMPARABLE = -1
 # The newest storage format that DuckDB 1.4 clients still open.
 STORAGE_VERSION = "v1.4.0"
 
@@ -40,7 +47,7 @@ class PublishedFile(BaseModel):
     """A Parquet file of a published table, with its size and SHA-256; ``path`` is below the version's folder.
 
     ``day`` is the day whose rows it holds, None where it holds the whole table; ``change`` is the number of the
-    change in the warehouse that it shows.
+    change in the warehouse that it shows, -1 where that cannot be compared with the warehouse's.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,13 +61,28 @@ class PublishedFile(BaseModel):
 
 
 class PublishedTable(BaseModel):
-    """A published table: its files, and the column of the day it is kept by, if it is."""
+    """A published table: its files, and the column of the day it is kept by, if it is.
+
+    A stale table has the files of an earlier version, because what it is made from failed or was not built:
+    ``stale_since`` is when the first version was made in which it was stale, ``stale_because`` what it waits for.
+    ``as_of`` is when the version was made in which its rows were last good: this one, where it is not stale. (It is
+    None in versions that Tidemark published before tables could be stale.) Both are UTC.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     day_column: str | None
     files: tuple[PublishedFile, ...]
+    owner: str = ""
+    as_of: datetime | None = None
+    stale_since: datetime | None = None
+    stale_because: tuple[Cause, ...] = ()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its rows are those of an earlier version."""
+        return self.stale_since is not None
 
     @property
     def rows(self) -> int:
@@ -68,8 +90,17 @@ class PublishedTable(BaseModel):
         return sum(file.rows for file in self.files)
 
 
+class MissingTable(BaseModel):
+    """A table of the project that was never good so far, and what it waits for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    because: tuple[Cause, ...]
+
+
 class Manifest(BaseModel):
-    """What a published version holds and where it comes from."""
+    """What a published version holds, what of it is stale or missing, and where it comes from."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -81,6 +112,21 @@ class Manifest(BaseModel):
     change_high_water: int
     project_fingerprint: str
     tables: tuple[PublishedTable, ...]
+    missing: tuple[MissingTable, ...] = ()
+
+    @property
+    def stale(self) -> tuple[PublishedTable, ...]:
+        """The tables whose rows are those of an earlier version."""
+        return tuple(table for table in self.tables if table.is_stale)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether every table was good when the version was made."""
+        return not (self.stale or self.missing)
+
+
+class NothingGoodError(TidemarkError):
+    """No table is good, and no version was published before."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +148,13 @@ class _Source:
 
 
 def publish(settings: Settings, force: bool = False) -> Publication:
-    """Publish what the warehouse holds, unless the newest version holds just that already.
+    """Publish what is good in the warehouse, unless the newest version shows just that already.
 
-    Raises :class:`TidemarkError` where a model is not built or a blocking test has not passed: what readers see then
-    stays as it is.
+    A table is good when nothing it is made from is behind and no blocking test that guards it is due. One that is not
+    keeps the rows of the newest version, marked stale, and is missing where it never was good.
+
+    Raises :class:`TidemarkError` where no whole build of the project has come to its end, and
+    :class:`NothingGoodError` where nothing is good and there is no version yet: what readers see then stays as it is.
     """
     settings.published.mkdir(parents=True, exist_ok=True)
     _check_path(settings.published.absolute())
@@ -113,47 +162,81 @@ def publish(settings: Settings, force: bool = False) -> Publication:
     with warehouse_lock(settings), FileLock(settings.published / ".publish.lock"):
         project = read_project(settings)
         still = read_open_work(settings, project)
-        if still.blocks_publication:
+        if still.everything:
             raise TidemarkError(f"nothing was published: {still.reason}; `tidemark status` says more")
+        causes = find_causes(project, still)
         _clean_up(settings)
         newest = newest_manifest(settings)
+        if newest is None and causes.keys() == {model.name for model in _published_models(project)}:
+            failed = sorted({cause.name for because in causes.values() for cause in because})
+            raise NothingGoodError(
+                f"nothing was published: no table is good so far, and all wait for {', '.join(failed)}; mend the cause "
+                "and run `tidemark build --retry`, then `tidemark publish`; `tidemark status` says more"
+            )
         with open_warehouse(settings) as warehouse:
             source = _read_source(warehouse)
-            if newest and not force and _is_of(newest, source, project):
+            if newest and not force and _is_of(newest, source, project, causes):
                 return Publication(newest, is_new=False)
-            return Publication(_publish(settings, project, warehouse, source, newest), is_new=True)
+            return Publication(_publish(settings, project, warehouse, source, newest, causes), is_new=True)
+
+
+def describe_causes(causes: tuple[Cause, ...]) -> str:
+    """What failed and who is to be asked about it, for people."""
+    return ", ".join(f"{cause.name} (owner: {cause.owner or 'none'})" for cause in causes)
+
+
+def _published_models(project: Project) -> list[Model]:
+    models = [model for model in project.models.values() if model.schema in SCHEMAS]
+    return sorted(models, key=lambda model: (model.schema, model.name))
 
 
 def _publish(
-    settings: Settings, project: Project, warehouse: duckdb.DuckDBPyConnection, source: _Source, newest: Manifest | None
+    settings: Settings,
+    project: Project,
+    warehouse: duckdb.DuckDBPyConnection,
+    source: _Source,
+    newest: Manifest | None,
+    causes: dict[str, tuple[Cause, ...]],
 ) -> Manifest:
     # A folder is a version once it has its manifest, which comes last: its views name files where they already are.
     version = _new_version(settings)
     folder = settings.published / version
     folder.mkdir()
-    if newest and newest.warehouse_id != source.warehouse_id:
-        newest = None  # a warehouse made anew counts its changes anew
-    models = [m for m in sorted(project.models.values(), key=lambda m: (m.schema, m.name)) if m.schema in SCHEMAS]
-    is_same_project = newest is not None and newest.project_fingerprint == project.fingerprint
-    tables = []
+    models = _published_models(project)
+    tables_before = {table.name: table for table in newest.tables} if newest else {}
+    files: dict[str, list[PublishedFile]] = {}
     for model in models:
-        changes = source.changes.get(model.name, {})
-        # A view of another logic shows other rows though nothing was noted to have changed.
-        before = newest if is_same_project or model.materialized in STORED else None
-        kept = _link_unchanged(settings, folder, model, changes, before)
-        fresh = _write_changed(warehouse, folder, model, changes, {file.day for file in kept})
-        files = sorted([*kept, *fresh], key=lambda file: file.path)
-        tables.append(PublishedTable(name=model.name, day_column=model.day_column, files=tuple(files)))
-    _make_views(warehouse, folder, models, tables)
+        before = tables_before.get(model.name)
+        is_comparable = newest is not None and _is_comparable(model, newest, source, project)
+        if model.name not in causes:
+            changes = source.changes.get(model.name, {})
+            kept = _link_unchanged(settings, folder, model, changes, newest if is_comparable else None)
+            fresh = _write_changed(warehouse, folder, model, changes, {file.day for file in kept})
+            files[model.name] = sorted([*kept, *fresh], key=lambda file: file.path)
+        elif newest is not None and before is not None:
+            _link(settings, newest.version, folder, before.files)
+            files[model.name] = [
+                file if is_comparable else file.model_copy(update={"change": UNCOMPARABLE}) for file in before.files
+            ]
+    created_at = datetime.now(UTC)
+    tables = [
+        _table(model, project, tuple(files[model.name]), created_at, causes.get(model.name, ()), newest)
+        for model in models
+        if model.name in files
+    ]
+    _make_views(settings, warehouse, version, project, tables, newest)
     manifest = Manifest(
         version=version,
-        created_at=datetime.now(UTC),
+        created_at=created_at,
         git_revision=_git_revision(),
         warehouse_id=source.warehouse_id,
         batch_high_water=source.batch_high_water,
         change_high_water=source.change_high_water,
         project_fingerprint=project.fingerprint,
         tables=tuple(tables),
+        missing=tuple(
+            MissingTable(name=model.name, because=causes[model.name]) for model in models if model.name not in files
+        ),
     )
     _prepare_current(settings, version)
     partial = folder / f"{MANIFEST}.partial"
@@ -165,6 +248,38 @@ def _publish(
     _point_current_at(settings, version)
     _prune(settings)
     return manifest
+
+
+def _is_comparable(model: Model, newest: Manifest, source: _Source, project: Project) -> bool:
+    """Whether the change numbers of a table's files in the newest version mean what they mean in the warehouse."""
+    if newest.warehouse_id != source.warehouse_id:
+        return False  # a warehouse made anew counts its changes anew
+    # A view of another logic shows other rows though nothing was noted to have changed.
+    return newest.project_fingerprint == project.fingerprint or model.materialized in STORED
+
+
+def _table(
+    model: Model,
+    project: Project,
+    files: tuple[PublishedFile, ...],
+    created_at: datetime,
+    because: tuple[Cause, ...],
+    newest: Manifest | None,
+) -> PublishedTable:
+    """What the manifest of a version made now says of a table: stale where it has a cause to be."""
+    owner = project.owners.get(model.name, "")
+    if not because or newest is None:
+        return PublishedTable(name=model.name, day_column=model.day_column, files=files, owner=owner, as_of=created_at)
+    before = next(table for table in newest.tables if table.name == model.name)
+    return PublishedTable(
+        name=model.name,
+        day_column=before.day_column,  # these files are kept by
+        files=files,
+        owner=owner,
+        as_of=before.as_of or newest.created_at,
+        stale_since=before.stale_since or created_at,
+        stale_because=because,
+    )
 
 
 def rollback(settings: Settings, version: str | None = None) -> Manifest:
@@ -228,17 +343,22 @@ def _link_unchanged(
     before = next((t for t in newest.tables if t.name == model.name), None) if newest else None
     if newest is None or before is None or before.day_column != model.day_column:
         return []
-    kept = [file for file in before.files if changes.get(file.day) == file.change]
-    for file in kept:
+    kept = tuple(file for file in before.files if changes.get(file.day) == file.change)
+    _link(settings, newest.version, folder, kept)
+    return [*kept]
+
+
+def _link(settings: Settings, version: str, folder: Path, files: tuple[PublishedFile, ...]) -> None:
+    """Give the new version these files of an earlier one."""
+    for file in files:
         target = folder / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        origin = settings.published / newest.version / file.path
+        origin = settings.published / version / file.path
         try:
             os.link(origin, target)
         except OSError:  # a file system without hard links
             shutil.copyfile(origin, target)
             _sync_file(target)
-    return kept
 
 
 def _write_changed(
@@ -290,31 +410,99 @@ def _described(folder: Path, path: Path, day: date | None, change: int) -> Publi
 
 
 def _make_views(
-    warehouse: duckdb.DuckDBPyConnection, folder: Path, models: list[Model], tables: list[PublishedTable]
+    settings: Settings,
+    warehouse: duckdb.DuckDBPyConnection,
+    version: str,
+    project: Project,
+    tables: list[PublishedTable],
+    newest: Manifest | None,
 ) -> None:
-    """Make the DuckDB file that readers open: a view of each table, with what the project says of it and its columns.
+    """Make the DuckDB file that readers open: a view of each table, with what the project says of it and its columns,
+    and the table that tells how fresh they are.
 
     Views name their files by absolute path, as DuckDB would look for others where the reader happens to stand. They
-    are in the file's default schema: one called like the file would be ambiguous to name.
+    are in the file's default schema: one called like the file would be ambiguous to name. The columns of a stale table
+    are those that it had: what the warehouse has of it may be changed, or gone.
     """
+    folder = (settings.published / version).absolute()
+    attached = ["published"]
+    if newest and any(table.is_stale for table in tables):
+        attached.append("version_before")
+        before = settings.published.absolute() / newest.version / MARTS
+        warehouse.execute(f"attach '{_escape(before)}' as version_before (read_only)")
     columns: dict[tuple[str, str], list[str]] = {}
     for schema, name, column in warehouse.execute(
-        "select schema_name, table_name, column_name from duckdb_columns() where not internal order by column_index"
+        """
+        select if(database_name = 'version_before', 'version_before', schema_name), table_name, column_name
+        from duckdb_columns()
+        where not internal and database_name in ('version_before', current_database())
+        order by column_index
+        """
     ).fetchall():
-        columns.setdefault((schema, name), []).append(f'"{column}"')
+        columns.setdefault((schema, name), []).append(column)
     statements = []
-    for model, table in zip(models, tables, strict=True):
+    for table in tables:
+        model = project.models[table.name]
+        schema = "version_before" if table.is_stale else model.schema
         name = f'published.main."{model.name}"'
         kind = "view" if table.files else "table"
-        names = ", ".join(columns[model.schema, model.name])
-        rows = _files(folder.absolute(), model) if table.files else f'{model.schema}."{model.name}" limit 0'
+        names = ", ".join(f'"{column}"' for column in columns[schema, model.name])
+        rows = _files(folder, table) if table.files else f'{schema}."{model.name}" limit 0'
         statements.append(f"create {kind} {name} as select {names} from {rows}")
-        statements.append(f"comment on {kind} {name} is '{_escape(model.description)}'")
+        statements.append(f"comment on {kind} {name} is '{_escape(_stale_mark(table) + model.description)}'")
         for column, text in model.columns.items():
-            statements.append(f"comment on column {name}.\"{column}\" is '{_escape(text)}'")
+            if column in columns[schema, model.name]:
+                statements.append(f"comment on column {name}.\"{column}\" is '{_escape(text)}'")
+    statements.append(f"create table published.main.{PUBLISHED_TABLES} as select * from freshness order by name")
+    statements.append(f"comment on table published.main.{PUBLISHED_TABLES} is '{FRESHNESS_DESCRIPTION}'")
+    for field in FRESHNESS:
+        text = _escape(field.metadata[b"description"].decode())
+        statements.append(f"comment on column published.main.{PUBLISHED_TABLES}.{field.name} is '{text}'")
+    warehouse.register("freshness", _freshness(version, tables))
     warehouse.execute(f"attach '{_escape(folder / MARTS)}' as published (storage_version '{STORAGE_VERSION}')")
-    warehouse.execute(";\n".join(["begin", *statements, "commit", "detach published"]))
+    detached = [f"detach {name}" for name in attached]
+    warehouse.execute(";\n".join(["begin", *statements, "commit", *detached]))
+    warehouse.unregister("freshness")
     _sync_file(folder / MARTS)
+
+
+def _stale_mark(table: PublishedTable) -> str:
+    """What the description of a stale table begins with."""
+    return f"STALE since {table.stale_since:%Y-%m-%d %H:%M} UTC. " if table.is_stale else ""
+
+
+FRESHNESS_DESCRIPTION = "One row per table of this version: whether its rows are up to date, and if not, why."
+FRESHNESS = pa.schema(
+    [
+        pa.field(name, kind, metadata={"description": description})
+        for name, kind, description in [
+            ("name", pa.string(), "The table."),
+            ("is_stale", pa.bool_(), "Whether its rows are those of an earlier version: what it is made from failed."),
+            ("as_of", pa.timestamp("us"), "When the version was made in which its rows were last good; UTC."),
+            ("stale_since", pa.timestamp("us"), "When the first version was made in which it was stale; UTC."),
+            ("stale_because", pa.string(), "What it waits for, with owners; NULL where it is not stale."),
+            ("owner", pa.string(), "Who is to be asked about the table; NULL where nobody is named."),
+            ("version", pa.string(), "The version of this publication."),
+        ]
+    ]
+)
+
+
+def _freshness(version: str, tables: list[PublishedTable]) -> pa.Table:
+    """How fresh each table is, as readers see it: moments are plain UTC."""
+    rows = [
+        {
+            "name": table.name,
+            "is_stale": table.is_stale,
+            "as_of": table.as_of and table.as_of.replace(tzinfo=None),
+            "stale_since": table.stale_since and table.stale_since.replace(tzinfo=None),
+            "stale_because": describe_causes(table.stale_because) or None,
+            "owner": table.owner or None,
+            "version": version,
+        }
+        for table in tables
+    ]
+    return pa.Table.from_pylist(rows, FRESHNESS)
 
 
 def _check_path(path: Path) -> None:
@@ -325,11 +513,11 @@ def _check_path(path: Path) -> None:
         )
 
 
-def _files(folder: Path, model: Model) -> str:
-    below = _escape(folder / PARQUET / model.name)
-    if model.day_column is None:
+def _files(folder: Path, table: PublishedTable) -> str:
+    below = _escape(folder / PARQUET / table.name)
+    if table.day_column is None:
         return f"read_parquet('{below}/*.parquet')"
-    return f"read_parquet('{below}/*/*.parquet', hive_partitioning = true, hive_types = {{'{model.day_column}': date}})"
+    return f"read_parquet('{below}/*/*.parquet', hive_partitioning = true, hive_types = {{'{table.day_column}': date}})"
 
 
 def _read_source(warehouse: duckdb.DuckDBPyConnection) -> _Source:
@@ -348,12 +536,16 @@ def _read_source(warehouse: duckdb.DuckDBPyConnection) -> _Source:
     return _Source(row[0], row[1], row[2], changes)
 
 
-def _is_of(manifest: Manifest, source: _Source, project: Project) -> bool:
-    """Whether a version shows what the warehouse holds. That of runs alone is not worth a version."""
-    return (manifest.warehouse_id, manifest.change_high_water, manifest.project_fingerprint) == (
+def _is_of(manifest: Manifest, source: _Source, project: Project, causes: dict[str, tuple[Cause, ...]]) -> bool:
+    """Whether a version shows what the warehouse holds, and says what is stale and why. That of runs alone is not worth
+    a version."""
+    not_good = {table.name: table.stale_because for table in manifest.stale}
+    not_good |= {table.name: table.because for table in manifest.missing}
+    return (manifest.warehouse_id, manifest.change_high_water, manifest.project_fingerprint, not_good) == (
         source.warehouse_id,
         source.change_high_water,
         project.fingerprint,
+        causes,
     )
 
 

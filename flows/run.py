@@ -1,22 +1,34 @@
-"""A run: land what settled, build what that and earlier runs left open, publish what changed."""
+"""A run: land what settled, build what that and earlier runs left open, publish what is good and changed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from flows.build import Build, build_open
 from flows.land import Landing, land
-from flows.publish import Publication, publish
+from flows.publish import NothingGoodError, Publication, publish
 from flows.receipts import Receipt
 from flows.settings import Settings
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run did; ``build`` is None where nothing was open, ``publication`` where something failed."""
+    """What a run did; ``build`` is None where nothing was open, ``publication`` where no table was ever good.
+
+    Where something failed, the publication says which of its tables are stale.
+    """
 
     landing: Landing
     build: Build | None
     publication: Publication | None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing failed, and every table that readers see is up to date."""
+        return (
+            not (self.build and self.build.failed)
+            and self.publication is not None
+            and self.publication.manifest.is_fresh
+        )
 
 
 def run(
@@ -27,6 +39,9 @@ def run(
     """Land, build and publish. Raises :class:`~flows.errors.TidemarkError` where a step could not begin."""
     landing = land(settings, progress=on_landed)
     done = build_open(settings, on_built)
-    if done is not None and done.failed:
-        return Run(landing, done, None)
-    return Run(landing, done, publish(settings))
+    try:
+        return Run(landing, done, publish(settings))
+    except NothingGoodError:
+        if done is None or not done.failed:
+            raise
+        return Run(landing, done, None)  # what failed is in the build

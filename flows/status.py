@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from flows.contract import load_specs
 from flows.errors import TidemarkError
 from flows.inbox import is_settled, new_deliveries, strays
-from flows.publish import current_version, read_manifest, versions
+from flows.publish import current_version, describe_causes, read_manifest, versions
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
 from flows.warehouse import open_warehouse
@@ -145,6 +145,14 @@ def _published(settings: Settings, last_batch_id: int, status: LakeStatus) -> No
         f"current is {version}: {len(manifest.tables)} tables, made {manifest.created_at:%Y-%m-%d %H:%M} UTC, "
         f"{last_batch_id - manifest.batch_high_water:,} landings behind"
     )
+    for table in manifest.stale:
+        status.published.append(
+            f"stale: {table.name} since {table.stale_since:%Y-%m-%d %H:%M} UTC, rows as of "
+            f"{table.as_of:%Y-%m-%d %H:%M} UTC: waits for {describe_causes(table.stale_because)}"
+        )
+    for missing in manifest.missing:
+        status.published.append(f"missing: {missing.name}: waits for {describe_causes(missing.because)}")
+    status.needs_a_person |= not manifest.is_fresh
     kept = versions(settings)
     if kept[-1] != version:
         status.published.append(f"rolled back: the newest version is {kept[-1]}")

@@ -13,15 +13,16 @@ from flows.receipts import Receipts
 from flows.settings import Settings
 
 # The format of the tables that macros/project/prepare_warehouse.sql makes.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class OpenWork:
     """What is still to do in the warehouse.
 
-    ``everything`` where no build has yet made every model of the project as it is now; else the models that have
-    not seen all that landed, and the tests that have not passed since something they read changed.
+    ``everything`` where no whole build of the project as it is now has come to its end; else the models and seeds that
+    have not seen all that landed, or that the project as it is now has not made (they failed or were skipped), and the
+    tests that have not passed since something they read changed.
     """
 
     everything: bool
@@ -34,15 +35,10 @@ class OpenWork:
         return not (self.everything or self.behind or self.due)
 
     @property
-    def blocks_publication(self) -> bool:
-        """Whether readers would see something half built, or not tested."""
-        return self.everything or bool(self.behind) or any(test.is_blocking for test in self.due)
-
-    @property
     def reason(self) -> str:
         """What is open, for people."""
         if self.everything:
-            return "no build has made every model of the project as it is now; run `tidemark build`"
+            return "no whole build of the project as it is now has come to its end; run `tidemark build`"
         if self.behind:
             return f"not built with all that landed: {', '.join(sorted(self.behind))}; run `tidemark run`"
         tests = ", ".join(sorted(test.name for test in self.due if test.is_blocking))
@@ -141,19 +137,24 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
     if not settings.warehouse.exists():
         return OpenWork(everything=True)
     with open_warehouse(settings, read_only=True) as warehouse:
-        if not _has_table(warehouse, "ops", "changes"):
-            return OpenWork(everything=True)  # the first build was killed before it began
-        # A part built by another project counts as a whole that is not of this one.
-        last = warehouse.execute(
-            """
-            select project, is_whole and is_made from ops.dbt_runs
-            where is_whole or (project <> ? and command <> 'test')
-            order by rowid desc limit 1
-            """,
-            [project.fingerprint],
-        ).fetchone()
-        if last != (project.fingerprint, True):
+        # The first build was killed before it began, or an earlier Tidemark made these tables.
+        if not has_tables(warehouse, "changes", "unmade", "test_progress", "dbt_runs"):
             return OpenWork(everything=True)
+        # What another project touched since, even a part of it, may not be as this one makes it.
+        finished = warehouse.execute(
+            """
+            select 1 from ops.dbt_runs
+            where
+                is_whole and project = $project and status <> 'running'
+                and rowid > (
+                    select coalesce(max(rowid), -1) from ops.dbt_runs where project <> $project and command <> 'test'
+                )
+            """,
+            {"project": project.fingerprint},
+        ).fetchone()
+        if finished is None:
+            return OpenWork(everything=True)
+        unmade = {name for (name,) in warehouse.execute("select node from ops.unmade").fetchall()}
         progress = dict(warehouse.execute("select model, batch_id from ops.model_progress").fetchall())
         changes = dict(warehouse.execute("select model, max(change) from ops.changes group by model").fetchall())
         passed = dict(
@@ -164,10 +165,13 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
         last_batch = _last_batch(warehouse)
     return OpenWork(
         everything=False,
-        behind=tuple(
-            model.name
-            for model in project.models.values()
-            if model.materialized in STORED and progress.get(model.name, -1) < last_batch
+        behind=(
+            *(
+                model.name
+                for model in project.models.values()
+                if model.name in unmade or (model.materialized in STORED and progress.get(model.name, -1) < last_batch)
+            ),
+            *sorted(project.seeds & unmade),
         ),
         due=tuple(
             test
@@ -175,6 +179,11 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
             if test.unique_id not in passed or any(changes.get(name, 0) > passed[test.unique_id] for name in test.reads)
         ),
     )
+
+
+def has_tables(warehouse: duckdb.DuckDBPyConnection, *names: str) -> bool:
+    """Whether the warehouse has all of these tables of its own, in the schema ``ops``."""
+    return all(_has_table(warehouse, "ops", name) for name in names)
 
 
 def _is_of_format(warehouse: duckdb.DuckDBPyConnection) -> bool:

@@ -9,6 +9,8 @@
                          number that only grows
     ops.test_progress    one row per data test: the last change and landing there were when it passed, as which
                          project (a test that was edited has passed nothing)
+    ops.unmade           one row per model and seed that failed or was skipped when it was last to be made, and since
+                         when: what the warehouse holds of it is older, of another logic, or nothing
     ops.dbt_runs         one row per run of dbt that may change the warehouse; 'running' where it was killed
     ops.dbt_results      one row per node and run: what was built or tested, and how it went
     ops.backfill_chunks  one row per backfill and chunk of its days: whether it is done
@@ -63,7 +65,11 @@
     create table if not exists ops.warehouse as
     select
         uuid() as warehouse_id,
-        1 as format;
+        2 as format;
+    create table if not exists ops.unmade (
+        node string not null,
+        since timestamp not null
+    );
     create table if not exists ops.dbt_runs (
         run_id string not null,
         command string not null,
@@ -71,8 +77,7 @@
         project string not null,
         started_at timestamp not null,
         finished_at timestamp,
-        status string not null,
-        is_made boolean not null
+        status string not null
     );
     create table if not exists ops.backfill_chunks (
         backfill_id bigint not null,
@@ -102,12 +107,16 @@
     {% if not execute or flags.WHICH not in ('build', 'run', 'test', 'seed', 'compile', 'show', 'retry') %}{% do return('') %}{% endif %}
     {{ warehouse_tables() }}
     {% if flags.WHICH in ('build', 'run', 'test', 'seed', 'retry') %}
-    {% set whole = flags.WHICH == 'build' and not (invocation_args_dict.get('select') or invocation_args_dict.get('exclude')) %}
     insert into ops.dbt_runs values (
-        '{{ invocation_id }}', '{{ flags.WHICH }}', {{ whole }}, '{{ env_var('TIDEMARK_PROJECT', '') }}',
-        {{ utc_now() }}, null, 'running', false
+        '{{ invocation_id }}', '{{ flags.WHICH }}', {{ is_whole_build() }}, '{{ env_var('TIDEMARK_PROJECT', '') }}',
+        {{ utc_now() }}, null, 'running'
     );
     {% endif %}
+{% endmacro %}
+
+{#- Whether the run is to make every model. -#}
+{% macro is_whole_build() %}
+    {% do return(flags.WHICH == 'build' and not (invocation_args_dict.get('select') or invocation_args_dict.get('exclude'))) %}
 {% endmacro %}
 
 {#- Operation: the tables alone, before `tidemark build` enters the first landings. -#}

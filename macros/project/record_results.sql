@@ -1,16 +1,12 @@
 {#-
     Keeps how the run and every node of it went, for the ops models and for whoever is on call. A run that was
-    killed never comes here: it stays 'running' in ops.dbt_runs, and what it left is not published.
+    killed never comes here: it stays 'running' in ops.dbt_runs. A run counts as finished last of all, when what it
+    left unmade is known.
 -#}
 {% macro record_results(results) %}
     {% if not execute or flags.WHICH not in ('build', 'run', 'test', 'seed', 'retry') %}{% do return('') %}{% endif %}
     {% set failed = results | selectattr('status', 'in', ['error', 'fail', 'runtime error']) | list %}
-    {% set unmade = results | selectattr('node.resource_type', 'in', ['model', 'seed']) | rejectattr('status', 'equalto', 'success') | list %}
-    update ops.dbt_runs set
-        finished_at = {{ utc_now() }},
-        status = '{{ "failed" if failed else "passed" }}',
-        is_made = {{ not unmade }}
-    where run_id = '{{ invocation_id }}';
+    {{ note_unmade(results) }}
     {% if results %}
     insert into ops.dbt_results values
     {% for result in results %}
@@ -32,6 +28,12 @@
     {{ note_days_changed('ops_model_runs', [utc_today()]) }}
     {{ note_days_changed('ops_test_runs', [utc_today()]) }}
     {% set passed = results | selectattr('node.resource_type', 'equalto', 'test') | selectattr('status', 'in', ['pass', 'warn']) | list %}
+    {# On all rows a test found what no look at changes would find again: until it passes, it looks at all of them. #}
+    {% set fell = results | selectattr('node.resource_type', 'equalto', 'test') | selectattr('status', 'in', ['error', 'fail', 'runtime error']) | list %}
+    {% if fell and env_var('TIDEMARK_TEST_ROWS', 'changed') == 'all' %}
+    delete from ops.test_progress
+    where test in ({% for result in fell %}'{{ result.node.unique_id }}'{{ ', ' if not loop.last }}{% endfor %});
+    {% endif %}
     {% if passed %}
     delete from ops.test_progress
     where test in ({% for result in passed %}'{{ result.node.unique_id }}'{{ ', ' if not loop.last }}{% endfor %});
@@ -43,7 +45,42 @@
         (select coalesce(max(batch_id), 0) from landed.landings);
     {% endif %}
     {% endif %}
+    update ops.dbt_runs set
+        finished_at = {{ utc_now() }},
+        status = '{{ "failed" if failed else "passed" }}'
+    where run_id = '{{ invocation_id }}';
 {% endmacro %}
+
+{#-
+    Which models and seeds are not as this project makes them: after a whole build all but those it made; a build of
+    some takes away what it made and adds what it did not. A build of chosen days tells nothing of it: what stops there
+    is told by ops.backfill_chunks, and the model is as it was.
+-#}
+{% macro note_unmade(results) %}
+    {% if days_chosen() %}{% do return('') %}{% endif %}
+    {% set made, unmade = [], [] %}
+    {% for result in results if result.node.resource_type in ['model', 'seed'] %}
+        {% do (made if result.status == 'success' else unmade).append(result.node.name) %}
+    {% endfor %}
+    {% if is_whole_build() %}
+        {% for node in graph.nodes.values() if node.resource_type in ['model', 'seed'] and node.config.materialized != 'ephemeral' %}
+            {% if node.name not in made and node.name not in unmade %}{% do unmade.append(node.name) %}{% endif %}
+        {% endfor %}
+    delete from ops.unmade where not list_contains({{ names_listed(unmade) }}, node);
+    {% else %}
+    delete from ops.unmade where list_contains({{ names_listed(made) }}, node);
+    {% endif %}
+    insert into ops.unmade
+    select
+        failed.node,
+        {{ utc_now() }}
+    from (select unnest({{ names_listed(unmade) }}) as node) as failed
+    where failed.node not in (select known.node from ops.unmade as known);
+{% endmacro %}
+
+{% macro names_listed(names) -%}
+    cast([{% for name in names %}'{{ name }}'{{ ', ' if not loop.last }}{% endfor %}] as string[])
+{%- endmacro %}
 
 {% macro utc_now() -%}
     timestamp '{{ modules.datetime.datetime.now(modules.pytz.utc).strftime("%Y-%m-%d %H:%M:%S.%f") }}'

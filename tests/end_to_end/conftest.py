@@ -25,7 +25,7 @@ def run_all(settings: Settings) -> tuple[Landing, Build, Publication]:
     done = run(settings)
     assert done.build is not None
     assert not done.build.failed, [(n.name, n.message) for n in done.build.failed]
-    assert done.publication is not None
+    assert done.publication is not None and done.publication.manifest.is_fresh
     return done.landing, done.build, done.publication
 
 

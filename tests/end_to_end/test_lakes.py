@@ -36,7 +36,8 @@ def marts_of(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
     """Every published mart, its rows in order."""
     with duckdb.connect(str(settings.published / "current" / "marts.duckdb"), read_only=True) as db:
         names = db.execute(
-            "select table_name from information_schema.tables where table_name not like 'ops_%' order by all"
+            "select table_name from information_schema.tables "
+            "where table_name not like 'ops_%' and table_name <> 'published_tables' order by all"
         ).fetchall()
         return {name: db.execute(f"select * from {name} order by all").fetchall() for (name,) in names}
 
@@ -110,7 +111,7 @@ def test_the_command_tells_and_is_idempotent(tmp_path: Path) -> None:
     assert tidemark(tmp_path, "nonsense").returncode == 2
 
 
-def test_a_blocking_test_stops_publishing_and_readers_keep_the_last_version(
+def test_a_blocking_test_stops_what_it_guards_and_readers_keep_the_last_good_rows(
     tmp_path: Path,
 ) -> None:
     settings = settings_of(tmp_path)
@@ -127,11 +128,16 @@ def test_a_blocking_test_stops_publishing_and_readers_keep_the_last_version(
             "where batch_id = (select max(batch_id) from landed.landings where status = 'landed')"
         )
     failed = run(settings)
-    assert failed.build is not None and failed.publication is None
+    assert failed.build is not None and failed.publication is not None
     assert {n.name for n in failed.build.failed} == {"assert_files_conserve_rows", "assert_rejects_are_counted"}
-    with pytest.raises(TidemarkError, match="assert_files_conserve_rows, assert_rejects_are_counted"):
-        publish(settings)
-    assert current_version(settings) == first.manifest.version
+    second = failed.publication.manifest
+    assert {table.name: [cause.name for cause in table.stale_because] for table in second.stale} == {
+        "ops_landings": ["assert_files_conserve_rows", "assert_rejects_are_counted"],
+        "ops_rejects": ["assert_rejects_are_counted"],
+    }
+    before = {table.name: table.files for table in first.manifest.tables}
+    assert all(table.files == before[table.name] for table in second.stale)
+    assert current_version(settings) == second.version
     status = tidemark(tmp_path, "status")
     assert status.returncode == 1 and failed.build.failed[0].name in status.stdout
 
@@ -145,7 +151,8 @@ def test_a_blocking_test_stops_publishing_and_readers_keep_the_last_version(
     assert mended.build is not None and mended.publication is not None
     assert {n.name for n in mended.build.nodes} == {"assert_files_conserve_rows", "assert_rejects_are_counted"}
     assert mended.publication.is_new and current_version(settings) == mended.publication.manifest.version
-    assert rollback(settings).version == first.manifest.version == current_version(settings)
+    assert mended.is_good
+    assert rollback(settings, first.manifest.version).version == current_version(settings)
 
 
 def hold_back(settings: Settings, day: str) -> list[Path]:
@@ -179,7 +186,7 @@ def test_a_raw_model_built_whole_again_is_counted_whole(dataset: str, tmp_path: 
 def test_a_part_of_the_models_cannot_stand_for_the_whole(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     assert not build(settings, ("--select", "dim_dates")).failed
-    with pytest.raises(TidemarkError, match="no build has made every model"):
+    with pytest.raises(TidemarkError, match="no whole build of the project as it is now"):
         publish(settings)
 
 

@@ -91,7 +91,7 @@ class Home:
         """Live the cases by the plan: what is wrong afterwards, by the number of the case."""
         self._forget()
         copies = self._deliver_and_run(cases, plan)
-        assert run(self.settings).publication is not None
+        assert run(self.settings).is_good
         with open_warehouse(self.settings, read_only=True) as warehouse:
             kept = rows_of(warehouse, f"intermediate.{DEDUPLICATED}", ", ".join(["event_date", *KEPT]))
         readers = self.settings.published / "current" / "marts.duckdb"
@@ -219,7 +219,7 @@ def marts_of(db: duckdb.DuckDBPyConnection, schema: str = "main") -> list[str]:
     """The marts there are, without what tells how runs went."""
     names = db.execute(
         "select table_name from information_schema.tables "
-        "where table_schema = $1 and table_name not like 'ops_%' order by all",
+        "where table_schema = $1 and table_name not like 'ops_%' and table_name <> 'published_tables' order by all",
         [schema],
     ).fetchall()
     return [name for (name,) in names]

@@ -12,7 +12,19 @@ import pytest
 
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
-from flows.project import RUN_RECORDS, STORED, DataTest, Model, Project, project_fingerprint, read_project
+from flows.project import (
+    RUN_RECORDS,
+    SCHEMAS,
+    STORED,
+    DataTest,
+    Model,
+    Project,
+    guarded_models,
+    lineage,
+    owner_of,
+    project_fingerprint,
+    read_project,
+)
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
 from flows.warehouse import OpenWork, enter_landings, open_warehouse, read_open_work
@@ -92,14 +104,15 @@ def of(*datasets: str) -> Iterable[dict[str, Any]]:
 
 
 def model(name: str, materialized: str) -> Model:
-    return Model(name, "marts", materialized, None, "", {})
+    return Model(name, "marts", materialized, None, "", {}, frozenset())
 
 
-BLOCKING = DataTest("test.blocking", "blocking", True, frozenset({"grown", "made"}))
-WARNING = DataTest("test.warning", "warning", False, frozenset({"made"}))
-SEEDED = DataTest("test.seeded", "seeded", True, frozenset({"never_noted"}))
+BLOCKING = DataTest("test.blocking", "blocking", True, frozenset({"grown", "made"}), frozenset({"grown", "made"}))
+WARNING = DataTest("test.warning", "warning", False, frozenset({"made"}), frozenset({"made"}))
+SEEDED = DataTest("test.seeded", "seeded", True, frozenset({"never_noted"}), frozenset())
 STAND_IN: Any = SimpleNamespace(
     models={m.name: m for m in [model("viewed", "view"), model("grown", "incremental"), model("made", "table")]},
+    seeds=frozenset({"rules", "reactions"}),
     tests=[BLOCKING, WARNING, SEEDED],
     fingerprint="now",
 )
@@ -126,18 +139,17 @@ def built(settings: Settings) -> Settings:
     return settings
 
 
-def run(settings: Settings, whole: bool = True, project: str = "now", made: bool = True) -> None:
+def run(
+    settings: Settings, whole: bool = True, project: str = "now", status: str = "passed", command: str = "build"
+) -> None:
     with open_warehouse(settings) as db:
-        db.execute(
-            "insert into ops.dbt_runs values ('r', 'build', ?, ?, now(), now(), 'passed', ?)", [whole, project, made]
-        )
+        db.execute("insert into ops.dbt_runs values ('r', ?, ?, ?, now(), now(), ?)", [command, whole, project, status])
 
 
 def test_nothing_is_open_after_a_whole_build(built: Settings) -> None:
     still = read_open_work(built, STAND_IN)
     assert still == NOTHING
     assert still.is_nothing
-    assert not still.blocks_publication
 
 
 def test_everything_is_open_before_the_first_build(settings: Settings, tmp_path: Path) -> None:
@@ -149,36 +161,59 @@ def test_everything_is_open_before_the_first_build(settings: Settings, tmp_path:
         db.execute("create schema landed")
     still = read_open_work(settings, STAND_IN)
     assert still == EVERYTHING
-    assert still.blocks_publication
     assert not still.is_nothing
     assert "`tidemark build`" in still.reason
+
+
+KILLED, FAILED, PART = {"status": "running"}, {"status": "failed"}, {"whole": False}
+OTHER = {"project": "other"}
 
 
 @pytest.mark.parametrize(
     ("runs", "expected"),
     [
-        ([{"made": False}], EVERYTHING),
-        ([{"project": "before"}], EVERYTHING),
-        ([{"project": "before"}, {}], NOTHING),
-        ([{"made": False}, {}], NOTHING),
-        ([{"made": False}, {"whole": False}], EVERYTHING),
-        ([{"whole": False, "made": False}], NOTHING),
-        ([{"whole": False}], NOTHING),
+        ([], EVERYTHING),
+        ([KILLED], EVERYTHING),
+        ([PART], EVERYTHING),
+        ([OTHER], EVERYTHING),
+        # It came to its end: what it left unmade is noted.
+        ([FAILED], NOTHING),
+        ([FAILED, KILLED], NOTHING),
+        ([KILLED, {}], NOTHING),
+        ([{}, KILLED, PART | KILLED, PART | FAILED], NOTHING),
+        # Another project may have made some of it in its own way, even where it was killed.
+        ([{}, OTHER], EVERYTHING),
+        ([{}, OTHER | PART], EVERYTHING),
+        ([{}, OTHER | PART | KILLED], EVERYTHING),
+        ([{}, OTHER | KILLED, PART], EVERYTHING),
+        ([{}, OTHER, KILLED], EVERYTHING),
+        ([{}, OTHER, FAILED], NOTHING),
+        # Tests change nothing.
+        ([{}, OTHER | PART | {"command": "test"}], NOTHING),
     ],
 )
-def test_everything_is_open_until_a_whole_build_made_it(
+def test_everything_is_open_until_a_whole_build_of_the_project_came_to_its_end(
     built: Settings, runs: list[dict[str, Any]], expected: OpenWork
 ) -> None:
+    with open_warehouse(built) as db:
+        db.execute("delete from ops.dbt_runs")
     for more in runs:
         run(built, **more)
     assert read_open_work(built, STAND_IN) == expected
+
+
+def test_what_was_not_made_is_behind_be_it_a_view_or_a_seed_and_what_is_gone_is_not(built: Settings) -> None:
+    with open_warehouse(built) as db:
+        db.execute("insert into ops.unmade select unnest(['made', 'viewed', 'rules', 'gone']), now()")
+    still = read_open_work(built, STAND_IN)
+    assert still == OpenWork(everything=False, behind=("viewed", "made", "rules"))
+    assert "made, rules, viewed; run `tidemark run`" in still.reason
 
 
 def test_models_behind_are_those_that_keep_rows_and_have_not_seen_the_last_batch(built: Settings) -> None:
     progress(built, grown=(2, ["events"]))
     still = read_open_work(built, STAND_IN)
     assert still == OpenWork(everything=False, behind=("grown",))
-    assert still.blocks_publication
     assert "grown; run `tidemark run`" in still.reason
     progress(built, made=(0, ["events"]))
     assert read_open_work(built, STAND_IN).behind == ("grown", "made")
@@ -197,7 +232,6 @@ def test_tests_are_due_when_what_they_read_changed_since_they_passed(built: Sett
         db.execute(note, ["grown", "2026-01-17"])
     still = read_open_work(built, STAND_IN)
     assert still == OpenWork(everything=False, due=(BLOCKING,))
-    assert still.blocks_publication
     assert "blocking" in still.reason
     with open_warehouse(built) as db:
         db.execute("delete from ops.changes where model = 'made'")
@@ -208,17 +242,16 @@ def test_tests_are_due_when_what_they_read_changed_since_they_passed(built: Sett
     assert read_open_work(built, STAND_IN) == NOTHING
 
 
-def test_a_test_that_never_passed_is_due_and_blocks_unless_it_only_warns(built: Settings) -> None:
+def test_a_test_that_never_passed_is_due(built: Settings) -> None:
     with open_warehouse(built) as db:
         db.execute("delete from ops.test_progress where test = 'test.warning'")
     still = read_open_work(built, STAND_IN)
     assert still == OpenWork(everything=False, due=(WARNING,))
-    assert (still.is_nothing, still.blocks_publication) == (False, False)
+    assert not still.is_nothing
     with open_warehouse(built) as db:
         db.execute("delete from ops.test_progress where test = 'test.seeded'")
     still = read_open_work(built, STAND_IN)
     assert still.due == (WARNING, SEEDED)
-    assert still.blocks_publication
 
 
 def test_a_file_that_is_no_warehouse_says_what_to_do(settings: Settings) -> None:
@@ -420,9 +453,78 @@ def test_what_tests_read_is_read(project: Project) -> None:
     assert not any(test.reads & {*RUN_RECORDS} for test in project.tests)
 
 
+def small_manifest(**reads: str) -> Any:
+    """A manifest of nodes by name, each with what it reads; s_ is a source, seed_ a seed, t_ a test."""
+    kinds = {"seed": "seed", "t": "test"}
+    nodes = {
+        name: SimpleNamespace(
+            name=name,
+            unique_id=name,
+            resource_type=kinds.get(name.split("_")[0], "model"),
+            depends_on_nodes=parents.replace("@", "").split(),
+            attached_node=next((p[1:] for p in parents.split() if p.startswith("@")), None),
+        )
+        for name, parents in reads.items()
+    }
+    return SimpleNamespace(nodes=nodes, sources={"s_landed": object()})
+
+
+@pytest.mark.parametrize(
+    ("test", "guarded"),
+    [
+        # Attached: the model and all below, whatever else it reads.
+        ("@raw", "raw view left right mart"),
+        ("@left", "left mart"),
+        ("@left right", "left mart"),
+        ("@seed_rules", "right mart"),
+        # Not attached: what it reads, and what lies below any of it.
+        ("view", "view left right mart"),
+        ("left right", "left right mart"),
+        ("left other", "left mart other"),
+        ("raw mart", "raw view left right mart"),
+        ("seed_rules", "right mart"),
+        ("seed_rules left", "left right mart"),
+        ("s_landed", "raw view left right mart"),
+        # Beside models, the lake's own table is what they are compared with.
+        ("s_landed left", "left mart"),
+        # It reads nothing: a macro is held to account.
+        ("", "raw view left right mart other"),
+    ],
+)
+def test_a_test_guards_what_lies_below_it(test: str, guarded: str) -> None:
+    manifest = small_manifest(
+        seed_rules="", raw="s_landed", view="raw", left="view", right="view seed_rules", mart="left right", other="",
+        t_one=test,
+    )  # fmt: skip
+    assert guarded_models(manifest, lineage(manifest), manifest.nodes["t_one"]) == {*guarded.split()}
+
+
+def test_what_lies_above_and_below_is_read_from_the_project(project: Project) -> None:
+    assert project.models["fct_content_engagement"].above >= {"raw_events", "reactions", "engagement_rules"}
+    assert "landings" not in project.models["dim_contents"].above
+    assert project.seeds == {"reactions", "engagement_rules"}
+    assert project.below("engagement_rules") == {"fct_content_engagement", "agg_content_daily"}
+    assert project.below("agg_content_daily") == {"agg_content_daily"}
+    guards = {test.name: test.guards for test in project.tests}
+    assert guards["dim_contents_is_sound"] == {"dim_contents"}
+    assert guards["assert_files_conserve_rows"] == {"ops_landings"}
+
+
+def test_owners_are_those_of_the_node_its_group_or_what_it_tests(project: Project) -> None:
+    assert project.owners["fct_sessions"] == "audience-insight"  # its own
+    assert project.owners["assert_lake_is_fresh"] == "data-platform"
+    assert project.owners["fct_sessions_is_sound"] == "audience-insight"  # of the model it is attached to
+    assert project.owners["assert_sessions_hold_every_event_once"] == "audience-insight, data-platform"
+    group = SimpleNamespace(name="content", owner=SimpleNamespace(name="newsroom-insight"))
+    node = SimpleNamespace(resource_type="model", group="content", config=SimpleNamespace(meta={}))
+    assert owner_of(SimpleNamespace(groups={"g": group}, nodes={}), node) == "newsroom-insight"  # type: ignore[arg-type]
+    node.group = None
+    assert owner_of(SimpleNamespace(groups={"g": group}, nodes={}), node) == ""  # type: ignore[arg-type]
+
+
 def test_changes_are_noted_of_every_published_model_under_its_name(project: Project) -> None:
     # Models that keep rows note their own; of the rest, views, those are published that entering and recording note.
-    views = {m.name for m in project.models.values() if m.materialized not in STORED and m.schema in ("marts", "ops")}
+    views = {m.name for m in project.models.values() if m.materialized not in STORED and m.schema in SCHEMAS}
     assert views == {"ops_landings", "ops_rejects", *RUN_RECORDS}
 
 
