@@ -42,6 +42,14 @@ demo: $(STAMP) ## Sample lake to published marts, with a summary (idempotent)
 	@$(BIN)/tidemark sample --events $(DEMO_EVENTS) --days $(DEMO_DAYS) --seed $(DEMO_SEED)
 	@$(BIN)/tidemark run
 
+.PHONY: serve
+serve: $(STAMP) ## Start Prefect's server, the worker and the watcher; prints the address of the pages
+	@$(BIN)/tidemark serve
+
+.PHONY: stop
+stop: $(STAMP) ## Stop what `make serve` started
+	@$(BIN)/tidemark stop
+
 .PHONY: test
 test: $(STAMP) lint contract-check ## Every check and test (under 20 minutes on two cores)
 	@$(BIN)/python -m pytest -m "not long"

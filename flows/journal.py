@@ -61,6 +61,15 @@ class JobRun:
 
 
 @dataclass(frozen=True)
+class Unbroken:
+    """The failures and crashes of a job since it last succeeded: the newest, how many, and since when in UTC."""
+
+    newest: JobRun
+    tries: int
+    since: datetime
+
+
+@dataclass(frozen=True)
 class Wait:
     """Somebody waits: the run of a job, for what, and since when in UTC."""
 
@@ -259,6 +268,18 @@ class Journal:
             if _is_alive(pid, process)
         ]
 
+    def failures(self) -> list[Unbroken]:
+        """The jobs that have failed or crashed since they last succeeded, by name."""
+        with self._explained():
+            rows = self._database.execute(
+                f"select count(*), min(finished_at), max(id), {_RUN} from runs as run "
+                "where status in ('failed', 'crashed') and id > coalesce("
+                "(select max(id) from runs as good where good.job = run.job and good.status = 'succeeded'), 0) "
+                "group by job order by job"
+            ).fetchall()
+        # With max(), SQLite takes the other columns from the row that has it.
+        return [Unbroken(_run(row), tries, _moment(since)) for tries, since, _, *row in rows]
+
     def history(self, limit: int) -> list[JobRun]:
         """The last runs, the newest first."""
         with self._explained():
@@ -432,7 +453,7 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _run(row: tuple[object, ...]) -> JobRun:
+def _run(row: Sequence[object]) -> JobRun:
     (run_id, job, slot, day, due_at, started_at, finished_at, status, attempt, flow_run_id, pid, message) = row
     return JobRun(
         run_id=int(str(run_id)),

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
         home = given.get("home", cls.model_fields["home"].default)
         return {"channels": Path(home) / "secrets" / "channels.yml", **given}
 
+    server_host: str = Field("127.0.0.1", description="The address Prefect's server listens on; it asks no password.")
     server_port: int = Field(4200, ge=1, le=65535, description="The port of Prefect's server on this machine.")
 
     @property

@@ -411,3 +411,16 @@ def test_the_mark_of_a_process_tells_it_from_others() -> None:
         assert process_mark(other.pid) not in (None, process_mark(os.getpid()))
         other.kill()
     assert process_mark(other.pid) is None
+
+
+def test_failures_are_counted_since_the_last_success(journal: Journal, clock: Clock) -> None:
+    for slot, status in [("1", "failed"), ("2", "succeeded"), ("3", "failed"), ("4", "failed")]:
+        run_id = begin(journal, slot=slot)
+        clock.now += timedelta(minutes=1)
+        journal.finish(run_id, RunStatus(status), f"of {slot}")
+    begin(journal, job="other")
+    (failed,) = journal.failures()
+    assert (failed.newest.slot, failed.newest.message, failed.tries) == ("4", "of 4", 2)
+    assert failed.since == clock.now - timedelta(minutes=1)
+    journal.finish(begin(journal, slot="5"), RunStatus.SUCCEEDED)
+    assert journal.failures() == []

@@ -1,0 +1,163 @@
+"""What is wrong now, told to alerting: nodes that fail, files that were refused, jobs that fail or are late.
+
+Each ``observe_...`` tells all that holds in its scope, so that alerting knows what is new and what is over.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+
+from flows.alerts import Problem, digest, observe
+from flows.contract import load_specs
+from flows.decide import Decision
+from flows.errors import TidemarkError
+from flows.journal import Unbroken
+from flows.receipts import Receipts, Status
+from flows.schedule import JOBS
+from flows.settings import Settings
+
+# Who is asked about what belongs to no model and no dataset: the machinery itself.
+OPERATOR = "data-platform"
+NODES_FAILED = "nodes failed: "
+
+log = logging.getLogger("tidemark.problems")
+
+
+def observe_failing(settings: Settings, flow_run_id: str) -> None:
+    """Tell which models and tests fail. Raises nothing: a build must not fail because telling of it did."""
+    # With them comes dbt, which the watcher has no need of.
+    from flows.failures import read_failing  # noqa: PLC0415
+    from flows.warehouse import warehouse_lock  # noqa: PLC0415
+
+    try:
+        with warehouse_lock(settings):
+            failing_now = read_failing(settings)
+        found = [
+            Problem(
+                key=failing.unique_id,
+                scope="build",
+                title=f"{failing.kind} {failing.name} " + ("failed" if failing.is_blocking else "warns"),
+                owner=failing.owner or OPERATOR,
+                since=failing.since,
+                detail=_detail(failing.path, failing.message, failing.skipped),
+                rows=failing.rows or None,
+                reproduce=f"tidemark build -- --select {failing.name}",
+                link=flow_run_url(settings, flow_run_id),
+                is_warning=not failing.is_blocking,
+            )
+            for failing in failing_now
+        ]
+        observe(settings, "build", found, datetime.now(UTC))
+    except TidemarkError as error:
+        log.error("what fails could not be told to its owners: %s", error)
+
+
+def _detail(path: str, message: str, skipped: Sequence[str]) -> str:
+    waits = f"; as they were before: {', '.join(skipped)}" if skipped else ""
+    return f"{path}: {message.strip()}{waits}"
+
+
+def observe_refused(settings: Settings) -> None:
+    """Tell which files were refused and not delivered again since."""
+    owners = {name: spec.owner for name, spec in load_specs().items()}
+    with closing(Receipts(settings)) as receipts:
+        refused = receipts.last_of_each_file(Status.REFUSED)
+    found = [
+        Problem(
+            key=f"file:{receipt.file}",
+            scope="landing",
+            title=f"file {receipt.file} was refused",
+            owner=owners.get(receipt.dataset, OPERATOR),
+            since=receipt.landed_at,
+            detail=f"{receipt.reason}; deliver it again under its name",
+            rows=None,
+            reproduce="tidemark land --retry-quarantine",
+            link=None,
+        )
+        for receipt in refused
+    ]
+    observe(settings, "landing", found, datetime.now(UTC))
+
+
+def observe_schedule(settings: Settings, decisions: Sequence[Decision], now: datetime) -> None:
+    """Tell which slots are past their deadline, and what they wait for."""
+    owners = {job.name: job.owner for job in JOBS}
+    found = [
+        Problem(
+            key=f"late:{decision.job}:{decision.due_at.isoformat()}",
+            scope="schedule",
+            title=f"job {decision.job} is late",
+            owner=owners[decision.job],
+            since=decision.due_at,
+            detail=f"due at {decision.due_at:%Y-%m-%d %H:%M} UTC for {decision.day}; " + _stands(decision),
+            rows=None,
+            reproduce="tidemark status",
+            link=None,
+        )
+        for decision in decisions
+        if decision.is_late
+    ]
+    observe(settings, "schedule", found, now)
+
+
+def _stands(decision: Decision) -> str:
+    if decision.waits_for:
+        return f"no data by the deadline: it waits for {', '.join(decision.waits_for)}"
+    return "it runs" if decision.state == "runs" else "nobody started it: is the worker up?"
+
+
+def observe_runs(settings: Settings, failures: Sequence[Unbroken], now: datetime) -> None:
+    """Tell which jobs failed in all their tries. What models and tests made fail, the owners of these know."""
+    jobs = {job.name: job for job in JOBS}
+    found = [
+        Problem(
+            key=f"job:{run.job}",
+            scope="flow",
+            title=f"job {run.job} {run.status}",
+            owner=jobs[run.job].owner if run.job in jobs else OPERATOR,
+            since=failed.since,
+            detail=f"{failed.tries} tries; the last: {run.message or ''}",
+            rows=None,
+            reproduce="tidemark run",
+            link=flow_run_url(settings, run.flow_run_id) if run.flow_run_id else None,
+        )
+        for failed in failures
+        for run in [failed.newest]
+        if failed.tries > (jobs[run.job].retries if run.job in jobs else 0)
+        and not (run.message or "").startswith(NODES_FAILED)
+    ]
+    observe(settings, "flow", found, now)
+
+
+def observe_server(settings: Settings, error: str | None, now: datetime) -> None:
+    """Tell that Prefect's server does not answer, or does again."""
+    found = Problem(
+        key="server",
+        scope="server",
+        title="Prefect's server does not answer",
+        owner=OPERATOR,
+        since=now,
+        detail=f"{api_url(settings)}: {error}; nothing lands and no job starts meanwhile; nothing is lost",
+        rows=None,
+        reproduce="make serve",
+        link=None,
+    )
+    observe(settings, "server", [found] if error else [], now)
+
+
+def send_digest(settings: Settings) -> int:
+    """Send the day's digest of warnings."""
+    return digest(settings, datetime.now(UTC))
+
+
+def api_url(settings: Settings) -> str:
+    """Where Prefect's API is."""
+    return os.environ.get("PREFECT_API_URL") or f"http://127.0.0.1:{settings.server_port}/api"
+
+
+def flow_run_url(settings: Settings, flow_run_id: str) -> str:
+    """The page of a flow run."""
+    ui = os.environ.get("PREFECT_UI_URL") or api_url(settings).removesuffix("/api")
+    return f"{ui}/runs/flow-run/{flow_run_id}"

@@ -1,0 +1,55 @@
+"""Tell Prefect's server how each dbt node of a build went: a task run each, and a table of them all."""
+
+from collections.abc import Sequence
+
+from prefect import runtime, task
+from prefect.artifacts import create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, StateType
+
+from flows.build import FAILED, Build, Node
+
+STATES = {"skipped": (StateType.CANCELLED, "Skipped"), "warn": (StateType.COMPLETED, "Warned")}
+
+
+@task(name="node")
+def _node() -> None:
+    """Stands for dbt's nodes, which dbt runs: the task runs below are only told."""
+
+
+def record_nodes(built: Sequence[Build]) -> None:
+    """Make a task run in the flow run at hand for each node that was built or tested, and an artifact with them all."""
+    nodes = [node for build in built for node in build.nodes]
+    flow_run_id = runtime.flow_run.id
+    with get_client(sync_client=True) as client:
+        for number, node in enumerate(nodes):
+            client.create_task_run(
+                _node, flow_run_id=flow_run_id, dynamic_key=str(number), name=node.name, state=state_of(node)
+            )
+    failed = sum(len(build.failed) for build in built)
+    warned = sum(len(build.warned) for build in built)
+    create_table_artifact(
+        key="nodes",
+        description=f"{len(nodes)} nodes, {failed} failed, {warned} warned",
+        table=[
+            {
+                "node": node.name,
+                "kind": node.kind,
+                "status": node.status,
+                "rows": node.failures or None,
+                "seconds": round(node.seconds, 2),
+                "owner": node.owner,
+                "file": node.path,
+                "message": node.message.strip()[:500] if node.status != "success" else "",
+            }
+            for node in nodes
+        ],
+    )
+
+
+def state_of(node: Node) -> State[None]:
+    """The state of a node's task run: failed, warned, skipped or completed, with dbt's message."""
+    kind, name = (StateType.FAILED, "Failed") if node.status in FAILED else (StateType.COMPLETED, "Completed")
+    kind, name = STATES.get(node.status, (kind, name))
+    found = f"{node.failures:,} rows; " if node.failures else ""
+    return State(type=kind, name=name, message=f"{found}{node.message.strip()[:500]} ({node.seconds:.1f} s)")

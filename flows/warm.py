@@ -1,0 +1,239 @@
+"""A process that has everything imported and forks for each run: a run begins in a fifth of a second, not in five.
+
+To import Prefect, dbt and DuckDB and to parse the project takes longer than to build an hour of events. So one process
+does that once and waits on a socket; :mod:`flows.warm_client` asks it to run a module, as ``python -m`` would. Each
+run is a process of its own: it can be killed, and gives its memory back.
+
+The process that forks has no threads of Python's and never opens a database: a fork copies one thread alone. Those of
+jemalloc, in DuckDB and Arrow, see to themselves.
+"""
+
+import contextlib
+import errno
+import importlib
+import json
+import logging
+import os
+import random
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flows.errors import TidemarkError
+from flows.settings import Settings
+
+# What runs need, and is slow to import. Not `prefect.engine` itself: it is what is run.
+IMPORTED = (
+    "dbt.task.build",
+    "dbt.task.test",
+    "flows.jobs",
+    "prefect.artifacts",
+    "prefect.client.orchestration",
+    "prefect.concurrency.sync",
+    "prefect.events",
+    "prefect.flow_engine",
+    "prefect.runner.storage",
+    "prefect.task_engine",
+)
+
+
+@dataclass
+class _Run:
+    """A forked process, and the client that waits for it."""
+
+    pid: int
+    client: socket.socket
+
+
+def serve(settings: Settings) -> NoReturn:
+    """Import and parse everything, then fork a process for each client until SIGTERM."""
+    import_everything(settings)
+    listener = listen(settings.warm_socket)
+    print(f"warm: waiting on {settings.warm_socket}", flush=True)
+    Host(listener).run()
+
+
+def import_everything(settings: Settings) -> None:
+    """Import what runs need and parse the project; a project that does not parse is for each run to tell."""
+    for module in IMPORTED:
+        importlib.import_module(module)
+    from prefect.logging.configuration import setup_logging  # noqa: PLC0415
+
+    from flows.project import read_project  # noqa: PLC0415 (what is slow is imported here, and nothing before)
+
+    with contextlib.suppress(TidemarkError):
+        read_project(settings)
+    logging.getLogger().handlers.clear()  # what was imported set up logging in its own way
+    setup_logging(incremental=False)
+
+
+class Host:
+    """Forks a process for each client of ``listener``, and tells the client how it ended."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._runs: dict[socket.socket, _Run] = {}
+        self._selector = selectors.DefaultSelector()
+        # Runs read from this pipe, and it never has anything: it closes when this process is gone.
+        self._alive_read, self._alive_write = os.pipe()
+
+    def run(self) -> NoReturn:
+        """Wait for clients, signals and the ends of runs."""
+        wake_read, wake_write = socket.socketpair()
+        wake_read.setblocking(False)
+        wake_write.setblocking(False)
+        signal.set_wakeup_fd(wake_write.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(wake_read, selectors.EVENT_READ)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif key.fileobj is wake_read:
+                    with contextlib.suppress(BlockingIOError):
+                        while wake_read.recv(4096):
+                            pass
+                elif isinstance(key.fileobj, socket.socket):
+                    self._pass_signal(key.fileobj)
+            self._bury()
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        try:
+            asked, descriptors = _receive(client)
+        except (OSError, ValueError) as error:
+            print(f"warm: a client was not understood: {error}", file=sys.stderr, flush=True)
+            client.close()
+            return
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            client.close()
+            self._become(asked, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._runs[client] = _Run(pid, client)
+        self._selector.register(client, selectors.EVENT_READ)
+
+    def _become(self, asked: dict[str, Any], descriptors: list[int]) -> NoReturn:
+        """In the forked process: leave everything of the host behind, and run what was asked for."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            os.setsid()
+            self._selector.close()
+            self._listener.close()
+            for run in self._runs.values():
+                run.client.close()
+            os.close(self._alive_write)
+            threading.Thread(target=_die_with_host, args=(self._alive_read,), daemon=True).start()
+            for target, descriptor in enumerate(descriptors):
+                os.dup2(descriptor, target)
+                os.close(descriptor)
+            os.environ.clear()
+            os.environ.update(asked["environment"])
+            os.chdir(asked["folder"])
+            random.seed()
+            code = _run_module(asked["arguments"])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+    def _pass_signal(self, client: socket.socket) -> None:
+        """What a client sends is the number of a signal; a client that went away takes its run with it."""
+        try:
+            sent = client.recv(64)
+        except OSError:
+            sent = b""
+        run = self._runs[client]
+        for number in sent or bytes([signal.SIGKILL]):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, number)
+        if not sent:
+            self._selector.unregister(client)
+
+    def _bury(self) -> None:
+        for client, run in list(self._runs.items()):
+            pid, status = os.waitpid(run.pid, os.WNOHANG)
+            if pid == 0:
+                continue
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(client)
+            with contextlib.suppress(OSError):
+                client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+            client.close()
+            del self._runs[client]
+
+
+def _run_module(arguments: list[str]) -> int:
+    sys.argv = list(arguments)
+    sys.modules.pop(arguments[0], None)  # to run it is to run it anew
+    try:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        if stop.code is None or isinstance(stop.code, int):
+            return stop.code or 0
+        print(stop.code, file=sys.stderr)
+        return 1
+    finally:
+        _wait_for_threads()
+    return 0
+
+
+def _wait_for_threads() -> None:
+    """As an interpreter does at its end: what is on its way to the server, logs and events, gets there."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    importlib.import_module("atexit")._run_exitfuncs()
+
+
+def _die_with_host(alive: int) -> None:
+    os.read(alive, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _receive(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """What a client asks for, a line of JSON, and its standard streams."""
+    client.settimeout(5)
+    text, descriptors, _, _ = socket.recv_fds(client, 65536, 3)
+    while not text.endswith(b"\n"):
+        more = client.recv(65536)
+        if not more:
+            raise OSError(errno.EPIPE, "it went away")
+        text += more
+    client.settimeout(None)
+    return json.loads(text), list(descriptors)
+
+
+def listen(path: Path) -> socket.socket:
+    """A socket at ``path``, for its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        raise TidemarkError(f"no socket can be made at {path} ({error}); choose a shorter TIDEMARK_HOME") from error
+    finally:
+        os.umask(before)
+    listener.listen(64)
+    return listener
+
+
+if __name__ == "__main__":
+    serve(Settings())

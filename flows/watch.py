@@ -1,0 +1,207 @@
+"""The watcher: lands what settled in the inbox, starts what is due and no trigger brought, and tells what is late.
+
+File events wake it and polling finds what they missed. It keeps nothing in memory that matters: killed at any moment,
+the next one sees the same inbox, the same journal. It imports little, and leaves all work to processes of their own
+(:mod:`flows.wake`, forked by :mod:`flows.warm`).
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import watchfiles
+from pythonjsonlogger.json import JsonFormatter
+
+from flows.contract import load_specs
+from flows.decide import Decision, decide
+from flows.errors import TidemarkError
+from flows.inbox import is_settled, new_deliveries
+from flows.journal import Journal
+from flows.problems import api_url, observe_runs, observe_schedule, observe_server
+from flows.receipts import Receipts
+from flows.schedule import JOBS, organisation_timezone
+from flows.settings import Settings
+
+# Files that come closer together than QUIET are one burst; a burst that does not end is taken after GATHER.
+QUIET_MS = 300
+GATHER_MS = 5_000
+# An inbox is looked through every POLL seconds, a large one less often: that takes no more than 1/200 of the time.
+POLL_SECONDS = 2.0
+LOOK_SHARE = 200
+PASS_SECONDS = 30.0
+# What triggers bring begins within seconds; after so many, none did.
+GRACE_SECONDS = 20.0
+TIDY_SECONDS = 600.0
+# A server that is restarted, or begins, is no incident before.
+SERVER_SECONDS = 75.0
+LONGEST_PAUSE_SECONDS = 60.0
+
+log = logging.getLogger("tidemark.watch")
+
+
+class Watcher:
+    """What the watcher does at each turn; ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._specs = load_specs()
+        self._journal = Journal(settings)
+        self._landing: subprocess.Popen[bytes] | None = None
+        self._jobs: subprocess.Popen[bytes] | None = None
+        self._failures = 0
+        self._look_at = self._pass_at = self._tidy_at = self._server_answered = clock()
+
+    def turn(self, woken: bool) -> None:
+        """Look after what was started, and do what it is time for; ``woken`` says that files changed."""
+        now = self._clock()
+        if self._ended_landing():
+            woken = self._failures == 0
+            self._pass_at = now  # jobs may have waited for what landed
+        if self._landing is None and (now >= self._look_at or (woken and not self._failures)):
+            self._look()
+        if now >= self._pass_at:
+            self._pass_at = now + PASS_SECONDS
+            try:
+                self._pass()
+            except TidemarkError as error:
+                log.error("the schedule could not be looked at: %s", error)
+
+    def _ended_landing(self) -> bool:
+        if self._landing is None or (code := self._landing.poll()) is None:
+            return False
+        self._landing = None
+        self._failures = self._failures + 1 if code else 0
+        if code:
+            pause = min(LONGEST_PAUSE_SECONDS, POLL_SECONDS * 2**self._failures)
+            self._look_at = self._clock() + pause
+            log.error("landing ended with code %d; what it left waits in the inbox; next try in %.0f s", code, pause)
+        return True
+
+    def _look(self) -> None:
+        """Start a landing where a file settled that was not dealt with."""
+        began = self._clock()
+        try:
+            with closing(Receipts(self._settings)) as receipts:
+                new = new_deliveries(self._settings.inbox, self._specs, receipts.is_unchanged)
+                found = any(is_settled(d.stat, time.time(), self._settings.settle_seconds) for d in new)
+        except OSError as error:
+            log.error("the inbox %s cannot be looked into: %s", self._settings.inbox, error)
+            found = False
+        ended = self._clock()
+        self._look_at = ended + max(POLL_SECONDS, LOOK_SHARE * (ended - began))
+        if found:
+            self._landing = start(self._settings, "land")
+
+    def _pass(self) -> None:
+        """Find what is due, crashed or late."""
+        now = datetime.now(UTC)
+        self._look_after_server(now)
+        for run in self._journal.void_future(now):
+            log.warning(
+                "the clock was set back: the run of %s for %s that says it began at %s is not believed",
+                run.job,
+                run.slot,
+                run.started_at,
+            )
+        for line in self._journal.seen(JOBS, now):
+            log.info(line)
+        crashed = self._journal.crash()
+        for run in crashed:
+            log.error("%s of %s crashed: %s; the next run heals what it left", run.job, run.slot, run.message)
+        known = self._journal.known(self._settings, JOBS, now)
+        if known.trouble:
+            log.error("what landed cannot be told, so nothing that needs it starts: %s", known.trouble)
+        decisions = decide(JOBS, known, now, organisation_timezone())
+        observe_runs(self._settings, self._journal.failures(), now)
+        observe_schedule(self._settings, decisions, now)
+        overdue = [d for d in decisions if _was_missed(d, now)]
+        if crashed or overdue or self._clock() >= self._tidy_at:
+            self._tidy_at = self._clock() + TIDY_SECONDS
+            self._journal.prune(now)
+            self._start_jobs(overdue)
+
+    def _look_after_server(self, now: datetime) -> None:
+        """Tell of a server that does not answer, once it had the time to be restarted."""
+        error = server_error(self._settings)
+        if error is None:
+            self._server_answered = self._clock()
+        if error is None or self._clock() - self._server_answered > SERVER_SECONDS:
+            observe_server(self._settings, error, now)
+
+    def _start_jobs(self, overdue: list[Decision]) -> None:
+        if self._jobs is not None and self._jobs.poll() is None:
+            return
+        for decision in overdue:
+            log.info("%s of %s is due since %s and was not started", decision.job, decision.slot, decision.due_at)
+        self._jobs = start(self._settings, "jobs", *sorted({decision.job for decision in overdue}))
+
+
+def _was_missed(decision: Decision, now: datetime) -> bool:
+    return decision.state == "due" and (now - decision.due_at).total_seconds() > GRACE_SECONDS
+
+
+def start(settings: Settings, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start :mod:`flows.wake` in a warm process."""
+    client = Path(__file__).with_name("warm_client.py")
+    command = [sys.executable, "-S", str(client), str(settings.warm_socket), "flows.wake", *arguments]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+
+def server_error(settings: Settings) -> str | None:
+    """Why the server does not answer; None where it does."""
+    try:
+        with urllib.request.urlopen(f"{api_url(settings)}/health", timeout=5):
+            return None
+    except (OSError, urllib.error.URLError) as error:
+        return str(error)
+
+
+def watch(settings: Settings) -> None:
+    """Watch until interrupted."""
+    settings.inbox.mkdir(parents=True, exist_ok=True)
+    watcher = Watcher(settings)
+    log.info("watching %s", settings.inbox)
+    for woken in _wakes(settings.inbox):
+        watcher.turn(woken)
+
+
+def _wakes(inbox: Path) -> Iterator[bool]:
+    """Turns: True when files changed and the burst is over, False when nothing did for half a second."""
+    while True:
+        try:
+            for changes in watchfiles.watch(
+                inbox,
+                watch_filter=None,
+                debounce=GATHER_MS,
+                step=QUIET_MS,
+                rust_timeout=500,
+                yield_on_timeout=True,
+            ):
+                yield bool(changes)
+        except (OSError, RuntimeError) as error:  # more folders than the system lets watch: then polling must do
+            log.warning("no file events (%s); the inbox is polled every %.0f s", error, POLL_SECONDS)
+            while True:
+                time.sleep(0.5)
+                yield False
+
+
+def main() -> None:
+    """The watcher's process, with a line of JSON for each log record."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=os.environ.get("PREFECT_LOGGING_LEVEL", "INFO"), handlers=[handler])
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    watch(Settings())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""One writer of the warehouse: who builds or publishes holds a slot that people see, and a lock that needs no server.
+
+The global limit ``warehouse`` of the server shows who writes and hands over in order. The file lock of
+:func:`flows.warehouse.warehouse_lock` is what builds and publications take themselves, also those that a person starts
+on the command line while no server runs. Who waits is in the journal and in the state of its flow run.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from uuid import UUID
+
+from filelock import Timeout
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.concurrency.sync import concurrency
+from prefect.logging import get_run_logger
+from prefect.states import Running
+
+from flows.journal import Journal
+from flows.settings import Settings
+from flows.warehouse import warehouse_lock
+
+WAREHOUSE = "warehouse"
+# A process that was killed with the slot gives it back after so many seconds, the least that the server takes.
+LEASE_SECONDS = 60
+
+
+@contextmanager
+def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str) -> Iterator[None]:
+    """Hold the server's slot, once nobody holds the lock; a wait can be seen."""
+    with ExitStack() as slot:
+        with get_client(sync_client=True) as client:
+            taken = client.read_global_concurrency_limit_by_name(WAREHOUSE).active_slots
+        if taken:
+            with _seen_to_wait(journal, job, flow_run_id, "the warehouse, which another run writes"):
+                slot.enter_context(_slot())
+        else:
+            slot.enter_context(_slot())
+        lock = warehouse_lock(settings)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            with _seen_to_wait(journal, job, flow_run_id, "the warehouse, which a process outside of Prefect writes"):
+                lock.acquire()
+        lock.release()
+        yield
+
+
+def _slot() -> AbstractContextManager[None]:
+    # A server that was restarted forgets leases: that is no reason to stop a build in the middle.
+    return concurrency(WAREHOUSE, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False)
+
+
+@contextmanager
+def _seen_to_wait(journal: Journal, job: str, flow_run_id: str, waits_for: str) -> Iterator[None]:
+    get_run_logger().info(f"waits for {waits_for}")
+    with journal.waiting(flow_run_id, job, waits_for):
+        _show(flow_run_id, Running(name="Waiting", message=f"waits for {waits_for}"))
+        yield
+        _show(flow_run_id, Running())
+
+
+def _show(flow_run_id: str, state: State[None]) -> None:
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(flow_run_id), state, force=True)

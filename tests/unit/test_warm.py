@@ -1,0 +1,136 @@
+"""A run in the warm process is to whoever started it as one of its own: streams, signals, exit codes, and its end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.contract import PROJECT
+
+CLIENT = PROJECT / "flows" / "warm_client.py"
+HOST = (
+    "from pathlib import Path; import sys; from flows.warm import Host, listen; Host(listen(Path(sys.argv[1]))).run()"
+)
+
+
+@pytest.fixture
+def socket(tmp_path: Path) -> Path:
+    return tmp_path / "warm.sock"
+
+
+@pytest.fixture
+def host(socket: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", HOST, str(socket)], cwd=PROJECT)
+    wait_for(socket.exists)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def client(socket: Path, *arguments: str, **more: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-S", str(CLIENT), str(socket), "tests.warm_child", *arguments]
+    return subprocess.Popen(command, cwd=PROJECT, text=True, **more)  # type: ignore[call-overload,no-any-return]
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < until, "it never came to hold"
+        time.sleep(0.02)
+
+
+def sleeper(socket: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], int]:
+    """A run that sleeps, and its process."""
+    file = tmp_path / "pid"
+    run = client(socket, "sleep", str(file))
+    wait_for(lambda: file.exists() and file.read_text() != "")
+    return run, int(file.read_text())
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_streams_environment_and_folder_are_the_clients(host: subprocess.Popen[bytes], socket: Path) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    run = client(socket, "say", env={**os.environ, "SAID": "tide"}, **pipes)
+    said, error = run.communicate("in", timeout=30)
+    word, folder, text, pid = said.split()
+    assert (word, folder, text) == ("tide", str(PROJECT), "in")
+    assert int(pid) not in (host.pid, run.pid)
+    assert error == "and this\n"
+    assert run.returncode == 0
+
+
+def test_exit_codes_are_the_clients(host: subprocess.Popen[bytes], socket: Path) -> None:
+    runs = [client(socket, "exit", str(code)) for code in (0, 3, 42)]
+    assert [run.wait(30) for run in runs] == [0, 3, 42]
+
+
+def test_an_error_is_told_and_ends_with_one(host: subprocess.Popen[bytes], socket: Path) -> None:
+    run = client(socket, "fail", stderr=subprocess.PIPE)
+    _, error = run.communicate(timeout=30)
+    assert "ValueError: as it should" in error
+    assert run.returncode == 1
+
+
+def test_a_signal_is_passed_on(host: subprocess.Popen[bytes], socket: Path, tmp_path: Path) -> None:
+    run, pid = sleeper(socket, tmp_path)
+    run.terminate()
+    assert run.wait(30) == 7
+    assert not is_alive(pid)
+
+
+def test_a_run_that_is_killed_looks_killed(host: subprocess.Popen[bytes], socket: Path, tmp_path: Path) -> None:
+    run, pid = sleeper(socket, tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    assert run.wait(30) == -signal.SIGKILL
+
+
+def test_a_killed_client_takes_its_run_with_it(host: subprocess.Popen[bytes], socket: Path, tmp_path: Path) -> None:
+    run, pid = sleeper(socket, tmp_path)
+    run.kill()
+    run.wait(30)
+    wait_for(lambda: not is_alive(pid))
+
+
+def test_a_killed_host_takes_its_runs_with_it(host: subprocess.Popen[bytes], socket: Path, tmp_path: Path) -> None:
+    run, pid = sleeper(socket, tmp_path)
+    host.kill()
+    assert run.wait(30) != 0
+    wait_for(lambda: not is_alive(pid))
+
+
+def test_without_a_host_the_client_runs_it_itself(socket: Path) -> None:
+    assert client(socket, "exit", "5").wait(30) == 5
+
+
+def test_a_new_host_takes_the_place_of_a_killed_one(
+    host: subprocess.Popen[bytes], socket: Path, tmp_path: Path
+) -> None:
+    host.kill()
+    host.wait()
+    left = socket.stat().st_ino
+    again = subprocess.Popen([sys.executable, "-c", HOST, str(socket)], cwd=PROJECT)
+    try:
+        wait_for(lambda: socket.exists() and socket.stat().st_ino != left)
+        run, pid = sleeper(socket, tmp_path)
+        assert pid != run.pid, "it ran in the client itself"
+        run.kill()
+    finally:
+        again.kill()
+        again.wait()
+
+
+def test_many_at_once(host: subprocess.Popen[bytes], socket: Path) -> None:
+    runs = [client(socket, "exit", str(number % 50)) for number in range(100)]
+    assert [run.wait(60) for run in runs] == [number % 50 for number in range(100)]
