@@ -5,6 +5,7 @@ jobs are automations, on the events that landing and jobs emit. Each of them onl
 is due the run asks :mod:`flows.decide`. Started by hand, a run does its steps whether due or not.
 """
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -31,9 +32,9 @@ from flows.contract import PROJECT
 from flows.jobs import DEPLOYMENT, FLOWS, JOB_SUCCEEDED, LANDED, dataset_resource, job_resource
 from flows.schedule import JOBS, Arrival, Cron, Job, Success
 from flows.settings import Settings
+from flows.worker import POOL
 from flows.writer import WAREHOUSE
 
-POOL = "tidemark"
 TAG = "tidemark"
 
 
@@ -146,3 +147,7 @@ async def _make_automations(client: PrefectClient, wanted: list[AutomationCore])
             await client.delete_automation(there.id)
     for automation in wanted:
         await client.create_automation(automation)
+
+
+if __name__ == "__main__":
+    asyncio.run(deploy(Settings()))

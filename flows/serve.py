@@ -43,7 +43,7 @@ def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "15",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT60S",
         "PREFECT_LOGGING_SETTINGS_PATH": str(Path(__file__).with_name("logging.yml")),
         "PREFECT_CLI_PROMPT": "false",
         "OPENBLAS_NUM_THREADS": "1",

@@ -24,6 +24,7 @@ import threading
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 from flows.errors import TidemarkError
@@ -70,8 +71,23 @@ def import_everything(settings: Settings) -> None:
 
     with contextlib.suppress(TidemarkError):
         read_project(settings)
+        rehearse(settings)
     logging.getLogger().handlers.clear()  # what was imported set up logging in its own way
     setup_logging(incremental=False)
+
+
+def rehearse(settings: Settings) -> None:
+    """Build the project once, of nothing and in a folder of its own: what dbt compiles on first use, runs then have.
+
+    It takes a second off each build of a few days.
+    """
+    from flows.build import build  # noqa: PLC0415
+    from flows.land import land  # noqa: PLC0415
+
+    with TemporaryDirectory(prefix="tidemark-") as folder:
+        nowhere = settings.model_copy(update={"home": Path(folder)})
+        land(nowhere)
+        build(nowhere)
 
 
 class Host:

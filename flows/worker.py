@@ -1,27 +1,64 @@
-"""The worker: waits for the server, brings its deployments in line with the schedule, then is Prefect's own worker."""
+"""The worker: Prefect's own, which looks for work every ten seconds, and as soon as the server says that there is some.
+
+Before that it waits for the server, and has :mod:`flows.deploy` bring its deployments in line with the schedule.
+"""
 
 import asyncio
-import os
+import logging
+import subprocess
 import sys
 import time
 
-from flows.deploy import POOL, deploy
+import anyio
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventFilter, EventNameFilter
+from prefect.logging.configuration import setup_logging
+from prefect.workers.process import ProcessWorker
+
 from flows.settings import Settings
 from flows.watch import server_error
 
+POOL = "tidemark"
+SCHEDULED = "prefect.flow-run.Scheduled"
+RECONNECT_SECONDS = 5
+
+log = logging.getLogger("prefect.tidemark.worker")
+
+
+async def work() -> None:
+    """Take runs of the pool as they come, until interrupted."""
+    worker = ProcessWorker(work_pool_name=POOL, name="tidemark")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.start)
+        tasks.start_soon(_look_when_told, worker)
+
+
+async def _look_when_told(worker: ProcessWorker) -> None:
+    """Look for work at each run that is scheduled. What is missed here, the worker finds by itself a little later."""
+    scheduled = EventFilter(event=EventNameFilter(name=[SCHEDULED]))
+    while True:
+        try:
+            async with get_events_subscriber(filter=scheduled) as events:
+                async for _ in events:
+                    await worker.get_and_submit_flow_runs()
+        except Exception as error:
+            log.warning("the server tells nothing of scheduled runs (%s); they are looked for every ten seconds", error)
+        await anyio.sleep(RECONNECT_SECONDS)
+
 
 def main() -> None:
-    """Wait, deploy, and become ``prefect worker start``."""
+    """Wait for the server, deploy, and work."""
+    setup_logging()
     settings = Settings()
-    said = False
-    while error := server_error(settings):
-        if not said:
-            print(f"worker: waits for the server ({error})", flush=True)
-            said = True
+    if error := server_error(settings):
+        log.info("waiting for the server: %s", error)
+    while server_error(settings):
         time.sleep(0.5)
-    asyncio.run(deploy(settings))
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-    os.execv(sys.executable, command)
+    # In a process of its own, as it imports dbt, and this one stays.
+    deployed = subprocess.run([sys.executable, "-m", "flows.deploy"], check=False)
+    if deployed.returncode:
+        sys.exit(deployed.returncode)
+    asyncio.run(work())
 
 
 if __name__ == "__main__":
