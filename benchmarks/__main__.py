@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import full_build, increments, landing, latency, memory, year
+from benchmarks import full_build, increments, landing, latency, memory, service, year
 from benchmarks.measure import machine
 
 TABLES = {
@@ -19,6 +19,7 @@ TABLES = {
     "full_build": full_build.tables,
     "increments": increments.tables,
     "latency": latency.tables,
+    "service": service.tables,
     "year": year.tables,
     "memory": memory.tables,
 }

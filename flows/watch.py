@@ -40,6 +40,8 @@ PASS_SECONDS = 30.0
 # What triggers bring begins within seconds; after so many, none did.
 GRACE_SECONDS = 20.0
 TIDY_SECONDS = 600.0
+# Turns of half a second after which file events are tried again.
+REWATCH_TURNS = 120
 # A server that is restarted, or begins, is no incident before.
 SERVER_SECONDS = 75.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -178,6 +180,8 @@ def _wakes(inbox: Path) -> Iterator[bool]:
     """Turns: True when files changed and the burst is over, False when nothing did for half a second."""
     while True:
         try:
+            inbox.mkdir(parents=True, exist_ok=True)
+            watched = inbox.stat().st_ino
             for changes in watchfiles.watch(
                 inbox,
                 watch_filter=None,
@@ -187,9 +191,11 @@ def _wakes(inbox: Path) -> Iterator[bool]:
                 yield_on_timeout=True,
             ):
                 yield bool(changes)
+                if not inbox.exists() or inbox.stat().st_ino != watched:
+                    break  # somebody emptied it by taking the folder itself away
         except (OSError, RuntimeError) as error:  # more folders than the system lets watch: then polling must do
-            log.warning("no file events (%s); the inbox is polled every %.0f s", error, POLL_SECONDS)
-            while True:
+            log.warning("no file events (%s); the inbox is polled for now", error)
+            for _ in range(REWATCH_TURNS):
                 time.sleep(0.5)
                 yield False
 
