@@ -11,10 +11,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 from filelock import FileLock, Timeout
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.flows import Flow
@@ -256,7 +258,10 @@ def _noted(journal: Journal, run_id: int) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        journal.finish(run_id, "failed", str(error) or type(error).__name__)
+        if _is_cancelled():
+            journal.finish(run_id, "cancelled", "somebody cancelled it")
+        else:
+            journal.finish(run_id, "failed", str(error) or type(error).__name__)
         raise
     journal.finish(run_id, "succeeded")
 
@@ -283,6 +288,14 @@ def _turn(settings: Settings, journal: Journal, job: str) -> Iterator[bool]:
         yield True
     finally:
         turn.release()
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancels this flow run: then it does not fail, whatever its end looks like."""
+    with suppress(Exception), get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(_flow_run_id())).state
+        return state is not None and (state.is_cancelling() or state.is_cancelled())
+    return False
 
 
 def _flow_run_id() -> str:

@@ -33,12 +33,14 @@ CLOCK_SLACK = timedelta(minutes=1)
 
 
 class RunStatus(StrEnum):
-    """How a run stands; void is one of a future that a clock set wrongly made up."""
+    """How a run stands. Cancelled, by a person, it is not tried again; void is one of a future that a clock set wrongly
+    made up."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CRASHED = "crashed"
+    CANCELLED = "cancelled"
     VOID = "void"
 
 
@@ -194,7 +196,9 @@ class Journal:
             )
             return cursor.lastrowid
 
-    def finish(self, run_id: int, status: Literal["succeeded", "failed"], message: str | None = None) -> None:
+    def finish(
+        self, run_id: int, status: Literal["succeeded", "failed", "cancelled"], message: str | None = None
+    ) -> None:
         """Note how a run ended, also one that was taken for crashed. Raises :class:`TidemarkError` where it had ended
         already, or never began."""
         with self._transaction():
@@ -337,10 +341,11 @@ class Journal:
             slots = self._database.execute(
                 "select job, slot, min(finished_at) filter (where status = 'succeeded'), "
                 "count(*) filter (where status = 'running'), count(*) filter (where status in ('failed', 'crashed')), "
-                "max(finished_at) filter (where status in ('failed', 'crashed')) "
+                "max(finished_at) filter (where status in ('failed', 'crashed')), "
+                "count(*) filter (where status = 'cancelled') "
                 "from runs where status <> 'void' group by job, slot"
             ).fetchall()
-        for name, slot, succeeded_at, runs, failures, failed_at in slots:
+        for name, slot, succeeded_at, runs, failures, failed_at, cancelled in slots:
             if name not in by_name:
                 continue
             if runs:
@@ -348,7 +353,7 @@ class Journal:
             elif succeeded_at:
                 succeeded[name].add(slot)
                 finished[name][slot] = _moment(succeeded_at)
-            elif failures > by_name[name].retries:
+            elif cancelled or failures > by_name[name].retries:
                 failed[name].add(slot)
             else:
                 retry_at[name][slot] = _moment(failed_at) + by_name[name].retry_delay

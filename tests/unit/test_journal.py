@@ -424,3 +424,13 @@ def test_failures_are_counted_since_the_last_success(journal: Journal, clock: Cl
     assert failed.since == clock.now - timedelta(minutes=1)
     journal.finish(begin(journal, slot="5"), RunStatus.SUCCEEDED)
     assert journal.failures() == []
+
+
+def test_what_somebody_cancelled_is_not_tried_again(journal: Journal, lake: Lake, clock: Clock) -> None:
+    journal.seen([DAILY], utc("2026-11-21 00:00"))
+    journal.finish(begin(journal), "cancelled", "somebody cancelled it")
+    clock.now += timedelta(minutes=10)
+    assert decisions(journal, lake, [DAILY], clock.now) == []
+    assert journal.failures() == []
+    clock.now = utc("2026-11-22 05:01")
+    assert [d.slot for d in decisions(journal, lake, [DAILY], clock.now)] == ["2026-11-22T05:00:00Z"]
