@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -20,7 +20,7 @@ from flows.channels import Channel, Channels, load_channels
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.incidents import Incident, Incidents, Problem, Queued, open_incidents, opened, unsent
-from flows.messages import Message, fit, one_line
+from flows.messages import Message, duration, fit, one_line
 from flows.settings import Settings
 
 __all__ = ["Incident", "Observed", "Problem", "digest", "observe", "open_incidents", "send_test", "unsent"]
@@ -169,15 +169,6 @@ def digest_message(incidents: Iterable[Incident], failing: set[tuple[str, str]],
     return Message(
         f"open warnings: {len(held):,}; over since the last digest: {len(over):,}", (*held, *over), "warnings"
     )
-
-
-def duration(span: timedelta) -> str:
-    """A length of time by its two largest units; a negative one, of a clock set back, is none."""
-    minutes = max(0, int(span.total_seconds() // 60))
-    days, hours = minutes // 1440, minutes % 1440 // 60
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min" if minutes else "less than a minute"
 
 
 def _lines(*named: tuple[str, str | None]) -> tuple[str, ...]:

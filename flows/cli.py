@@ -1,17 +1,18 @@
-"""The ``tidemark`` command: sample, land, build, publish, run, rollback, status, audit, alert."""
+"""The ``tidemark`` command: sample, land, build, test, publish, run, serve, stop, rollback, status, audit, alert."""
 
 import json
 import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -27,7 +28,7 @@ from flows.retry import Retried
 from flows.retry import retry_quarantine as retry
 from flows.run import run
 from flows.settings import Settings
-from flows.status import LakeStatus, read_status, read_totals
+from flows.status import LakeStatus, Section, describe_lake, read_status, read_totals
 
 
 class _Console(Console):
@@ -226,12 +227,22 @@ def rollback_command(settings: Settings, version: str | None) -> None:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
 @click.pass_obj
-def status(settings: Settings) -> None:
-    """What waits, what landed last, how the last build went, what readers see; exit code 1 where it needs a person."""
-    now = read_status(settings)
-    _tell_status(now)
-    if now.needs_a_person:
+def status(settings: Settings, as_json: bool) -> None:
+    """What waits, landed, was built and is published, how jobs and service are; exit code 1 where it needs a person."""
+    from flows.health import Health, describe_health, read_health  # noqa: PLC0415 (no other command needs the schedule)
+
+    now = datetime.now(UTC)
+    lake, health = read_status(settings, now), read_health(settings, now)
+    needs_a_person = lake.needs_a_person or health.needs_a_person
+    if as_json:
+        told = TypeAdapter(LakeStatus).dump_python(lake, mode="json")
+        told |= TypeAdapter(Health).dump_python(health, mode="json")
+        click.echo(json.dumps({"needs_a_person": needs_a_person, **told}, indent=2))
+    else:
+        _tell_status([*describe_lake(lake), *describe_health(health)])
+    if needs_a_person:
         sys.exit(1)
 
 
@@ -404,8 +415,8 @@ def how_to_query(settings: Settings) -> list[str]:
     ]
 
 
-def _tell_status(now: LakeStatus) -> None:
-    for heading, lines in now.sections():
+def _tell_status(sections: Iterable[Section]) -> None:
+    for heading, lines in sections:
         out.print(f"[bold]{heading}[/]")
         for line in lines:
             out.print(f"  {escape(line)}")

@@ -175,7 +175,7 @@ def _arrival_slots(job: Job, when: Arrival, known: Known, now: datetime, timezon
         (batch_id, landed_at)
         for dataset in when.datasets
         for batch_id, landed_at in known.arrived.get(dataset, ())
-        if batch_id > done and landed_at >= known.first_seen[job.name]
+        if batch_id > done
     )
     running = sorted(slot for slot in known.running.get(job.name, ()) if slot.isdigit())
     if not batches and not running:
@@ -183,7 +183,8 @@ def _arrival_slots(job: Job, when: Arrival, known: Known, now: datetime, timezon
     name = running[0] if running else slot_of_batch(batches[-1][0])
     if name in known.failed.get(job.name, ()):
         return []
-    due_at = batches[0][1] if batches else now
+    # What landed before the job was there is its first slot, and due since the job is.
+    due_at = max(batches[0][1], known.first_seen[job.name]) if batches else now
     return [_Slot(name, due_at, due_at.astimezone(ZoneInfo(timezone)).date())]
 
 

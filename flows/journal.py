@@ -92,15 +92,26 @@ class Journal:
     """The journal of a home. Close it after use, or use it as a context manager. One that is kept open and asked
     again reads only what landed since.
 
-    ``clock`` gives the present moment, aware. Every method raises :class:`TidemarkError` where the journal cannot be
-    read or written.
+    ``clock`` gives the present moment, aware. One that is ``read_only`` must be there already and is not changed, for
+    those who only look: :meth:`known` then takes a run whose process is gone for one that runs. Every method raises
+    :class:`TidemarkError` where the journal cannot be read or written.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        read_only: bool = False,
+    ) -> None:
         self._clock = clock
+        self._is_read_only = read_only
         self._presence: dict[str, tuple[int, Presence]] = {}
         self.path = settings.home / "jobs" / "journal.sqlite"
         with self._explained():
+            if read_only:
+                uri = f"{self.path.resolve().as_uri()}?mode=ro"
+                self._database = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+                return
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             # Full: with less, runs that finished would be forgotten when the power fails, and run again.
@@ -284,6 +295,20 @@ class Journal:
         # With max(), SQLite takes the other columns from the row that has it.
         return [Unbroken(_run(row), tries, _moment(since)) for tries, since, _, *row in rows]
 
+    def newest(self) -> list[JobRun]:
+        """The newest run of each job and status, by job; the watcher's landing is a job here."""
+        with self._explained():
+            rows = self._database.execute(
+                f"select max(id), {_RUN} from runs group by job, status order by job, status"
+            ).fetchall()
+        return [_run(row) for _, *row in rows]  # with max(), SQLite takes the other columns from the row that has it
+
+    def gone(self) -> frozenset[int]:
+        """The ids of the runs that :meth:`crash` would mark: they run by the journal, and their process is no more."""
+        with self._explained():
+            rows = self._database.execute("select id, pid, process from runs where status = 'running'").fetchall()
+        return frozenset(run_id for run_id, pid, process in rows if not _is_alive(pid, process))
+
     def history(self, limit: int) -> list[JobRun]:
         """The last runs, the newest first."""
         with self._explained():
@@ -325,10 +350,11 @@ class Journal:
     def known(self, settings: Settings, jobs: Sequence[Job], now: datetime) -> Known:
         """What the decision needs to know of these jobs and the lake of ``settings``.
 
-        Runs of dead processes are marked as crashed first. Where the lake's receipts cannot be read, presence is
-        None and ``trouble`` says why: gates stay closed, and nothing counts as arrived.
+        Runs of dead processes are marked as crashed first, unless it is read only. Where the lake's receipts cannot be
+        read, presence is None and ``trouble`` says why: gates stay closed, and nothing counts as arrived.
         """
-        self.crash()
+        if not self._is_read_only:
+            self.crash()
         by_name = {job.name: job for job in jobs}
         succeeded: dict[str, set[str]] = defaultdict(set)
         failed: dict[str, set[str]] = defaultdict(set)

@@ -1,6 +1,7 @@
 """What is said to people in alerts, and how it is made to fit where there is little room."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,15 @@ def cut(text: str, room: int) -> str:
 def one_line(text: str) -> str:
     """The text as a headline: a mail's subject can hold no line breaks or control characters."""
     return "".join(character for character in " ".join(text.split()) if character.isprintable())
+
+
+def duration(span: timedelta) -> str:
+    """A length of time by its two largest units; a negative one, of a clock set back, is none."""
+    minutes = max(0, int(span.total_seconds() // 60))
+    days, hours = minutes // 1440, minutes % 1440 // 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min" if minutes else "less than a minute"
 
 
 def _slack_escaped(text: str) -> str:

@@ -71,7 +71,7 @@ def observe_refused(settings: Settings) -> None:
             title=f"file {receipt.file} was refused",
             owner=owners.get(receipt.dataset, OPERATOR),
             since=receipt.landed_at,
-            detail=f"{receipt.reason}; deliver it again under its name",
+            detail=receipt.reason or "",
             rows=None,
             reproduce="tidemark land --retry-quarantine",
             link=None,

@@ -185,10 +185,13 @@ class Receipts:
             return self.landed_content(receipt.dataset, receipt.sha256)
         return self._one("batch_id = ? and superseded_by is null", str(receipt.batch_id))
 
-    def last_landed_of_dataset(self, dataset: str) -> Receipt | None:
-        """The last batch in which a delivery of a dataset landed."""
+    def last_landed_of_dataset(self, dataset: str, up_to: int | None = None) -> Receipt | None:
+        """The last batch in which a delivery of a dataset landed, among all or those ``up_to`` a number."""
+        last = self.last_batch_id() if up_to is None else up_to
         return self._one(
-            f"dataset = ? and status = '{Status.LANDED}' and retries is null order by batch_id desc", dataset
+            f"dataset = ? and batch_id <= ? and status = '{Status.LANDED}' and retries is null order by batch_id desc",
+            dataset,
+            last,
         )
 
     def landed_after(self, dataset: str, batch_id: int) -> list[tuple[int, datetime]]:
@@ -247,7 +250,7 @@ class Receipts:
         last = self._one("status = 'landed' order by batch_id desc")
         return last.key_check if last else None
 
-    def _one(self, condition: str, *values: str) -> Receipt | None:
+    def _one(self, condition: str, *values: str | int) -> Receipt | None:
         row = self._database.execute(f"select receipt from receipts where {condition} limit 1", values).fetchone()
         return Receipt.model_validate_json(row[0]) if row else None
 

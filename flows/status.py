@@ -1,35 +1,137 @@
-"""How the lake, the warehouse and the publication stand: what waits, what failed, what readers see."""
+"""How the lake, the warehouse and the publication stand: what waits, what failed, what readers see.
 
+How jobs, the service and incidents stand is in :mod:`flows.health`.
+"""
+
+import re
+import sqlite3
 import time
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from flows.contract import load_specs
 from flows.errors import TidemarkError
-from flows.inbox import is_settled, new_deliveries, strays
-from flows.publish import current_version, describe_causes, read_manifest, versions
-from flows.receipts import Receipt, Receipts, Status
+from flows.inbox import Delivery, is_settled, new_deliveries, strays
+from flows.messages import duration
+from flows.publish import Manifest, current_version, describe_causes, read_manifest, versions
+from flows.receipts import Receipts, Status
 from flows.settings import Settings
-from flows.warehouse import open_warehouse
+from flows.warehouse import WarehouseInUseError, has_tables, open_warehouse
+
+Section = tuple[str, list[str]]
 
 
-@dataclass
+@dataclass(frozen=True)
+class LandedFile:
+    """A file that landed, at a moment in UTC."""
+
+    file: str
+    landed_at: datetime
+    rows_landed: int
+    rows_rejected: int
+
+
+@dataclass(frozen=True)
+class RefusedFile:
+    """A file that was refused, and not delivered again since."""
+
+    file: str
+    refused_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """What of a dataset came, and what of that waits.
+
+    ``waiting_files`` settled in the inbox and have not landed, the oldest of them has not changed since
+    ``waiting_since``. ``unpublished_batches`` landed with rows that readers do not see yet; ``lag_seconds`` is how long
+    ago the oldest of these landed, 0 where there is none. ``readers_see`` is when the newest batch landed that readers
+    do see. Moments are in UTC.
+    """
+
+    dataset: str
+    last: LandedFile | None
+    waiting_files: int
+    waiting_since: datetime | None
+    unpublished_batches: int
+    lag_seconds: float
+    readers_see: datetime | None
+
+
+@dataclass(frozen=True)
+class FailedNode:
+    """A model or test that failed in the last run; ``rows`` is what a test found."""
+
+    kind: str
+    name: str
+    rows: int
+    message: str
+
+
+@dataclass(frozen=True)
+class WarehouseStatus:
+    """How the last run went. ``note`` says why that cannot be told, ``is_broken`` that a person must see to it."""
+
+    note: str | None = None
+    is_broken: bool = False
+    last_run: str | None = None
+    last_run_at: datetime | None = None
+    last_run_ended: str | None = None
+    landings_not_built: int = 0
+    failed: tuple[FailedNode, ...] = ()
+
+
+@dataclass(frozen=True)
+class StaleTable:
+    """A published table whose rows are those of an earlier version; where ``since`` is None, one not there yet."""
+
+    table: str
+    since: datetime | None
+    as_of: datetime | None
+    because: str
+
+
+@dataclass(frozen=True)
+class PublishedStatus:
+    """What readers see. ``note`` says what is wrong where a version is named but cannot be read."""
+
+    version: str | None = None
+    note: str | None = None
+    created_at: datetime | None = None
+    tables: int = 0
+    landings_behind: int = 0
+    not_good: tuple[StaleTable, ...] = ()
+    newest_version: str | None = None
+    versions_kept: int = 0
+
+
+@dataclass(frozen=True)
 class LakeStatus:
-    """Lines for people by section, and whether one of them needs somebody."""
+    """How the lake, the warehouse and the publication stood at ``read_at``."""
 
-    inbox: list[str] = field(default_factory=list)
-    landed: list[str] = field(default_factory=list)
-    warehouse: list[str] = field(default_factory=list)
-    published: list[str] = field(default_factory=list)
-    needs_a_person: bool = False
+    read_at: datetime
+    still_being_written: int
+    left_alone: tuple[str, ...]
+    datasets: tuple[DatasetStatus, ...]
+    refused: tuple[RefusedFile, ...]
+    warehouse: WarehouseStatus
+    published: PublishedStatus
 
-    def sections(self) -> list[tuple[str, list[str]]]:
-        """Heading and lines of each section."""
-        return [
-            ("inbox", self.inbox),
-            ("landed", self.landed),
-            ("warehouse", self.warehouse),
-            ("published", self.published),
-        ]
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether something is wrong that does not mend itself."""
+        return bool(
+            self.left_alone
+            or self.refused
+            or self.warehouse.is_broken
+            or self.warehouse.failed
+            or self.published.note
+            or self.published.not_good
+        )
 
 
 @dataclass(frozen=True)
@@ -56,104 +158,212 @@ def read_totals(settings: Settings) -> Totals:
     return Totals(int(events), int(copies), int(late))
 
 
-def read_status(settings: Settings) -> LakeStatus:
-    """Read how things stand; writes nothing but the landing index where it was behind."""
-    status = LakeStatus()
-    receipts = Receipts(settings)
-    try:
-        _inbox(settings, receipts, status)
-        _landed(receipts, status)
-        _warehouse(settings, receipts.last_batch_id(), status)
-        _published(settings, receipts.last_batch_id(), status)
-    finally:
-        receipts.close()
-    return status
+def read_status(settings: Settings, now: datetime) -> LakeStatus:
+    """Read how things stand; writes nothing but the landing index where it was behind.
 
-
-def _inbox(settings: Settings, receipts: Receipts, status: LakeStatus) -> None:
+    Raises :class:`TidemarkError` where that index cannot be read.
+    """
     specs = load_specs()
-    waiting = list(new_deliveries(settings.inbox, specs, receipts.is_unchanged))
-    settled = [d for d in waiting if is_settled(d.stat, time.time(), settings.settle_seconds)]
-    status.inbox.append(f"{len(settled):,} files wait for landing, {len(waiting) - len(settled):,} still being written")
-    for stray in strays(settings.inbox, set(specs)):
-        status.inbox.append(f"left alone: {stray}")
-        status.needs_a_person = True
+    with _receipts(settings) as receipts:
+        last_batch_id = receipts.last_batch_id()
+        published, manifest = _read_published(settings, last_batch_id)
+        new = list(new_deliveries(settings.inbox, specs, receipts.is_unchanged))
+        settled: dict[str, list[Delivery]] = defaultdict(list)
+        for delivery in new:
+            if is_settled(delivery.stat, time.time(), settings.settle_seconds):
+                settled[delivery.dataset].append(delivery)
+        seen = manifest.batch_high_water if manifest else 0
+        datasets = tuple(_read_dataset(receipts, name, settled[name], seen, now) for name in specs)
+        refused = tuple(
+            RefusedFile(r.file, r.landed_at, r.reason or "") for r in receipts.last_of_each_file(Status.REFUSED)
+        )
+    return LakeStatus(
+        read_at=now,
+        still_being_written=len(new) - sum(map(len, settled.values())),
+        left_alone=tuple(strays(settings.inbox, set(specs))),
+        datasets=datasets,
+        refused=refused,
+        warehouse=_read_warehouse(settings, last_batch_id),
+        published=published,
+    )
 
 
-def _landed(receipts: Receipts, status: LakeStatus) -> None:
-    last: dict[str, Receipt] = {}
-    for dataset in load_specs():
-        receipt = receipts.last_landed_of_dataset(dataset)
-        if receipt is None:
-            status.landed.append(f"{dataset}: nothing yet")
-        else:
-            last[dataset] = receipt
-            status.landed.append(
-                f"{dataset}: last at {receipt.landed_at:%Y-%m-%d %H:%M} UTC, {receipt.file} "
-                f"({receipt.rows_landed:,} rows, {receipt.rows_rejected:,} rejected)"
-            )
-    for receipt in receipts.last_of_each_file(Status.REFUSED):
-        status.landed.append(f"refused: {receipt.file}: {receipt.reason}")
-        status.needs_a_person = True
+@contextmanager
+def _receipts(settings: Settings) -> Iterator[Receipts]:
+    try:
+        with closing(Receipts(settings)) as receipts:
+            yield receipts
+    except sqlite3.Error as error:
+        index = settings.landed / "index.sqlite"
+        raise TidemarkError(
+            f"the landing index {index} cannot be read ({error}); see to disk space and rights; where it is damaged, "
+            "delete it: it is made anew from the receipts"
+        ) from error
 
 
-def _warehouse(settings: Settings, last_batch_id: int, status: LakeStatus) -> None:
+def _read_dataset(receipts: Receipts, dataset: str, settled: list[Delivery], seen: int, now: datetime) -> DatasetStatus:
+    last = receipts.last_landed_of_dataset(dataset)
+    unpublished = receipts.landed_after(dataset, seen)
+    newest_seen = receipts.last_landed_of_dataset(dataset, up_to=seen)
+    return DatasetStatus(
+        dataset=dataset,
+        last=LandedFile(last.file, last.landed_at, last.rows_landed, last.rows_rejected) if last else None,
+        waiting_files=len(settled),
+        # A copy may carry any time of writing; that of its last change is this machine's own.
+        waiting_since=datetime.fromtimestamp(min(d.stat.st_ctime for d in settled), UTC) if settled else None,
+        unpublished_batches=len(unpublished),
+        lag_seconds=max(0.0, (now - unpublished[0][1]).total_seconds()) if unpublished else 0.0,
+        readers_see=newest_seen.landed_at if newest_seen else None,
+    )
+
+
+def _read_warehouse(settings: Settings, last_batch_id: int) -> WarehouseStatus:
+    not_built = WarehouseStatus("not built yet; `tidemark build` makes it", landings_not_built=last_batch_id)
     if not settings.warehouse.exists():
-        status.warehouse.append("not built yet; `tidemark build` makes it")
-        return
+        return not_built
     try:
         warehouse = open_warehouse(settings, read_only=True)
+    except WarehouseInUseError as error:
+        holder = re.search(r"PID \d+", str(error))
+        return WarehouseStatus(
+            f"in use by another process ({holder[0] if holder else 'unknown'}): a build or a publication at work, or a "
+            "reader who should close it; how the last run went can be told afterwards"
+        )
     except TidemarkError as error:
-        status.warehouse.append(str(error))
-        return
+        return WarehouseStatus(str(error), is_broken=True)
     with warehouse:
-        has_runs = warehouse.execute("select 1 from duckdb_tables() where table_name = 'dbt_runs'").fetchone()
         run = (
             warehouse.execute(
                 "select run_id, command, started_at, status from ops.dbt_runs order by started_at desc limit 1"
             ).fetchone()
-            if has_runs
+            if has_tables(warehouse, "dbt_runs")
             else None
         )
         if run is None:
-            status.warehouse.append("not built yet; `tidemark build` makes it")
-            return
+            return not_built
         known = warehouse.execute("select coalesce(max(batch_id), 0) from landed.landings").fetchone()
-        run_id, command, started_at, how = run
-        if how == "running":
-            how = "was killed before its end (or runs in another process); the next build continues from there"
-        status.warehouse.append(f"last run: {command} at {started_at:%Y-%m-%d %H:%M} UTC: {how}")
-        status.warehouse.append(f"{last_batch_id - (known[0] if known else 0):,} landings not built yet")
+        run_id, command, started_at, ended = run
         failed = warehouse.execute(
             "select resource_type, node_name, failures, message from ops.dbt_results "
             "where run_id = ? and status in ('error', 'fail', 'runtime error') order by all",
             [run_id],
         ).fetchall()
-    for kind, name, failures, message in failed:
-        found = f"{failures:,} rows" if failures else (message or "").strip()
-        status.warehouse.append(f"failed: {kind} {name}: {found}; reproduce: tidemark build -- --select {name}")
-        status.needs_a_person = True
+    return WarehouseStatus(
+        last_run=command,
+        last_run_at=started_at.replace(tzinfo=UTC),
+        last_run_ended=ended,
+        landings_not_built=last_batch_id - (known[0] if known else 0),
+        failed=tuple(FailedNode(kind, name, rows or 0, (text or "").strip()) for kind, name, rows, text in failed),
+    )
 
 
-def _published(settings: Settings, last_batch_id: int, status: LakeStatus) -> None:
+def _read_published(settings: Settings, last_batch_id: int) -> tuple[PublishedStatus, Manifest | None]:
     version = current_version(settings)
     if version is None:
-        status.published.append("nothing yet; `tidemark publish` makes the first version")
-        return
-    manifest = read_manifest(settings, version)
-    status.published.append(
-        f"current is {version}: {len(manifest.tables)} tables, made {manifest.created_at:%Y-%m-%d %H:%M} UTC, "
-        f"{last_batch_id - manifest.batch_high_water:,} landings behind"
-    )
-    for table in manifest.stale:
-        status.published.append(
-            f"stale: {table.name} since {table.stale_since:%Y-%m-%d %H:%M} UTC, rows as of "
-            f"{table.as_of:%Y-%m-%d %H:%M} UTC: waits for {describe_causes(table.stale_because)}"
-        )
-    for missing in manifest.missing:
-        status.published.append(f"missing: {missing.name}: waits for {describe_causes(missing.because)}")
-    status.needs_a_person |= not manifest.is_fresh
+        return PublishedStatus(), None
     kept = versions(settings)
-    if kept[-1] != version:
-        status.published.append(f"rolled back: the newest version is {kept[-1]}")
-    status.published.append(f"{len(kept)} versions kept")
+    try:
+        manifest = read_manifest(settings, version)
+    except (TidemarkError, OSError) as error:
+        note = str(error) if isinstance(error, TidemarkError) else f"{error}; publish again: `tidemark publish --force`"
+        return PublishedStatus(version, note, versions_kept=len(kept)), None
+    not_good = [
+        StaleTable(t.name, t.stale_since, t.as_of, describe_causes(t.stale_because)) for t in manifest.stale
+    ] + [StaleTable(missing.name, None, None, describe_causes(missing.because)) for missing in manifest.missing]
+    return (
+        PublishedStatus(
+            version=version,
+            created_at=manifest.created_at,
+            tables=len(manifest.tables),
+            landings_behind=last_batch_id - manifest.batch_high_water,
+            not_good=tuple(not_good),
+            newest_version=kept[-1],
+            versions_kept=len(kept),
+        ),
+        manifest,
+    )
+
+
+def describe_lake(status: LakeStatus) -> list[Section]:
+    """The status in lines for people, by section."""
+    return [
+        ("inbox", [*_describe_inbox(status)]),
+        ("landed", [*_describe_landed(status)]),
+        ("warehouse", [*_describe_warehouse(status.warehouse)]),
+        ("published", [*_describe_published(status.published)]),
+    ]
+
+
+def _describe_inbox(status: LakeStatus) -> Iterator[str]:
+    waiting = sum(d.waiting_files for d in status.datasets)
+    yield f"{waiting:,} files wait for landing, {status.still_being_written:,} still being written"
+    for d in status.datasets:
+        if d.waiting_since:
+            yield f"{d.dataset}: {d.waiting_files:,} files wait, the oldest for {ago(d.waiting_since, status.read_at)}"
+    for stray in status.left_alone:
+        yield f"left alone: {stray}"
+
+
+def _describe_landed(status: LakeStatus) -> Iterator[str]:
+    now = status.read_at
+    for d in status.datasets:
+        if d.last is None:
+            yield f"{d.dataset}: nothing yet"
+            continue
+        yield (
+            f"{d.dataset}: last at {minute(d.last.landed_at)}, {ago(d.last.landed_at, now)} ago, {d.last.file} "
+            f"({d.last.rows_landed:,} rows, {d.last.rows_rejected:,} rejected)"
+        )
+        if d.unpublished_batches:
+            lag = duration(timedelta(seconds=d.lag_seconds))
+            seen = f"what landed up to {minute(d.readers_see)}" if d.readers_see else "nothing of it"
+            behind = f"{d.unpublished_batches:,} batches not published, the oldest for {lag}"
+            yield f"{d.dataset}: {behind}; readers see {seen}"
+    for receipt in status.refused:
+        yield f"refused: {receipt.file}: {receipt.reason}"
+
+
+def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:
+    if warehouse.note or warehouse.last_run_at is None:
+        yield warehouse.note or "not built yet"
+        return
+    ended = warehouse.last_run_ended
+    if ended == "running":
+        ended = "was killed before its end (or runs in another process); the next build continues from there"
+    yield f"last run: {warehouse.last_run} at {minute(warehouse.last_run_at)}: {ended}"
+    yield f"{warehouse.landings_not_built:,} landings not built yet"
+    for node in warehouse.failed:
+        found = f"{node.rows:,} rows" if node.rows else node.message
+        yield f"failed: {node.kind} {node.name}: {found}; reproduce: tidemark build -- --select {node.name}"
+
+
+def _describe_published(published: PublishedStatus) -> Iterator[str]:
+    if published.version is None:
+        yield "nothing yet; `tidemark publish` makes the first version"
+        return
+    if published.note or published.created_at is None:
+        yield f"current is {published.version}: {published.note}"
+        return
+    yield (
+        f"current is {published.version}: {published.tables} tables, made {minute(published.created_at)}, "
+        f"{published.landings_behind:,} landings behind"
+    )
+    for table in published.not_good:
+        if table.since:
+            as_of = minute(table.as_of) if table.as_of else "before"
+            yield f"stale: {table.table} since {minute(table.since)}, rows as of {as_of}: waits for {table.because}"
+        else:
+            yield f"missing: {table.table}: waits for {table.because}"
+    if published.newest_version != published.version:
+        yield f"rolled back: the newest version is {published.newest_version}"
+    yield f"{published.versions_kept} versions kept"
+
+
+def minute(moment: datetime) -> str:
+    """A moment to the minute, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago a moment is."""
+    return duration(now - moment)

@@ -16,6 +16,10 @@ from flows.settings import Settings
 FORMAT = 2
 
 
+class WarehouseInUseError(TidemarkError):
+    """Another process has the warehouse open, as builds do; nothing is wrong with it."""
+
+
 @dataclass(frozen=True)
 class OpenWork:
     """What is still to do in the warehouse.
@@ -52,12 +56,13 @@ def warehouse_lock(settings: Settings) -> FileLock:
 
 
 def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection to the warehouse; a :class:`TidemarkError` says who has it where somebody does."""
+    """A connection to the warehouse; a :class:`WarehouseInUseError` says who has it where somebody does, a
+    :class:`TidemarkError` what is wrong with it where something is."""
     try:
         return duckdb.connect(str(settings.warehouse), read_only=read_only)
     except duckdb.IOException as error:
         if "lock" in str(error):
-            raise TidemarkError(
+            raise WarehouseInUseError(
                 f"another process has the warehouse {settings.warehouse} open ({str(error).splitlines()[0]}); "
                 "readers should open published/current/marts.duckdb instead; close it and run again"
             ) from error

@@ -234,12 +234,14 @@ def test_an_arrival_that_was_given_up_is_tried_again_with_the_next_that_lands() 
     assert world.slots("refine") == ["000000000001", "000000000002"]
 
 
-def test_what_landed_before_the_job_was_first_seen_is_not_its_arrival() -> None:
+def test_what_landed_before_the_job_was_first_seen_is_its_first_slot() -> None:
     world = World([a_job("refine", Arrival(("events",)))], utc("2026-11-20 12:00"))
     world.now = utc("2026-11-19 12:00")
     world.land("events")
     world.now = utc("2026-11-20 13:00")
-    assert world.decisions() == []
+    assert [(d.slot, d.due_at, d.state) for d in world.decisions()] == [
+        ("000000000001", utc("2026-11-20 12:00"), "due")
+    ]
 
 
 def test_a_chain_follows_slot_by_slot_also_when_it_catches_up() -> None:
