@@ -9,8 +9,8 @@ from flows.project import DataTest, Project, read_project, run_dbt
 from flows.settings import Settings
 from flows.warehouse import OpenWork, enter_landings, read_open_work, warehouse_lock
 
-# The tag that what is open has in dbt's manifest while it is built.
-OPEN = "open"
+# The tag that what is built has in dbt's manifest meanwhile.
+CHOSEN = "chosen"
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 FAILED = {"error", "fail", "runtime error"}
 
@@ -73,16 +73,31 @@ def build_open(settings: Settings, progress: Callable[[str], None] = lambda line
     """
     with warehouse_lock(settings):
         progress(f"{enter_landings(settings)} new landings entered")
-        project = read_project(settings)
-        still = read_open_work(settings, project)
-        if still.is_nothing:
-            return None
-        if still.everything:
-            return run_build(settings, (), progress)
-        with project.tagged(OPEN, {*still.behind, *(test.name for test in tests_open(project, still))}):
-            # Artifacts that nobody reads, and every query in the log, would take a third of the time.
-            quick = ("--no-write-json", "--log-level-file", "info")
-            return run_build(settings, ("--select", f"tag:{OPEN}", *quick), progress)
+        return run_open(settings, progress)
+
+
+def run_open(settings: Settings, progress: Callable[[str], None]) -> Build | None:
+    """Build and test what is open of what was entered; None where nothing is. The caller holds the lock."""
+    project = read_project(settings)
+    still = read_open_work(settings, project)
+    if still.is_nothing:
+        return None
+    if still.everything:
+        return run_build(settings, (), progress)
+    return run_named(settings, {*still.behind, *(test.name for test in tests_open(project, still))}, progress)
+
+
+def run_named(
+    settings: Settings,
+    names: set[str],
+    progress: Callable[[str], None],
+    days: tuple[date, date] | None = None,
+) -> Build:
+    """Have dbt build and test what has these names; ``days`` and the lock as in :func:`run_build`."""
+    with read_project(settings).tagged(CHOSEN, names):
+        # Artifacts that nobody reads, and every query in the log, would take a third of the time.
+        quick = ("--no-write-json", "--log-level-file", "info")
+        return run_build(settings, ("--select", f"tag:{CHOSEN}", *quick), progress, days)
 
 
 def tests_open(project: Project, still: OpenWork) -> list[DataTest]:

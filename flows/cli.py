@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.audit import Audit, audit
-from flows.backfill import backfill
+from flows.backfill import Request, backfill
 from flows.build import FAILED, Build, build, build_open, run_every_test
 from flows.errors import TidemarkError
 from flows.land import Landing, land
@@ -107,6 +107,7 @@ def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None
 @main.command("build")
 @click.option("--from", "first_day", type=DAY, help="Rebuild the days from this one on; needs --to.")
 @click.option("--to", "last_day", type=DAY, help="The last day to rebuild.")
+@click.option("--select", "selection", help="Rebuild only these models, in dbt's syntax, and what is made from them.")
 @click.option("--chunk-days", default=7, show_default=True, type=click.IntRange(1), help="Days rebuilt at once.")
 @click.option("--retry", "again", is_flag=True, help="Build only what failed, was skipped or is not built yet.")
 @click.argument("dbt_arguments", nargs=-1, type=click.UNPROCESSED)
@@ -115,23 +116,27 @@ def build_command(
     settings: Settings,
     first_day: datetime | None,
     last_day: datetime | None,
+    selection: str | None,
     chunk_days: int,
     again: bool,
     dbt_arguments: tuple[str, ...],
 ) -> None:
     """Build and test the models; further arguments go to dbt, as in `tidemark build -- --select fct_sessions+`.
 
-    With --from and --to, rebuild what is kept by days for that range, chunk by chunk; asked for again after it
-    stopped, it goes on where it stopped. With --retry, go on from what failed: build that, what was skipped below it
-    and what is not built yet.
+    With --from and --to, rebuild what is kept by days for that range, chunk by chunk; --select names the models, as in
+    `--select "fct_sessions agg_adverts_daily"`. Asked for again after it stopped, it goes on where it stopped. With
+    --retry, go on from what failed: build that, what was skipped below it and what is not built yet.
     """
     if (first_day is None) != (last_day is None) or (first_day and dbt_arguments):
         raise click.UsageError("--from and --to belong together, without further arguments")
+    if selection is not None and not first_day:
+        raise click.UsageError("--select goes with --from and --to; without them: tidemark build -- --select ...")
     if again and (first_day or dbt_arguments):
         raise click.UsageError("--retry stands alone: what failed says what is built")
     done: Build | None
     if first_day and last_day:
-        done = backfill(settings, first_day.date(), last_day.date(), chunk_days, progress=_say)
+        request = Request(first_day.date(), last_day.date(), selection or "", chunk_days)
+        done = backfill(settings, request, progress=_say)
     elif again:
         done = build_open(settings, progress=_say)
     else:

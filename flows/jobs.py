@@ -24,6 +24,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows.audit import audit
+from flows.backfill_flow import BACKFILL, backfill_days
 from flows.build import Build as Built
 from flows.build import build, build_open, run_every_test
 from flows.decide import MANUAL, Decision, decide
@@ -303,6 +304,7 @@ def _flow_run_id() -> str:
 
 
 FLOWS: dict[str, Flow[Any, Any]] = {LAND: land_inbox} | {job.name: flow_of(job) for job in JOBS}
+FLOWS[BACKFILL] = backfill_days
 
 
 @functools.cache

@@ -1,9 +1,10 @@
 """The dbt project: run dbt on it, and read what its manifest says of models and tests."""
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ STORED = ("incremental", "table")
 SCHEMAS = ("marts", "ops")
 # Every run changes these: that alone is no reason for another test or version.
 RUN_RECORDS = ("ops_model_runs", "ops_test_runs", "ops_backfills")
+LIST_MODELS = ("--resource-type", "model", "--output", "name")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,13 @@ class Project:
     def seeds(self) -> frozenset[str]:
         """Every seed by its name."""
         return frozenset(node.name for node in self._nodes("seed"))
+
+    @cached_property
+    def kept_by_days(self) -> frozenset[str]:
+        """Every model of which chosen days can be rebuilt, by its name."""
+        return frozenset(
+            node.name for node in self._nodes("model") if node.config.get("incremental_strategy") == "replace_days"
+        )
 
     @cached_property
     def owners(self) -> dict[str, str]:
@@ -231,6 +240,31 @@ def run_dbt(
     """
     project = read_project(settings)
     return _invoke(settings, arguments, project.fingerprint, project.manifest, callbacks, environment)
+
+
+def select_models(settings: Settings, selection: str) -> frozenset[str]:
+    """The names of the models that a selection in dbt's syntax holds.
+
+    Raises :class:`TidemarkError` where it is not dbt's syntax, or a part of it matches nothing in the project.
+    """
+    unmatched: list[str] = []
+
+    def on_event(event: Any) -> None:
+        if event.info.name == "NoNodesForSelectionCriteria":
+            unmatched.append(event.data.spec_raw)
+
+    # dbt prints the list, however quiet it is asked to be.
+    with redirect_stdout(io.StringIO()):
+        try:
+            names = run_dbt(settings, ["list", *LIST_MODELS, "--select", *selection.split()], [on_event])
+        except TidemarkError as error:
+            raise TidemarkError(f"the selection {selection!r} cannot be read: {error}") from error
+    if unmatched:
+        raise TidemarkError(
+            f"the selection {selection!r} names nothing in the project by {', '.join(map(repr, unmatched))}; "
+            "look at the spelling: `dbt list --profiles-dir profiles` names what there is"
+        )
+    return frozenset(names)
 
 
 def _invoke(

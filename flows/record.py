@@ -17,12 +17,15 @@ def _node() -> None:
     """Stands for dbt's nodes, which dbt runs: the task runs below are only told."""
 
 
-def record_nodes(built: Sequence[Build]) -> None:
-    """Make a task run in the flow run at hand for each node that was built or tested, and an artifact with them all."""
+def record_nodes(built: Sequence[Build], recorded: int = 0) -> None:
+    """Make a task run in the flow run at hand for each node that was built or tested, and an artifact with them all.
+
+    ``recorded`` is how many the flow run has already, where it tells of them as it goes.
+    """
     nodes = [node for build in built for node in build.nodes]
     flow_run_id = runtime.flow_run.id
     with get_client(sync_client=True) as client:
-        for number, node in enumerate(nodes):
+        for number, node in enumerate(nodes, recorded):
             client.create_task_run(
                 _node, flow_run_id=flow_run_id, dynamic_key=str(number), name=node.name, state=state_of(node)
             )

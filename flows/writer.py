@@ -32,7 +32,7 @@ def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str)
         with get_client(sync_client=True) as client:
             taken = client.read_global_concurrency_limit_by_name(WAREHOUSE).active_slots
         if taken:
-            with _seen_to_wait(journal, job, flow_run_id, "the warehouse, which another run writes"):
+            with seen_to_wait(journal, job, flow_run_id, "the warehouse, which another run writes"):
                 slot.enter_context(_slot())
         else:
             slot.enter_context(_slot())
@@ -40,7 +40,7 @@ def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            with _seen_to_wait(journal, job, flow_run_id, "the warehouse, which a process outside of Prefect writes"):
+            with seen_to_wait(journal, job, flow_run_id, "the warehouse, which a process outside of Prefect writes"):
                 lock.acquire()
         lock.release()
         yield
@@ -52,7 +52,8 @@ def _slot() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _seen_to_wait(journal: Journal, job: str, flow_run_id: str, waits_for: str) -> Iterator[None]:
+def seen_to_wait(journal: Journal, job: str, flow_run_id: str, waits_for: str) -> Iterator[None]:
+    """Let it be seen that the flow run waits, in the journal and in its state, as long as the block lasts."""
     get_run_logger().info(f"waits for {waits_for}")
     with journal.waiting(flow_run_id, job, waits_for):
         _show(flow_run_id, Running(name="Waiting", message=f"waits for {waits_for}"))

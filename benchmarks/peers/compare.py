@@ -51,7 +51,7 @@ DAY_OF = {
 # What `tidemark run` builds of models: SQLMesh's run leaves its audits out too.
 BUILD_WHAT_IS_BEHIND = """
 import sys
-from flows.build import OPEN, run_build
+from flows.build import CHOSEN, run_build
 from flows.project import read_project
 from flows.settings import Settings
 from flows.warehouse import enter_landings, read_open_work, warehouse_lock
@@ -60,9 +60,9 @@ settings = Settings()
 with warehouse_lock(settings):
     enter_landings(settings)
     project = read_project(settings)
-    with project.tagged(OPEN, set(read_open_work(settings, project).behind)):
+    with project.tagged(CHOSEN, set(read_open_work(settings, project).behind)):
         quick = ("--exclude-resource-type", "test", "--no-write-json", "--log-level-file", "info")
-        done = run_build(settings, ("--select", f"tag:{OPEN}", *quick), print)
+        done = run_build(settings, ("--select", f"tag:{CHOSEN}", *quick), print)
 sys.exit(bool(done.failed))
 """
 

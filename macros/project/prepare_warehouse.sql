@@ -81,6 +81,7 @@
     );
     create table if not exists ops.backfill_chunks (
         backfill_id bigint not null,
+        selection string not null,
         first_day date not null,
         last_day date not null,
         started_at timestamp,

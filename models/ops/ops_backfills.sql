@@ -7,6 +7,7 @@ with chunks as (
 
 select
     backfill_id,
+    selection,
     first_day as first_date,
     last_day as last_date,
     status,

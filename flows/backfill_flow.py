@@ -1,0 +1,165 @@
+"""The flow of backfills: each chunk is a task, and before each one it gives way to everything else.
+
+A backfill has time. While a job is due or at work, or any other run waits for the warehouse, the next chunk waits too,
+but for :data:`GIVE_WAY_SECONDS` at most, or jobs without a pause would starve it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+from prefect import flow, runtime, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+
+from flows.backfill import Chunk, Rebuilt, Request, check, plan, rebuild
+from flows.build import Build
+from flows.decide import MANUAL, decide
+from flows.errors import TidemarkError
+from flows.journal import Journal
+from flows.problems import NODES_FAILED, observe_failing
+from flows.publish import publish
+from flows.record import record_nodes
+from flows.schedule import JOBS, organisation_timezone
+from flows.settings import Settings
+from flows.writer import one_writer, seen_to_wait
+
+BACKFILL = "backfill"
+# Before a chunk, a backfill gives way for so long and no longer.
+GIVE_WAY_SECONDS = 600.0
+LOOK_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+@flow(
+    name=BACKFILL,
+    description="Rebuilds days of what is kept by days, chunk by chunk, and publishes it. `select` names the models in "
+    "dbt's syntax; what is made from them is rebuilt too. Started again with the same parameters after it stopped, it "
+    "goes on where it stopped.",
+)
+def backfill_days(first_day: date, last_day: date, select: str = "", chunk_days: int = 7) -> State[Any]:
+    """Rebuild these days, both ends included, and publish. One backfill at a time; others wait for it.
+
+    Raises :class:`TidemarkError` where the request is wrong, and where a chunk failed: then what is good is published
+    first.
+    """
+    settings = Settings()
+    request = Request(first_day, last_day, select, chunk_days)
+    check(settings, request)
+    flow_run_id = str(runtime.flow_run.id)
+    with Journal(settings) as journal, _turn(settings, journal, flow_run_id):
+        started = datetime.now(UTC)
+        run_id = journal.begin(BACKFILL, f"{MANUAL}{flow_run_id}", started.date(), started, flow_run_id)
+        if run_id is None:
+            raise TidemarkError(f"flow run {flow_run_id} has done its backfill already; start a new run")
+        try:
+            done = _rebuild_all(settings, journal, flow_run_id, request)
+        except BaseException as error:
+            journal.finish(run_id, "failed", str(error) or type(error).__name__)
+            raise
+        journal.finish(run_id, "succeeded")
+    return Completed(message=done)
+
+
+def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request: Request) -> str:
+    """Do what is left, publish, and tell what was done."""
+    with one_writer(settings, journal, BACKFILL, flow_run_id):
+        chunks = _task("plan", lambda: plan(settings, request))
+    built: list[Build] = []
+    try:
+        for chunk in chunks:
+            _give_way(settings, journal, flow_run_id)
+            get_run_logger().info(f"chunk {chunk.number} of {chunk.count}: {chunk.days}")
+            done = _rebuild(settings, journal, flow_run_id, chunk)
+            record_nodes(done.builds, recorded=sum(len(build.nodes) for build in built))
+            built += done.builds
+            if not done.is_done:
+                break
+        with one_writer(settings, journal, BACKFILL, flow_run_id):
+            _task("publish", lambda: publish(settings))
+    finally:
+        observe_failing(settings, flow_run_id)
+    if not done.is_done:
+        raise _failed(done)
+    return f"{len(chunks)} of {chunks[-1].count} chunks rebuilt, the others before"
+
+
+def _rebuild(settings: Settings, journal: Journal, flow_run_id: str, chunk: Chunk) -> Rebuilt:
+    """Rebuild a chunk as a task of its own, which fails where the chunk does."""
+    rebuilt: list[Rebuilt] = []
+
+    def rebuild_or_fail() -> None:
+        rebuilt.append(rebuild(settings, chunk))
+        if not rebuilt[0].is_done:
+            raise _failed(rebuilt[0])
+
+    with one_writer(settings, journal, BACKFILL, flow_run_id):
+        try:
+            _task(chunk.days, rebuild_or_fail)
+        except TidemarkError:
+            if not rebuilt:
+                raise
+    return rebuilt[0]
+
+
+def _failed(done: Rebuilt) -> TidemarkError:
+    names = ", ".join(node.name for build in done.builds for node in build.failed)
+    return TidemarkError(
+        f"{NODES_FAILED}{names}; mend them and start the backfill again with the same parameters: it goes on here"
+    )
+
+
+def _give_way(settings: Settings, journal: Journal, flow_run_id: str) -> None:
+    """Wait while anything else has work for the warehouse, for a while."""
+    until = time.monotonic() + GIVE_WAY_SECONDS
+    while first := _first_in_line(settings, journal, flow_run_id):
+        with seen_to_wait(journal, BACKFILL, flow_run_id, first):
+            while time.monotonic() < until and _first_in_line(settings, journal, flow_run_id) == first:
+                time.sleep(LOOK_SECONDS)
+        if time.monotonic() >= until:
+            get_run_logger().warning(f"gave way for {GIVE_WAY_SECONDS:.0f} s, so a chunk is next, before {first}")
+            return
+
+
+def _first_in_line(settings: Settings, journal: Journal, flow_run_id: str) -> str | None:
+    """What has work to do before a backfill: a job that is due or at work, so also what landed and is not yet built,
+    or a run that waits for its turn. None where nothing does."""
+    now = datetime.now(UTC)
+    known = journal.known(settings, JOBS, now)
+    for job, slots in sorted(known.running.items()):
+        if slots:
+            return f"{job}, which is at work"
+    for decision in decide(JOBS, known, now, organisation_timezone()):
+        if decision.state == "due":
+            return f"{decision.job}, which is due"
+    for wait in journal.waits():
+        if wait.job != BACKFILL and wait.flow_run_id != flow_run_id:
+            return f"{wait.job}, which waits for {wait.waits_for}"
+    return None
+
+
+@contextmanager
+def _turn(settings: Settings, journal: Journal, flow_run_id: str) -> Iterator[None]:
+    """One backfill at work; others wait, and a process that is killed gives its turn back."""
+    settings.jobs.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.jobs / f".{BACKFILL}.turn.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with seen_to_wait(journal, BACKFILL, flow_run_id, "the backfill before it"):
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _task(name: str, work: Callable[[], T]) -> T:
+    """Do it as a task of the flow run, for people to see when it began and how it ended."""
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)()
