@@ -22,7 +22,7 @@ from benchmarks.measure import settings_of
 from flows.journal import Journal, RunStatus
 from flows.publish import current_version, newest_manifest
 from flows.receipts import Receipts
-from flows.serve import serve, stop
+from flows.service.serve import serve, stop
 from flows.settings import Settings
 
 DAYS = 30

@@ -205,7 +205,7 @@ def run_command(settings: Settings) -> None:
 @click.pass_obj
 def serve_command(settings: Settings, foreground: bool) -> None:
     """Start Prefect's server, the worker and the watcher on this machine, and print where the pages are."""
-    from flows.serve import serve  # noqa: PLC0415 (only these two commands need it)
+    from flows.service.serve import serve  # noqa: PLC0415 (only these two commands need it)
 
     out.print(f"[bold]serving[/]  {serve(settings, foreground)}")
     out.print(f"         deliver to {settings.inbox.absolute()}; logs are in {settings.logs.absolute()}")
@@ -216,7 +216,7 @@ def serve_command(settings: Settings, foreground: bool) -> None:
 @click.pass_obj
 def stop_command(settings: Settings) -> None:
     """Stop what `tidemark serve` started; what was at work is healed by the next run."""
-    from flows.serve import stop  # noqa: PLC0415
+    from flows.service.serve import stop  # noqa: PLC0415
 
     stop(settings)
     out.print("[bold]stopped[/]  readers still read the last publication")

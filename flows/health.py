@@ -15,10 +15,10 @@ from flows.incidents import Incident, open_incidents, unsent
 from flows.journal import JobRun, Journal, RunStatus, Unbroken, Wait
 from flows.messages import cut
 from flows.schedule import JOBS, Arrival, Job, Success, organisation_timezone
-from flows.serve import programs, ui_url
+from flows.service.serve import programs, ui_url
+from flows.service.watch import server_error
 from flows.settings import Settings
 from flows.status import Section, ago, minute
-from flows.watch import server_error
 
 # The watcher's landing: in the journal as a job, though not in the schedule.
 LAND = "land"

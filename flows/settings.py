@@ -83,7 +83,7 @@ class Settings(BaseSettings):
 
     @property
     def warm_socket(self) -> Path:
-        """Where :mod:`flows.warm` listens."""
+        """Where :mod:`flows.service.warm` listens."""
         return self.sockets / "warm.sock"
 
     @property

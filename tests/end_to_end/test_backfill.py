@@ -25,7 +25,6 @@ from flows.backfill import Request, backfill, check, plan, split_days, with_thos
 from flows.backfill_flow import BACKFILL, backfill_days
 from flows.build import build
 from flows.cli import main
-from flows.deploy import deploy
 from flows.errors import TidemarkError
 from flows.journal import Journal, RunStatus
 from flows.land import land
@@ -33,6 +32,7 @@ from flows.project import Model
 from flows.publish import current_version
 from flows.run import run
 from flows.schedule import JOBS
+from flows.service.deploy import deploy
 from flows.settings import Settings
 from flows.warehouse import open_warehouse, warehouse_lock
 from tests.conftest import FORKSERVER

@@ -12,10 +12,8 @@ import pytest
 
 from flows.contract import PROJECT
 
-CLIENT = PROJECT / "flows" / "warm_client.py"
-HOST = (
-    "from pathlib import Path; import sys; from flows.warm import Host, listen; Host(listen(Path(sys.argv[1]))).run()"
-)
+CLIENT = PROJECT / "flows" / "service" / "warm_client.py"
+HOST = "import pathlib, sys; from flows.service.warm import Host, listen; Host(listen(pathlib.Path(sys.argv[1]))).run()"
 
 
 @pytest.fixture
@@ -119,10 +117,10 @@ def test_a_new_host_takes_the_place_of_a_killed_one(
 ) -> None:
     host.kill()
     host.wait()
-    left = socket.stat().st_ino
+    left = socket.stat().st_ctime_ns
     again = subprocess.Popen([sys.executable, "-c", HOST, str(socket)], cwd=PROJECT)
     try:
-        wait_for(lambda: socket.exists() and socket.stat().st_ino != left)
+        wait_for(lambda: socket.exists() and socket.stat().st_ctime_ns != left)
         run, pid = sleeper(socket, tmp_path)
         assert pid != run.pid, "it ran in the client itself"
         run.kill()

@@ -1,8 +1,8 @@
 """A process that has everything imported and forks for each run: a run begins in a fifth of a second, not in five.
 
 To import Prefect, dbt and DuckDB and to parse the project takes longer than to build an hour of events. So one process
-does that once and waits on a socket; :mod:`flows.warm_client` asks it to run a module, as ``python -m`` would. Each
-run is a process of its own: it can be killed, and gives its memory back.
+does that once and waits on a socket; :mod:`flows.service.warm_client` asks it to run a module, as ``python -m`` would.
+Each run is a process of its own: it can be killed, and gives its memory back.
 
 The process that forks has no threads of Python's and never opens a database: a fork copies one thread alone. Those of
 jemalloc, in DuckDB and Arrow, see to themselves.

@@ -10,8 +10,8 @@ from pathlib import Path
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.problems import api_url
+from flows.service.watch import server_error
 from flows.settings import Settings
-from flows.watch import server_error
 
 READY_SECONDS = 120
 STOP_SECONDS = 90
@@ -58,9 +58,9 @@ def configuration(settings: Settings) -> str:
     python = sys.executable
     programs = {
         "server": f"{python} -m prefect server start --host {settings.server_host} --port {settings.server_port}",
-        "warm": f"{python} -m flows.warm",
-        "worker": f"{python} -m flows.worker",
-        "watcher": f"{python} -m flows.watch",
+        "warm": f"{python} -m flows.service.warm",
+        "worker": f"{python} -m flows.service.worker",
+        "watcher": f"{python} -m flows.service.watch",
     }
     folder, logs = settings.sockets, settings.logs.resolve()
     sections = [

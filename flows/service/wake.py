@@ -1,7 +1,7 @@
 """What the watcher starts: a landing, or the jobs that are due.
 
-    python -m flows.wake land
-    python -m flows.wake jobs [JOB...]
+    python -m flows.service.wake land
+    python -m flows.service.wake jobs [JOB...]
 
 With ``jobs``, flow runs whose process is gone are marked as crashed first.
 """

@@ -2,7 +2,7 @@
 
 File events wake it and polling finds what they missed. It keeps nothing in memory that matters: killed at any moment,
 the next one sees the same inbox, the same journal. It imports little, and leaves all work to processes of their own
-(:mod:`flows.wake`, forked by :mod:`flows.warm`).
+(:mod:`flows.service.wake`, forked by :mod:`flows.service.warm`).
 """
 
 import logging
@@ -152,9 +152,9 @@ def _was_missed(decision: Decision, now: datetime) -> bool:
 
 
 def start(settings: Settings, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start :mod:`flows.wake` in a warm process."""
+    """Start :mod:`flows.service.wake` in a warm process."""
     client = Path(__file__).with_name("warm_client.py")
-    command = [sys.executable, "-S", str(client), str(settings.warm_socket), "flows.wake", *arguments]
+    command = [sys.executable, "-S", str(client), str(settings.warm_socket), "flows.service.wake", *arguments]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 

@@ -1,6 +1,6 @@
-"""Run a module in a process forked by :mod:`flows.warm`; where that does not answer, in this one, as ``python -m``.
+"""Run a module in a process forked by :mod:`flows.service.warm`; where that does not answer, in this one.
 
-    python -S flows/warm_client.py SOCKET MODULE [ARGUMENT...]
+    python -S flows/service/warm_client.py SOCKET MODULE [ARGUMENT...]
 
 Streams, environment, folder, signals and exit code are those of this process, so that whoever started it need not know.
 It imports next to nothing, so as to be quick.

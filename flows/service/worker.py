@@ -1,6 +1,6 @@
 """The worker: Prefect's own, which looks for work every ten seconds, and as soon as the server says that there is some.
 
-Before that it waits for the server, and has :mod:`flows.deploy` bring its deployments in line with the schedule.
+Before that it waits for the server, and has :mod:`flows.service.deploy` make its deployments equal to the schedule.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.logging.configuration import setup_logging
 from prefect.workers.process import ProcessWorker
 
+from flows.service.watch import server_error
 from flows.settings import Settings
-from flows.watch import server_error
 
 POOL = "tidemark"
 SCHEDULED = "prefect.flow-run.Scheduled"
@@ -55,7 +55,7 @@ def main() -> None:
     while server_error(settings):
         time.sleep(0.5)
     # In a process of its own, as it imports dbt, and this one stays.
-    deployed = subprocess.run([sys.executable, "-m", "flows.deploy"], check=False)
+    deployed = subprocess.run([sys.executable, "-m", "flows.service.deploy"], check=False)
     if deployed.returncode:
         sys.exit(deployed.returncode)
     asyncio.run(work())

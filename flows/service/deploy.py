@@ -31,8 +31,8 @@ from prefect.workers.process import ProcessWorker
 from flows.contract import PROJECT
 from flows.jobs import DEPLOYMENT, FLOWS, JOB_SUCCEEDED, LANDED, dataset_resource, job_resource
 from flows.schedule import JOBS, Arrival, Cron, Job, Success
+from flows.service.worker import POOL
 from flows.settings import Settings
-from flows.worker import POOL
 from flows.writer import WAREHOUSE
 
 TAG = "tidemark"

@@ -1,0 +1,7 @@
+"""What runs all day: the processes that `tidemark serve` starts, and how they hang together.
+
+supervisord ── server    Prefect's: clocks, automations, pages
+            ├─ warm      forks a process for each run            (warm, warm_client)
+            ├─ worker    takes runs from the server              (worker, deploy)
+            └─ watcher   lands what arrives, starts what is due  (watch, wake)
+"""
