@@ -6,6 +6,7 @@ may wait for it; others leave at once, for the one that waits will do what they 
 
 import functools
 import importlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+import httpx
 from filelock import FileLock, Timeout
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
@@ -42,6 +44,8 @@ DEPLOYMENT = "tidemark"
 LAND = "land"
 LANDED = "tidemark.landed"
 JOB_SUCCEEDED = "tidemark.job.succeeded"
+# Prefect begins a scheduled run up to a second before its time.
+EARLY_SECONDS = 15.0
 
 T = TypeVar("T")
 
@@ -127,6 +131,7 @@ def flow_of(job: Job) -> Flow[Any, Any]:
 
 def _run_job(job: Job, only_if_due: bool) -> State[Any]:
     settings = Settings()
+    _wait_for_schedule()
     with Journal(settings) as journal, _turn(settings, journal, job.name) as is_mine:
         if not is_mine:
             return Completed(name="Gathered", message=f"another run of {job.name} waits already, and will do this")
@@ -145,6 +150,13 @@ def _run_job(job: Job, only_if_due: bool) -> State[Any]:
     if waiting := [f"{d.slot} waits for {', '.join(d.waits_for)}" for d in decisions if d.state == "waits"]:
         return Completed(name="Waiting", message="; ".join(waiting))
     return Completed(name="NothingDue", message=f"{job.name} has nothing due")
+
+
+def _wait_for_schedule() -> None:
+    """Before its time the slot of a clock is not due: a run that began early would leave it to the watcher."""
+    begins = runtime.flow_run.scheduled_start_time
+    if begins and 0 < (early := (begins - datetime.now(UTC)).total_seconds()) <= EARLY_SECONDS:
+        time.sleep(early)
 
 
 def _run_by_hand(run: _Run, job: Job, decisions: Iterable[Decision]) -> list[str]:
@@ -220,7 +232,10 @@ def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
 def _tell_built(run: _Run) -> None:
     """Tell the server how each node went, and owners what fails or no longer does: last, as nobody waits for it."""
     if run.built:
-        record_nodes(run.built)
+        try:
+            record_nodes(run.built)
+        except httpx.HTTPError as error:  # what was built and published is so all the same
+            get_run_logger().warning(f"the server could not be told how each node went: {error}")
         observe_failing(run.settings, run.flow_run_id)
 
 

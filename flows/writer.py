@@ -5,10 +5,12 @@ The global limit ``warehouse`` of the server shows who writes and hands over in 
 on the command line while no server runs. Who waits is in the journal and in the state of its flow run.
 """
 
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from uuid import UUID
 
+import httpx
 from filelock import Timeout
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
@@ -17,17 +19,21 @@ from prefect.logging import get_run_logger
 from prefect.states import Running
 
 from flows.journal import Journal
+from flows.service.watch import server_error
 from flows.settings import Settings
 from flows.warehouse import warehouse_lock
 
 WAREHOUSE = "warehouse"
 # A process that was killed with the slot gives it back after so many seconds, the least that the server takes.
 LEASE_SECONDS = 60
+# A server that is being restarted answers again within so many seconds.
+RESTART_SECONDS = 120.0
 
 
 @contextmanager
 def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str) -> Iterator[None]:
     """Hold the server's slot, once nobody holds the lock; a wait can be seen."""
+    _wait_for_server(settings)
     with ExitStack() as slot:
         with get_client(sync_client=True) as client:
             taken = client.read_global_concurrency_limit_by_name(WAREHOUSE).active_slots
@@ -46,9 +52,26 @@ def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str)
         yield
 
 
-def _slot() -> AbstractContextManager[None]:
+def _wait_for_server(settings: Settings) -> None:
+    """A client of Prefect's gives up at once where the server does not answer at first, as while it is restarted."""
+    until = time.monotonic() + RESTART_SECONDS
+    while (error := server_error(settings)) and time.monotonic() < until:
+        get_run_logger().warning(f"waits for the server ({error})")
+        time.sleep(2)
+
+
+@contextmanager
+def _slot() -> Iterator[None]:
     # A server that was restarted forgets leases: that is no reason to stop a build in the middle.
-    return concurrency(WAREHOUSE, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False)
+    slot = concurrency(WAREHOUSE, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False)
+    slot.__enter__()
+    try:
+        yield
+    finally:
+        try:
+            slot.__exit__(None, None, None)
+        except httpx.HTTPError as error:  # nor to call a build failed that is done
+            get_run_logger().warning(f"the slot of the warehouse is free in {LEASE_SECONDS} s: {error}")
 
 
 @contextmanager
@@ -62,5 +85,9 @@ def seen_to_wait(journal: Journal, job: str, flow_run_id: str, waits_for: str) -
 
 
 def _show(flow_run_id: str, state: State[None]) -> None:
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(UUID(flow_run_id), state, force=True)
+    """The state is for people: a build does not fail because it could not be shown."""
+    try:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(UUID(flow_run_id), state, force=True)
+    except httpx.HTTPError as error:
+        get_run_logger().warning(f"the server could not be told that the run is {state.name}: {error}")

@@ -1,6 +1,7 @@
 """Start and stop all of Tidemark on one machine: server, warm process, worker and watcher, kept up by supervisord."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -111,9 +112,10 @@ def serve(settings: Settings, foreground: bool = False) -> str:
     """
     if is_served(settings):
         raise TidemarkError(f"it is already being served: {ui_url(settings)}; `tidemark stop` stops it")
-    if server_error(settings) is None:
+    if error := _port_error(settings):
         raise TidemarkError(
-            f"something else answers at {api_url(settings)}; stop it, or choose another port: TIDEMARK_SERVER_PORT"
+            f"the server cannot listen on {settings.server_host}, port {settings.server_port} ({error}); stop what "
+            "does, or choose another port: TIDEMARK_SERVER_PORT"
         )
     for folder in (settings.sockets, settings.logs, settings.jobs):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -129,6 +131,16 @@ def serve(settings: Settings, foreground: bool = False) -> str:
         raise TidemarkError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
     _wait_until_ready(settings)
     return ui_url(settings)
+
+
+def _port_error(settings: Settings) -> str | None:
+    """Why the server could not listen, as where another program does, whatever that speaks; None where it could."""
+    family = socket.AF_INET6 if ":" in settings.server_host else socket.AF_INET
+    try:
+        with socket.create_server((settings.server_host, settings.server_port), family=family):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _wait_until_ready(settings: Settings) -> None:

@@ -3,7 +3,7 @@
     python -m flows.service.wake land
     python -m flows.service.wake jobs [JOB...]
 
-With ``jobs``, flow runs whose process is gone are marked as crashed first.
+With ``jobs``, flow runs whose process is gone are then marked as crashed.
 """
 
 import sys
@@ -18,6 +18,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.states import Completed, Crashed
 
@@ -71,6 +72,9 @@ def _unfinished(client: SyncPrefectClient) -> list[FlowRun]:
     return client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds))),
+        # The server refuses a request without these two.
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=200,
     )
 
 
@@ -79,7 +83,7 @@ if __name__ == "__main__":
         case ["land"]:
             FLOWS[LAND]()
         case ["jobs", *names]:
-            mark_dead(Settings())
             start_jobs(names)
+            mark_dead(Settings())
         case _:
             sys.exit(__doc__)

@@ -50,16 +50,23 @@ log = logging.getLogger("tidemark.watch")
 
 
 class Watcher:
-    """What the watcher does at each turn; ``clock`` is monotonic, in seconds."""
+    """What the watcher does at each turn; ``clock`` is monotonic, in seconds, and ``calendar`` tells the moment."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        calendar: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._calendar = calendar
         self._specs = load_specs()
-        self._journal = Journal(settings)
+        self._journal = Journal(settings, calendar)
         self._landing: subprocess.Popen[bytes] | None = None
         self._jobs: subprocess.Popen[bytes] | None = None
         self._failures = 0
+        self._is_held_up = False
         self._look_at = self._pass_at = self._tidy_at = self._server_answered = clock()
 
     def turn(self, woken: bool) -> None:
@@ -100,13 +107,27 @@ class Watcher:
             found = False
         ended = self._clock()
         self._look_at = ended + max(POLL_SECONDS, LOOK_SHARE * (ended - began))
-        if found:
+        if found and not self._hold_up():
             self._landing = start(self._settings, "land")
+
+    def _hold_up(self) -> bool:
+        """Whether landing must wait for the server, since landings are its flow runs; told when it begins and ends."""
+        error = server_error(self._settings)
+        if error and not self._is_held_up:
+            log.error(
+                "files wait in the inbox: Prefect's server at %s does not answer (%s); they land when it does",
+                api_url(self._settings),
+                error,
+            )
+        elif self._is_held_up and not error:
+            log.info("Prefect's server answers again: what waits in the inbox lands now")
+        self._is_held_up = error is not None
+        return self._is_held_up
 
     def _pass(self) -> None:
         """Find what is due, crashed or late."""
-        now = datetime.now(UTC)
-        self._look_after_server(now)
+        now = self._calendar()
+        is_server_up = self._look_after_server(now)
         for run in self._journal.void_future(now):
             log.warning(
                 "the clock was set back: the run of %s for %s that says it began at %s is not believed",
@@ -126,22 +147,26 @@ class Watcher:
         observe_runs(self._settings, self._journal.failures(), now)
         observe_schedule(self._settings, decisions, now)
         overdue = [d for d in decisions if _was_missed(d, now)]
-        if crashed or overdue or self._clock() >= self._tidy_at:
+        if is_server_up and (crashed or overdue or self._clock() >= self._tidy_at):
             self._tidy_at = self._clock() + TIDY_SECONDS
             self._journal.prune(now)
             self._start_jobs(overdue)
 
-    def _look_after_server(self, now: datetime) -> None:
-        """Tell of a server that does not answer, once it had the time to be restarted."""
+    def _look_after_server(self, now: datetime) -> bool:
+        """Whether the server answers; one that does not is told of, once it had the time to be restarted."""
         error = server_error(self._settings)
         if error is None:
             self._server_answered = self._clock()
         if error is None or self._clock() - self._server_answered > SERVER_SECONDS:
             observe_server(self._settings, error, now)
+        return error is None
 
     def _start_jobs(self, overdue: list[Decision]) -> None:
-        if self._jobs is not None and self._jobs.poll() is None:
-            return
+        if self._jobs is not None:
+            if (code := self._jobs.poll()) is None:
+                return
+            if code:
+                log.error("starting jobs ended with code %d, as said above; they are started again now", code)
         for decision in overdue:
             log.info("%s of %s is due since %s and was not started", decision.job, decision.slot, decision.due_at)
         self._jobs = start(self._settings, "jobs", *sorted({decision.job for decision in overdue}))
