@@ -5,14 +5,10 @@ but for :data:`GIVE_WAY_SECONDS` at most, or jobs without a pause would starve i
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from filelock import FileLock, Timeout
-from prefect import flow, runtime, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
@@ -27,14 +23,13 @@ from flows.publish import publish
 from flows.record import record_nodes
 from flows.schedule import JOBS, organisation_timezone
 from flows.settings import Settings
+from flows.steps import flow_run_id, noted, step, turn
 from flows.writer import one_writer, seen_to_wait
 
 BACKFILL = "backfill"
 # Before a chunk, a backfill gives way for so long and no longer.
 GIVE_WAY_SECONDS = 600.0
 LOOK_SECONDS = 1.0
-
-T = TypeVar("T")
 
 
 @flow(
@@ -52,25 +47,21 @@ def backfill_days(first_day: date, last_day: date, select: str = "", chunk_days:
     settings = Settings()
     request = Request(first_day, last_day, select, chunk_days)
     check(settings, request)
-    flow_run_id = str(runtime.flow_run.id)
-    with Journal(settings) as journal, _turn(settings, journal, flow_run_id):
+    run = flow_run_id()
+    with Journal(settings) as journal, turn(settings, journal, BACKFILL):
         started = datetime.now(UTC)
-        run_id = journal.begin(BACKFILL, f"{MANUAL}{flow_run_id}", started.date(), started, flow_run_id)
+        run_id = journal.begin(BACKFILL, f"{MANUAL}{run}", started.date(), started, run)
         if run_id is None:
-            raise TidemarkError(f"flow run {flow_run_id} has done its backfill already; start a new run")
-        try:
-            done = _rebuild_all(settings, journal, flow_run_id, request)
-        except BaseException as error:
-            journal.finish(run_id, "failed", str(error) or type(error).__name__)
-            raise
-        journal.finish(run_id, "succeeded")
+            raise TidemarkError(f"flow run {run} has done its backfill already; start a new run")
+        with noted(journal, run_id):
+            done = _rebuild_all(settings, journal, run, request)
     return Completed(message=done)
 
 
 def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request: Request) -> str:
     """Do what is left, publish, and tell what was done."""
     with one_writer(settings, journal, BACKFILL, flow_run_id):
-        chunks = _task("plan", lambda: plan(settings, request))
+        chunks = step("plan", lambda: plan(settings, request))
     built: list[Build] = []
     try:
         for chunk in chunks:
@@ -82,7 +73,7 @@ def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request
             if not done.is_done:
                 break
         with one_writer(settings, journal, BACKFILL, flow_run_id):
-            _task("publish", lambda: publish(settings))
+            step("publish", lambda: publish(settings))
     finally:
         observe_failing(settings, flow_run_id)
     if not done.is_done:
@@ -101,7 +92,7 @@ def _rebuild(settings: Settings, journal: Journal, flow_run_id: str, chunk: Chun
 
     with one_writer(settings, journal, BACKFILL, flow_run_id):
         try:
-            _task(chunk.days, rebuild_or_fail)
+            step(chunk.days, rebuild_or_fail)
         except TidemarkError:
             if not rebuilt:
                 raise
@@ -142,24 +133,3 @@ def _first_in_line(settings: Settings, journal: Journal, flow_run_id: str) -> st
         if wait.job != BACKFILL and wait.flow_run_id != flow_run_id:
             return f"{wait.job}, which waits for {wait.waits_for}"
     return None
-
-
-@contextmanager
-def _turn(settings: Settings, journal: Journal, flow_run_id: str) -> Iterator[None]:
-    """One backfill at work; others wait, and a process that is killed gives its turn back."""
-    settings.jobs.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.jobs / f".{BACKFILL}.turn.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        with seen_to_wait(journal, BACKFILL, flow_run_id, "the backfill before it"):
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _task(name: str, work: Callable[[], T]) -> T:
-    """Do it as a task of the flow run, for people to see when it began and how it ended."""
-    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)()

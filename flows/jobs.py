@@ -8,17 +8,14 @@ import functools
 import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 import httpx
 from filelock import FileLock, Timeout
-from prefect import flow, runtime, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.flows import Flow
@@ -38,6 +35,7 @@ from flows.publish import publish
 from flows.record import record_nodes
 from flows.schedule import JOBS, Build, Extract, Job, Maintain, Publish, Step, organisation_timezone
 from flows.settings import Settings
+from flows.steps import flow_run_id, noted, step, turn
 from flows.writer import one_writer
 
 DEPLOYMENT = "tidemark"
@@ -46,8 +44,6 @@ LANDED = "tidemark.landed"
 JOB_SUCCEEDED = "tidemark.job.succeeded"
 # Prefect begins a scheduled run up to a second before its time.
 EARLY_SECONDS = 15.0
-
-T = TypeVar("T")
 
 
 class NodesFailedError(TidemarkError):
@@ -77,13 +73,13 @@ def land_inbox() -> State[Any]:
     settings = Settings()
     started = datetime.now(UTC)
     with Journal(settings) as journal:
-        run_id = journal.begin(LAND, f"{MANUAL}{_flow_run_id()}", started.date(), started, _flow_run_id())
+        run_id = journal.begin(LAND, f"{MANUAL}{flow_run_id()}", started.date(), started, flow_run_id())
         if run_id is None:
             return Completed(
                 name="Gathered", message="another landing is at work, and the watcher looks again after it"
             )
-        with _noted(journal, run_id):
-            landing = _step("land", lambda: land(settings, wait_for_young=False))
+        with noted(journal, run_id):
+            landing = step("land", lambda: land(settings, wait_for_young=False))
     _tell_landing(landing)
     observe_refused(settings)
     return Completed(
@@ -135,7 +131,7 @@ def _run_job(job: Job, only_if_due: bool) -> State[Any]:
     with Journal(settings) as journal, _turn(settings, journal, job.name) as is_mine:
         if not is_mine:
             return Completed(name="Gathered", message=f"another run of {job.name} waits already, and will do this")
-        run = _Run(settings, journal, job.name, _flow_run_id())
+        run = _Run(settings, journal, job.name, flow_run_id())
         done: list[str] = []
         decisions = _decisions(run, job)
         while due := next((d for d in decisions if d.state == "due"), None):
@@ -182,10 +178,10 @@ def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None) -> bool:
     run_id = run.journal.begin(job.name, slot, day, due_at, run.flow_run_id)
     if run_id is None:
         return False
-    with _noted(run.journal, run_id):
+    with noted(run.journal, run_id):
         try:
-            for step in job.runs:
-                _take(run, step)
+            for asked in job.runs:
+                _take(run, asked)
         finally:
             _tell_built(run)
         if any(done.failed for done in run.built):
@@ -198,18 +194,18 @@ def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None) -> bool:
     return True
 
 
-def _take(run: _Run, step: Step) -> None:
+def _take(run: _Run, asked: Step) -> None:
     settings = run.settings
-    match step:
+    match asked:
         case Build(select=None):
             _build(run, "build", lambda: build_open(settings))
         case Build(select=str(select)):
             _build(run, f"build {select}", lambda: build(settings, ("--select", *select.split())))
         case Publish():
             with one_writer(settings, run.journal, run.job, run.flow_run_id):
-                _step("publish", lambda: publish(settings))
+                step("publish", lambda: publish(settings))
         case Extract(function=name):
-            _step(f"extract {name}", lambda: _function(name)(settings))
+            step(f"extract {name}", lambda: _function(name)(settings))
         case Maintain(task=name):
             MAINTAIN[name](run)
 
@@ -226,7 +222,7 @@ def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
         return done
 
     with one_writer(run.settings, run.journal, run.job, run.flow_run_id), suppress(NodesFailedError):
-        _step(name, work_or_fail)
+        step(name, work_or_fail)
 
 
 def _tell_built(run: _Run) -> None:
@@ -246,14 +242,14 @@ def _audit(run: _Run) -> None:
             raise TidemarkError(f"the audit found {len(findings)} faults; `tidemark audit` tells all of them: {first}")
 
     with one_writer(run.settings, run.journal, run.job, run.flow_run_id):
-        _step("audit", work)
+        step("audit", work)
 
 
 # What the tasks of a Maintain step do; their names are flows.schedule.MAINTENANCE.
 MAINTAIN: dict[str, Callable[[_Run], Any]] = {
     "test": lambda run: _build(run, "test", lambda: run_every_test(run.settings)),
     "audit": _audit,
-    "digest": lambda run: _step("digest", lambda: send_digest(run.settings)),
+    "digest": lambda run: step("digest", lambda: send_digest(run.settings)),
 }
 
 
@@ -263,63 +259,27 @@ def _function(name: str) -> Callable[[Settings], Any]:
     return function
 
 
-def _step(name: str, work: Callable[[], T]) -> T:
-    """Do it as a task of the flow run, for people to see when it began and how it ended."""
-    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)()
-
-
-@contextmanager
-def _noted(journal: Journal, run_id: int) -> Iterator[None]:
-    """Note in the journal how the run ended."""
-    try:
-        yield
-    except BaseException as error:
-        if _is_cancelled():
-            journal.finish(run_id, "cancelled", "somebody cancelled it")
-        else:
-            journal.finish(run_id, "failed", str(error) or type(error).__name__)
-        raise
-    journal.finish(run_id, "succeeded")
-
-
 @contextmanager
 def _turn(settings: Settings, journal: Journal, job: str) -> Iterator[bool]:
     """One run of a job at work, one more that waits for it; True for these, False for any other."""
     settings.jobs.mkdir(parents=True, exist_ok=True)
-    queue, turn = (FileLock(settings.jobs / f".{job}.{name}.lock") for name in ("queue", "turn"))
+    queue = FileLock(settings.jobs / f".{job}.queue.lock")
     try:
         queue.acquire(timeout=0)
     except Timeout:
         yield False
         return
-    try:
+    with ExitStack() as mine:
         try:
-            turn.acquire(timeout=0)
-        except Timeout:
-            with journal.waiting(_flow_run_id(), job, f"the run of {job} before it"):
-                turn.acquire()
-    finally:
-        queue.release()
-    try:
+            mine.enter_context(turn(settings, journal, job))
+        finally:
+            queue.release()
         yield True
-    finally:
-        turn.release()
 
 
-def _is_cancelled() -> bool:
-    """Whether somebody cancels this flow run: then it does not fail, whatever its end looks like."""
-    with suppress(Exception), get_client(sync_client=True) as client:
-        state = client.read_flow_run(UUID(_flow_run_id())).state
-        return state is not None and (state.is_cancelling() or state.is_cancelled())
-    return False
-
-
-def _flow_run_id() -> str:
-    return str(runtime.flow_run.id)
-
-
-FLOWS: dict[str, Flow[Any, Any]] = {LAND: land_inbox} | {job.name: flow_of(job) for job in JOBS}
-FLOWS[BACKFILL] = backfill_days
+FLOWS: dict[str, Flow[Any, Any]] = {LAND: land_inbox, BACKFILL: backfill_days} | {
+    job.name: flow_of(job) for job in JOBS
+}
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from flows.alerts import open_incidents
+from flows.backfill_flow import BACKFILL
 from flows.contract import load_specs
 from flows.decide import Decision, slot_of_batch, slot_of_instant
 from flows.errors import TidemarkError
@@ -48,7 +49,7 @@ def test_each_maintenance_task_has_a_function() -> None:
 
 
 def test_each_job_and_the_landing_have_a_flow() -> None:
-    assert FLOWS.keys() == {LAND, *(job.name for job in JOBS)}
+    assert FLOWS.keys() == {LAND, BACKFILL, *(job.name for job in JOBS)}
     for name, flow in FLOWS.items():
         assert flow.name == name
 
@@ -177,7 +178,7 @@ def test_a_refused_file_is_told_to_the_owner_of_its_dataset_until_it_is_delivere
     observe_refused(settings)
     (text,) = bodies(hook)
     assert "file web/events/a.ndjson.gz was refused" in text and f"owner: {load_specs()['events'].owner}" in text
-    assert "deliver it again under its name" in text
+    assert "deliver it again" in text
     lake.deliver("web/events/a.ndjson.gz", compressed(ndjson([event(1)]), ".gz"))
     lake.land()
     observe_refused(settings)
