@@ -277,9 +277,8 @@ def _turn(settings: Settings, journal: Journal, job: str) -> Iterator[bool]:
         yield True
 
 
-FLOWS: dict[str, Flow[Any, Any]] = {LAND: land_inbox, BACKFILL: backfill_days} | {
-    job.name: flow_of(job) for job in JOBS
-}
+FLOWS: dict[str, Flow[Any, Any]] = {LAND: land_inbox, **{job.name: flow_of(job) for job in JOBS}}
+FLOWS[BACKFILL] = backfill_days
 
 
 @functools.cache
