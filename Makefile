@@ -12,6 +12,8 @@ export DBT_PROFILES_DIR := $(CURDIR)/profiles
 DEMO_EVENTS ?= 1000000
 DEMO_DAYS ?= 30
 DEMO_SEED ?= 1
+# So many files of tests at a time.
+TEST_WORKERS ?= 2
 
 .PHONY: help
 help: ## List the commands
@@ -52,7 +54,7 @@ stop: $(STAMP) ## Stop what `make serve` started
 
 .PHONY: test
 test: $(STAMP) lint contract-check ## Every check and test (under 20 minutes on two cores)
-	@$(BIN)/python -m pytest -m "not long"
+	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile
 
 .PHONY: test-long
 test-long: $(STAMP) ## The tests that take longer

@@ -20,10 +20,20 @@ from flows.channels import Channel, Channels, load_channels
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.incidents import Incident, Incidents, Problem, Queued, open_incidents, opened, unsent
-from flows.messages import Message, duration, fit, one_line
+from flows.messages import Message, cut, duration, fit, one_line
 from flows.settings import Settings
 
-__all__ = ["Incident", "Observed", "Problem", "digest", "observe", "open_incidents", "send_test", "unsent"]
+__all__ = [
+    "Incident",
+    "Observed",
+    "Problem",
+    "digest",
+    "observe",
+    "open_incidents",
+    "send_test",
+    "send_unnoted",
+    "unsent",
+]
 
 # Who observes is held up no longer by slow services; what is left goes with the next observation.
 SENDING_SECONDS = 60.0
@@ -119,6 +129,20 @@ def send_test(settings: Settings, owner: str) -> list[tuple[str, str | None]]:
         raise TidemarkError(_no_channel(owner, channels))
     message = Message(f"test message to {owner}", ("Alerts of Tidemark reach you here. Nothing is wrong.",))
     return [(channel.label, channel.send(message)) for channel in channels.of(owner)]
+
+
+def send_unnoted(settings: Settings, owner: str, headline: str, detail: str) -> None:
+    """Send without writing anything down, for when nothing can be written, as on a full disk. Raises nothing.
+
+    Nobody remembers that it was sent: how often, is the caller's to know.
+    """
+    message = Message(one_line(headline), _lines(("owner", owner), ("detail", cut(detail, LOGGED_CHARACTERS))))
+    try:
+        for channel in load_channels(settings).of(owner):
+            if error := channel.send(message):
+                log.error("not sent to %s by %s: %s", owner, channel.label, error)
+    except TidemarkError as error:
+        log.error("not sent to %s: %s", owner, error)
 
 
 def alert_message(incident: Incident) -> Message:

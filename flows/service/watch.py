@@ -20,12 +20,13 @@ from pathlib import Path
 import watchfiles
 from pythonjsonlogger.json import JsonFormatter
 
+from flows.alerts import send_unnoted
 from flows.contract import load_specs
 from flows.decide import Decision, decide
 from flows.errors import TidemarkError
 from flows.inbox import is_settled, new_deliveries
 from flows.journal import Journal
-from flows.problems import api_url, observe_runs, observe_schedule, observe_server
+from flows.problems import OPERATOR, api_url, observe_runs, observe_schedule, observe_server
 from flows.receipts import Receipts
 from flows.schedule import JOBS, organisation_timezone
 from flows.settings import Settings
@@ -44,6 +45,8 @@ TIDY_SECONDS = 600.0
 REWATCH_TURNS = 120
 # A server that is restarted, or begins, is no incident before.
 SERVER_SECONDS = 75.0
+# What cannot be written down is told again after so long, while it lasts.
+CRY_SECONDS = 3600.0
 LONGEST_PAUSE_SECONDS = 60.0
 
 log = logging.getLogger("tidemark.watch")
@@ -67,7 +70,7 @@ class Watcher:
         self._jobs: subprocess.Popen[bytes] | None = None
         self._failures = 0
         self._is_held_up = False
-        self._look_at = self._pass_at = self._tidy_at = self._server_answered = clock()
+        self._look_at = self._pass_at = self._tidy_at = self._server_answered = self._cry_at = clock()
 
     def turn(self, woken: bool) -> None:
         """Look after what was started, and do what it is time for; ``woken`` says that files changed."""
@@ -83,6 +86,13 @@ class Watcher:
                 self._pass()
             except TidemarkError as error:
                 log.error("the schedule could not be looked at: %s", error)
+                self._cry(now, str(error))
+
+    def _cry(self, now: float, error: str) -> None:
+        """Tell the operator by hand, so to speak: where the journal cannot be written, neither can an incident."""
+        if now >= self._cry_at:
+            self._cry_at = now + CRY_SECONDS
+            send_unnoted(self._settings, OPERATOR, "the watcher cannot look at the schedule", error)
 
     def _ended_landing(self) -> bool:
         if self._landing is None or (code := self._landing.poll()) is None:

@@ -24,6 +24,7 @@ from flows.schedule import JOBS, MAINTENANCE, Arrival, Requires, Success
 from flows.service import watch
 from flows.service.deploy import automations_of
 from flows.service.watch import (
+    CRY_SECONDS,
     GRACE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     PASS_SECONDS,
@@ -472,6 +473,19 @@ def test_a_schedule_that_cannot_be_looked_at_stops_no_landing(
     beach.turn(PASS_SECONDS, woken=True)
     assert started.count("land") == 1
     assert "the schedule could not be looked at: the journal cannot be used" in caplog.text
+
+
+def test_where_no_incident_can_be_written_the_operator_is_told_all_the_same_and_not_each_time(
+    beach: Beach, settings: Settings, hook: Hook
+) -> None:
+    settings.incidents.parent.mkdir(parents=True, exist_ok=True)
+    settings.incidents.write_bytes(b"no database, as after a full disk " * 100)
+    for _ in range(10):
+        beach.turn(PASS_SECONDS)
+    (told,) = bodies(hook)
+    assert "the watcher cannot look at the schedule" in told and "incidents.sqlite" in told
+    beach.turn(CRY_SECONDS)
+    assert len(bodies(hook)) == 2
 
 
 def test_a_clock_set_back_runs_nothing_twice_and_loses_nothing(
