@@ -222,7 +222,7 @@ def _wakes(inbox: Path) -> Iterator[bool]:
                 watch_filter=None,
                 debounce=GATHER_MS,
                 step=QUIET_MS,
-                rust_timeout=500,
+                rust_timeout=1_000,
                 yield_on_timeout=True,
             ):
                 yield bool(changes)
