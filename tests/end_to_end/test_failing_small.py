@@ -2,12 +2,8 @@
 
 import csv
 import io
-import os
 import re
-import resource
 import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +18,7 @@ from flows.build import Build, build, build_open, run_every_test
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.failures import read_failing
-from flows.land import land
-from flows.publish import Manifest, PublishedTable, current_version, publish, read_manifest
+from flows.publish import Manifest, PublishedTable, publish, read_manifest
 from flows.run import Run, run
 from flows.settings import Settings
 from flows.warehouse import open_warehouse, read_open_work
@@ -381,28 +376,3 @@ def test_what_the_night_finds_is_not_forgotten_by_the_next_build(settings: Setti
 
     build(settings, ("--full-refresh", "--select", "fct_sessions"))
     run_good(settings)
-
-
-def test_a_disk_that_is_full_while_building_loses_nothing(settings: Settings) -> None:
-    third_day = hold_back(settings, "2026-01-03")
-    run_all(settings)
-    version = current_version(settings)
-    release(third_day)
-    assert land(settings).rows("rows_landed") > 0
-
-    def full() -> None:
-        """No file may grow beyond what the warehouse has: a disk without room, for this process alone."""
-        limit = settings.warehouse.stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    command = [sys.executable, "-m", "flows.cli", "run"]
-    variables = {**os.environ, "TIDEMARK_HOME": str(settings.home), "TIDEMARK_SETTLE_SECONDS": "0"}
-    done = subprocess.run(
-        command, cwd=PROJECT, env=variables, preexec_fn=full, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert re.search("File too large|No space left|[Cc]ould not write", done.stdout + done.stderr)
-    assert current_version(settings) == version
-
-    run_good(settings)
-    assert_as_built_at_once(settings)
