@@ -19,7 +19,6 @@ from prefect.logging import get_run_logger
 from prefect.states import Running
 
 from flows.journal import Journal
-from flows.service.watch import server_error
 from flows.settings import Settings
 from flows.warehouse import warehouse_lock
 
@@ -33,7 +32,7 @@ RESTART_SECONDS = 120.0
 @contextmanager
 def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str) -> Iterator[None]:
     """Hold the server's slot, once nobody holds the lock; a wait can be seen."""
-    _wait_for_server(settings)
+    _wait_for_server()
     with ExitStack() as slot:
         with get_client(sync_client=True) as client:
             taken = client.read_global_concurrency_limit_by_name(WAREHOUSE).active_slots
@@ -52,12 +51,20 @@ def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str)
         yield
 
 
-def _wait_for_server(settings: Settings) -> None:
-    """A client of Prefect's gives up at once where the server does not answer at first, as while it is restarted."""
+def _wait_for_server() -> None:
+    """A client of Prefect's gives up at once where the server does not answer at first, as while it is restarted.
+
+    Asked is the server that the flow run's clients ask, whichever way they were told of it.
+    """
     until = time.monotonic() + RESTART_SECONDS
-    while (error := server_error(settings)) and time.monotonic() < until:
+    while (error := _server_error()) and time.monotonic() < until:
         get_run_logger().warning(f"waits for the server ({error})")
         time.sleep(2)
+
+
+def _server_error() -> Exception | None:
+    with get_client(sync_client=True) as client:
+        return client.api_healthcheck()
 
 
 @contextmanager

@@ -325,9 +325,6 @@ def tasks_of(flow_run: FlowRun, names: set[str]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.skip(
-    reason="fails since what landed before a job was there is due: the journal of the test is to be seeded"
-)
 def test_the_flow_gives_way_before_it_rebuilds_and_publishes(served: tuple[Settings, Rows]) -> None:
     settings, whole = served
     damage(settings, FIRST, LAST, OF_SESSIONS)
