@@ -54,7 +54,7 @@ stop: $(STAMP) ## Stop what `make serve` started
 
 .PHONY: test
 test: $(STAMP) lint contract-check ## Every check and test (under 20 minutes on two cores)
-	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: $(STAMP) ## The tests that take longer

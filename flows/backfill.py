@@ -15,7 +15,7 @@ from flows.build import Build, run_named, run_open
 from flows.errors import TidemarkError
 from flows.project import STORED, Model, read_project, select_models
 from flows.settings import Settings
-from flows.warehouse import OpenWork, enter_landings, open_warehouse, read_open_work, warehouse_lock
+from flows.warehouse import OpenWork, enter_landings, open_warehouse, read_open_work, warehouse_held
 
 # Who waits for the warehouse looks for its lock every 0.05 s: between two chunks it is free for longer than that.
 FREE_SECONDS = 0.5
@@ -83,7 +83,7 @@ def backfill(
     open is built first.
     """
     check(settings, request)
-    with warehouse_lock(settings):
+    with warehouse_held(settings, "rebuilding days"):
         enter_landings(settings)
         still = _open_above(settings, models_to_rebuild(settings, request.selection))
         if not still.is_nothing:
@@ -154,7 +154,7 @@ def plan(settings: Settings, request: Request) -> list[Chunk]:
     """The chunks to do, in order: what is left of the newest backfill of the same request, else those of a new one."""
     selection = " ".join(request.selection.split())
     split = list(split_days(request.first_day, request.last_day, request.chunk_days))
-    with warehouse_lock(settings):
+    with warehouse_held(settings, "rebuilding days"):
         enter_landings(settings)  # also makes the tables where there is no warehouse yet
         with open_warehouse(settings) as warehouse:
             statuses = _statuses_of_newest(warehouse, selection, split)
@@ -184,7 +184,7 @@ def rebuild(settings: Settings, chunk: Chunk, progress: Callable[[str], None] = 
     Both under one lock of the warehouse, which is waited for. Raises :class:`TidemarkError` where the warehouse cannot
     be opened or the project cannot be parsed; failed models and tests are in the result.
     """
-    with warehouse_lock(settings):
+    with warehouse_held(settings, "rebuilding days"):
         enter_landings(settings)
         before = None
         models = models_to_rebuild(settings, chunk.selection)

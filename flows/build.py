@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.project import DataTest, Project, read_project, run_dbt
 from flows.settings import Settings
-from flows.warehouse import OpenWork, enter_landings, read_open_work, warehouse_lock
+from flows.warehouse import OpenWork, enter_landings, read_open_work, warehouse_held
 
 # The tag that what is built has in dbt's manifest meanwhile.
 CHOSEN = "chosen"
@@ -60,7 +60,7 @@ def build(
     Another build of the same warehouse is waited for. Raises :class:`~flows.errors.TidemarkError` where the warehouse
     cannot be opened or the project cannot be parsed; failed models and tests are in the result.
     """
-    with warehouse_lock(settings):
+    with warehouse_held(settings, "building"):
         progress(f"{enter_landings(settings)} new landings entered")
         return run_build(settings, arguments, progress)
 
@@ -71,7 +71,7 @@ def build_open(settings: Settings, progress: Callable[[str], None] = lambda line
     What failed, or was skipped because of it, is tried again. None where nothing was open. Raises as :func:`build`
     does.
     """
-    with warehouse_lock(settings):
+    with warehouse_held(settings, "building"):
         progress(f"{enter_landings(settings)} new landings entered")
         return run_open(settings, progress)
 
@@ -112,7 +112,7 @@ def run_build(
     progress: Callable[[str], None],
     days: tuple[date, date] | None = None,
 ) -> Build:
-    """Have dbt build and test what ``arguments`` select. The caller holds :func:`warehouse_lock`.
+    """Have dbt build and test what ``arguments`` select. The caller holds :func:`warehouse_held`.
 
     With ``days``, models kept by days rebuild these, and what is new to them stays so.
     """
@@ -130,7 +130,7 @@ def run_build(
 
 def run_every_test(settings: Settings) -> Build:
     """Run every data test on all rows, whatever passed before: what a nightly run does. Raises as :func:`build`."""
-    with warehouse_lock(settings):
+    with warehouse_held(settings, "testing"):
         enter_landings(settings)
         environment = {"TIDEMARK_TEST_ROWS": "all"}
         return _ran(run_dbt(settings, ["test", *NO_UNIT_TESTS], environment=environment))

@@ -29,10 +29,10 @@ def observe_failing(settings: Settings, flow_run_id: str) -> None:
     """Tell which models and tests fail. Raises nothing: a build must not fail because telling of it did."""
     # With them comes dbt, which the watcher has no need of.
     from flows.failures import read_failing  # noqa: PLC0415
-    from flows.warehouse import warehouse_lock  # noqa: PLC0415
+    from flows.warehouse import warehouse_held  # noqa: PLC0415
 
     try:
-        with warehouse_lock(settings):
+        with warehouse_held(settings, "telling what fails"):
             failing_now = read_failing(settings)
         found = [
             Problem(

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -275,6 +276,8 @@ def _invoke(
     callbacks: list[Callable[..., None]] | None = None,
     environment: dict[str, str] | None = None,
 ) -> Any:
+    # Where dbt cannot write its log, as on a full disk, a traceback for each line would hide what is wrong.
+    logging.raiseExceptions = False
     folder = settings.home.resolve() / "warehouse"
     os.environ["TIDEMARK_HOME"] = str(settings.home.resolve())
     os.environ["TIDEMARK_THREADS"] = str(settings.threads)

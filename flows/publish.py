@@ -12,6 +12,8 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -29,7 +31,7 @@ from flows.failures import Cause, find_causes
 from flows.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, read_project
 from flows.receipts import sync_folder
 from flows.settings import Settings
-from flows.warehouse import open_warehouse, read_open_work, warehouse_lock
+from flows.warehouse import open_warehouse, read_open_work, warehouse_held
 
 CURRENT = "current"
 MARTS = "marts.duckdb"
@@ -156,10 +158,9 @@ def publish(settings: Settings, force: bool = False) -> Publication:
     Raises :class:`TidemarkError` where no whole build of the project has come to its end, and
     :class:`NothingGoodError` where nothing is good and there is no version yet: what readers see then stays as it is.
     """
-    settings.published.mkdir(parents=True, exist_ok=True)
     _check_path(settings.published.absolute())
     # No build may begin between the check and the copy: what it leaves half done would be published.
-    with warehouse_lock(settings), FileLock(settings.published / ".publish.lock"):
+    with warehouse_held(settings, "publishing"), _one_publication(settings):
         project = read_project(settings)
         still = read_open_work(settings, project)
         if still.everything:
@@ -178,6 +179,18 @@ def publish(settings: Settings, force: bool = False) -> Publication:
             if newest and not force and _is_of(newest, source, project, causes):
                 return Publication(newest, is_new=False)
             return Publication(_publish(settings, project, warehouse, source, newest, causes), is_new=True)
+
+
+@contextmanager
+def _one_publication(settings: Settings) -> Iterator[None]:
+    """One publication or rollback at a time; the room that one takes which fails is given back at once."""
+    settings.published.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.published / ".publish.lock"):
+        try:
+            yield
+        except Exception:
+            _remove_unfinished(settings)
+            raise
 
 
 def describe_causes(causes: tuple[Cause, ...]) -> str:
@@ -566,13 +579,17 @@ def _prepare_current(settings: Settings, version: str) -> Path:
 
 def _clean_up(settings: Settings) -> None:
     """Remove what a killed publication left; let ``current`` be its version where it was killed just before that."""
-    for folder in settings.published.glob("[0-9]*"):
-        if not (folder / MANIFEST).exists():
-            shutil.rmtree(folder)
+    _remove_unfinished(settings)
     fresh = settings.published / f".{CURRENT}.new"
     if fresh.exists():  # and the version that it points to
         _point_current_at(settings, str(fresh.readlink()))
     fresh.unlink(missing_ok=True)
+
+
+def _remove_unfinished(settings: Settings) -> None:
+    for folder in settings.published.glob("[0-9]*"):
+        if not (folder / MANIFEST).exists():
+            shutil.rmtree(folder)
 
 
 def _prune(settings: Settings) -> None:

@@ -1,6 +1,8 @@
 """The warehouse file: open it, enter landings into it, and tell what in it is not yet built or tested."""
 
-from contextlib import closing
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -53,6 +55,23 @@ def warehouse_lock(settings: Settings) -> FileLock:
     """The lock that whoever writes the warehouse holds, from what it reads of it to what it makes of that."""
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(settings.warehouse.parent / ".build.lock")
+
+
+@contextmanager
+def warehouse_held(settings: Settings, work: str) -> Iterator[None]:
+    """Hold the lock of the warehouse, and tell people what ``work`` it was where a disk or a database fails meanwhile.
+
+    That leaves nothing half done which counts: builds go on from what the warehouse says of itself, and a version is
+    one once it is whole.
+    """
+    try:
+        with warehouse_lock(settings):
+            yield
+    except (OSError, sqlite3.Error, duckdb.OperationalError, duckdb.FatalException) as error:
+        raise TidemarkError(
+            f"{work} stopped ({error}); what was published before is as it was; mend the cause (a full disk, a missing "
+            "permission) and run the same again, which heals what this left"
+        ) from error
 
 
 def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDBPyConnection:

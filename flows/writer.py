@@ -12,7 +12,7 @@ from uuid import UUID
 
 import httpx
 from filelock import Timeout
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
@@ -32,9 +32,9 @@ RESTART_SECONDS = 120.0
 @contextmanager
 def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str) -> Iterator[None]:
     """Hold the server's slot, once nobody holds the lock; a wait can be seen."""
-    _wait_for_server()
     with ExitStack() as slot:
         with get_client(sync_client=True) as client:
+            _wait_for_server(client)
             taken = client.read_global_concurrency_limit_by_name(WAREHOUSE).active_slots
         if taken:
             with seen_to_wait(journal, job, flow_run_id, "the warehouse, which another run writes"):
@@ -51,20 +51,12 @@ def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str)
         yield
 
 
-def _wait_for_server() -> None:
-    """A client of Prefect's gives up at once where the server does not answer at first, as while it is restarted.
-
-    Asked is the server that the flow run's clients ask, whichever way they were told of it.
-    """
+def _wait_for_server(client: SyncPrefectClient) -> None:
+    """A client of Prefect's gives up at once where the server does not answer at first, as while it is restarted."""
     until = time.monotonic() + RESTART_SECONDS
-    while (error := _server_error()) and time.monotonic() < until:
+    while (error := client.api_healthcheck()) and time.monotonic() < until:
         get_run_logger().warning(f"waits for the server ({error})")
         time.sleep(2)
-
-
-def _server_error() -> Exception | None:
-    with get_client(sync_client=True) as client:
-        return client.api_healthcheck()
 
 
 @contextmanager

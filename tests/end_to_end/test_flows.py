@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 
 from flows.journal import Journal
+from flows.publish import current_version
 from flows.warehouse import open_warehouse, warehouse_lock
 from tests.end_to_end.served import KEY, PATIENCE_SECONDS, TOKEN, Served, until
 from tests.end_to_end.test_lakes import marts_of
@@ -318,6 +319,28 @@ def full_disk(served: Served, size: int) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.long
+def test_a_disk_that_is_full_while_building_is_told_and_the_next_run_heals(served: Served) -> None:
+    told, version = len(served.alerts()), current_version(served.settings)
+    with warehouse_lock(served.settings):
+        names = served.deliver(events=30_000)
+        until(lambda: served.receipts().keys() >= {*names})
+        run = until(lambda: next((r for r in served.journal("refine") if r.status == "running"), None))
+        until(lambda: served.flow_run(run.flow_run_id)["state_name"] == "Waiting")
+        # The run can write no file beyond so many bytes; the next one can, as if somebody had made room.
+        resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+    until(lambda: run.run_id in {r.run_id for r in served.journal("refine") if r.finished_at})
+    (failed,) = (r for r in served.journal("refine") if r.run_id == run.run_id)
+    assert failed.status == "failed" and "raw_events" in failed.message
+    text = until(lambda: next((text for text in served.alerts()[told:] if "raw_events failed" in text), None))
+    assert "File too large" in text
+    served.settle(*names)
+    assert served.receipts()[names[0]].rows_landed == 30_000
+    assert current_version(served.settings) != version
+    until(lambda: any("recovered" in text and "raw_events" in text for text in served.alerts()[told:]))
+    assert_as_built_at_once(served)
 
 
 @pytest.mark.long
