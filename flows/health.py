@@ -7,7 +7,6 @@ written but the landing index where it was behind. How lake and publication stan
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from flows.decide import MANUAL, Decision, Known, decide, next_due
 from flows.errors import TidemarkError
@@ -60,36 +59,17 @@ class FailingNow:
 
 
 @dataclass(frozen=True)
-class OpenSlot:
-    """A slot that is due or waits, and for what. ``is_late``: it is past its deadline."""
-
-    slot: str
-    due_at: datetime
-    state: Literal["due", "waits", "runs"]
-    waits_for: tuple[str, ...]
-    is_late: bool
-
-
-@dataclass(frozen=True)
-class WaitingRun:
-    """A run that has begun and waits, since a moment in UTC, for another to end."""
-
-    waits_for: str
-    since: datetime
-
-
-@dataclass(frozen=True)
 class JobHealth:
-    """How a job stands. ``next_due`` is None where ``hangs_on`` says what it comes with. ``is_late``: some slot is past
-    its deadline, be it that it waits, was not begun, or runs."""
+    """How a job stands. ``open_slots`` are due or wait; ``next_due`` is None where ``hangs_on`` says what it comes
+    with. ``is_late``: some slot is past its deadline, be it that it waits, was not begun, or runs."""
 
     job: str
     owner: str
     last_success: LastSuccess | None
     running: RunningNow | None
     failing: FailingNow | None
-    open_slots: tuple[OpenSlot, ...]
-    waiting: tuple[WaitingRun, ...]
+    open_slots: tuple[Decision, ...]
+    waiting: tuple[Wait, ...]
     next_due: datetime | None
     hangs_on: str | None
     is_late: bool
@@ -245,12 +225,8 @@ def health_of_jobs(
             last_success=_last_success(found.get((name, RunStatus.SUCCEEDED))),
             running=_running(found.get((name, RunStatus.RUNNING)), gone),
             failing=_failing(failing.get(name), job.retries if job else 0),
-            open_slots=tuple(
-                OpenSlot(d.slot, d.due_at, d.state, d.waits_for, d.is_late)
-                for d in decisions
-                if d.job == name and d.state != "runs"
-            ),
-            waiting=tuple(WaitingRun(wait.waits_for, wait.since) for wait in waits if wait.job == name),
+            open_slots=tuple(d for d in decisions if d.job == name and d.state != "runs"),
+            waiting=tuple(wait for wait in waits if wait.job == name),
             next_due=next_due(job, known, now) if job else None,
             hangs_on=_hangs_on(job) if job else "files in the inbox",
             is_late=any(d.is_late for d in decisions if d.job == name),
