@@ -21,12 +21,11 @@ from flows.journal import Journal
 from flows.problems import NODES_FAILED, observe_failing
 from flows.publish import publish
 from flows.record import record_nodes
-from flows.schedule import JOBS, organisation_timezone
+from flows.schedule import BACKFILL, JOBS, local_day, organisation_timezone
 from flows.settings import Settings
 from flows.steps import flow_run_id, noted, step, turn
 from flows.writer import one_writer, seen_to_wait
 
-BACKFILL = "backfill"
 # Before a chunk, a backfill gives way for so long and no longer.
 GIVE_WAY_SECONDS = 600.0
 LOOK_SECONDS = 1.0
@@ -41,8 +40,8 @@ LOOK_SECONDS = 1.0
 def backfill_days(first_day: date, last_day: date, select: str = "", chunk_days: int = 7) -> State[Any]:
     """Rebuild these days, both ends included, and publish. One backfill at a time; others wait for it.
 
-    Raises :class:`TidemarkError` where the request is wrong, and where a chunk failed: then what is good is published
-    first.
+    Raises :class:`TidemarkError` where the request is wrong, and where models or tests of a chunk failed: then what is
+    good is published first.
     """
     settings = Settings()
     request = Request(first_day, last_day, select, chunk_days)
@@ -50,7 +49,7 @@ def backfill_days(first_day: date, last_day: date, select: str = "", chunk_days:
     run = flow_run_id()
     with Journal(settings) as journal, turn(settings, journal, BACKFILL):
         started = datetime.now(UTC)
-        run_id = journal.begin(BACKFILL, f"{MANUAL}{run}", started.date(), started, run)
+        run_id = journal.begin(BACKFILL, f"{MANUAL}{run}", local_day(started), started, run)
         if run_id is None:
             raise TidemarkError(f"flow run {run} has done its backfill already; start a new run")
         with noted(journal, run_id):

@@ -45,7 +45,7 @@ class Known:
 class Decision:
     """A slot that is due, waits or runs.
 
-    ``day`` is the local day the slot stands for. ``is_late``: past its deadline, and not succeeded.
+    ``day`` is the local day the slot stands for. ``is_late``: past its deadline, and neither succeeded nor given up.
     """
 
     job: str

@@ -13,14 +13,12 @@ from flows.errors import TidemarkError
 from flows.incidents import Incident, open_incidents, unsent
 from flows.journal import JobRun, Journal, RunStatus, Unbroken, Wait
 from flows.messages import cut
-from flows.schedule import JOBS, Arrival, Job, Success, organisation_timezone
+from flows.schedule import JOBS, LAND, Arrival, Job, Success, organisation_timezone
 from flows.service.serve import programs, ui_url
 from flows.service.watch import server_error
 from flows.settings import Settings
 from flows.status import Section, ago, minute
 
-# The watcher's landing: in the journal as a job, though not in the schedule.
-LAND = "land"
 # People are told so many slots of a job, and so many characters of what went wrong.
 TOLD_SLOTS = 5
 TOLD_CHARACTERS = 300

@@ -4,7 +4,6 @@ A trigger only wakes a run; what is due it asks :mod:`flows.decide`. One run of 
 may wait for it; others leave at once, for the one that waits will do what they were woken for.
 """
 
-import functools
 import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 from filelock import FileLock, Timeout
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
@@ -23,7 +21,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows.audit import audit
-from flows.backfill_flow import BACKFILL, backfill_days
+from flows.backfill_flow import backfill_days
 from flows.build import Build as Built
 from flows.build import build, build_open, run_every_test
 from flows.decide import MANUAL, Decision, decide
@@ -33,13 +31,26 @@ from flows.land import Landing, land
 from flows.problems import NODES_FAILED, observe_failing, observe_refused, send_digest
 from flows.publish import publish
 from flows.record import record_nodes
-from flows.schedule import JOBS, Build, Extract, Job, Maintain, Publish, Step, organisation_timezone
+from flows.schedule import (
+    BACKFILL,
+    JOBS,
+    LAND,
+    Build,
+    Extract,
+    Job,
+    Maintain,
+    Publish,
+    Step,
+    local_day,
+    organisation_timezone,
+)
 from flows.settings import Settings
 from flows.steps import flow_run_id, noted, step, turn
-from flows.writer import one_writer
+from flows.writer import one_writer, seen_to_wait
 
 DEPLOYMENT = "tidemark"
-LAND = "land"
+# What comes before a flow's name where Prefect looks for it here, or a job could have the name of a function here.
+ENTRYPOINT = "flow__"
 LANDED = "tidemark.landed"
 JOB_SUCCEEDED = "tidemark.job.succeeded"
 # Prefect begins a scheduled run up to a second before its time.
@@ -73,7 +84,7 @@ def land_inbox() -> State[Any]:
     settings = Settings()
     started = datetime.now(UTC)
     with Journal(settings) as journal:
-        run_id = journal.begin(LAND, f"{MANUAL}{flow_run_id()}", started.date(), started, flow_run_id())
+        run_id = journal.begin(LAND, f"{MANUAL}{flow_run_id()}", local_day(started), started, flow_run_id())
         if run_id is None:
             return Completed(
                 name="Gathered", message="another landing is at work, and the watcher looks again after it"
@@ -81,7 +92,10 @@ def land_inbox() -> State[Any]:
         with noted(journal, run_id):
             landing = step("land", lambda: land(settings, wait_for_young=False))
     _tell_landing(landing)
-    observe_refused(settings)
+    try:
+        observe_refused(settings)
+    except TidemarkError as error:  # what landed has landed, and the watcher tells of it too
+        get_run_logger().error(f"refused files could not be told to their owners: {error}")
     return Completed(
         message=f"{landing.rows('rows_landed'):,} rows landed from {len(landing.receipts):,} files, "
         f"{landing.rows('rows_rejected'):,} quarantined"
@@ -128,7 +142,7 @@ def flow_of(job: Job) -> Flow[Any, Any]:
 def _run_job(job: Job, only_if_due: bool) -> State[Any]:
     settings = Settings()
     _wait_for_schedule()
-    with Journal(settings) as journal, _turn(settings, journal, job.name) as is_mine:
+    with Journal(settings) as journal, _turn(settings, journal, job.name, only_if_due) as is_mine:
         if not is_mine:
             return Completed(name="Gathered", message=f"another run of {job.name} waits already, and will do this")
         run = _Run(settings, journal, job.name, flow_run_id())
@@ -174,7 +188,7 @@ def _decisions(run: _Run, job: Job) -> list[Decision]:
 def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None) -> bool:
     """Do the job's steps for a slot; False where another process was quicker."""
     now = datetime.now(UTC)
-    day, due_at = (due.day, due.due_at) if due else (now.date(), now)
+    day, due_at = (due.day, due.due_at) if due else (local_day(now), now)
     run_id = run.journal.begin(job.name, slot, day, due_at, run.flow_run_id)
     if run_id is None:
         return False
@@ -228,10 +242,7 @@ def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
 def _tell_built(run: _Run) -> None:
     """Tell the server how each node went, and owners what fails or no longer does: last, as nobody waits for it."""
     if run.built:
-        try:
-            record_nodes(run.built)
-        except httpx.HTTPError as error:  # what was built and published is so all the same
-            get_run_logger().warning(f"the server could not be told how each node went: {error}")
+        record_nodes(run.built)
         observe_failing(run.settings, run.flow_run_id)
 
 
@@ -260,15 +271,21 @@ def _function(name: str) -> Callable[[Settings], Any]:
 
 
 @contextmanager
-def _turn(settings: Settings, journal: Journal, job: str) -> Iterator[bool]:
-    """One run of a job at work, one more that waits for it; True for these, False for any other."""
+def _turn(settings: Settings, journal: Journal, job: str, only_if_due: bool) -> Iterator[bool]:
+    """One run of a job at work, one more that waits for it; True for these, False for any other that was woken.
+
+    A run by hand does what nobody else will, so it waits in any case.
+    """
     settings.jobs.mkdir(parents=True, exist_ok=True)
     queue = FileLock(settings.jobs / f".{job}.queue.lock")
     try:
         queue.acquire(timeout=0)
     except Timeout:
-        yield False
-        return
+        if only_if_due:
+            yield False
+            return
+        with seen_to_wait(journal, job, flow_run_id(), f"the runs of {job} before it"):
+            queue.acquire()
     with ExitStack() as mine:
         try:
             mine.enter_context(turn(settings, journal, job))
@@ -277,13 +294,19 @@ def _turn(settings: Settings, journal: Journal, job: str) -> Iterator[bool]:
         yield True
 
 
-FLOWS: dict[str, Flow[Any, Any]] = {LAND: land_inbox, **{job.name: flow_of(job) for job in JOBS}}
-FLOWS[BACKFILL] = backfill_days
+FLOWS: dict[str, Flow[Any, Any]] = {
+    LAND: land_inbox,
+    BACKFILL: backfill_days,
+    **{job.name: flow_of(job) for job in JOBS},
+}
 
 
-@functools.cache
+def entrypoint(name: str) -> str:
+    """Where the worker finds the flow of this name."""
+    return f"{__name__}.{ENTRYPOINT}{name}"
+
+
 def __getattr__(name: str) -> Any:
-    """Each flow under the name of its job: so the server names it, and the worker finds it."""
-    if name in FLOWS:
-        return FLOWS[name]
-    raise AttributeError(name)
+    if name.startswith(ENTRYPOINT) and (found := FLOWS.get(name.removeprefix(ENTRYPOINT))):
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -179,7 +179,7 @@ class Journal:
         processes that find a slot due at once, one gets an id.
         """
         with self._transaction():
-            self._crash_dead()
+            self._crash()
             taken = self._database.execute(
                 "select 1 from runs where job = ? and (status = 'running' or slot = ? and status = 'succeeded')",
                 (job, slot),
@@ -226,35 +226,27 @@ class Journal:
                 (status, _text(self._clock()), message, run_id),
             )
 
-    def crash(self, flow_run_id: str | None = None) -> list[JobRun]:
-        """Mark as crashed the running run of a flow run, or, without one, every run whose process is no more.
-
-        Returns them.
-        """
+    def crash(self) -> list[JobRun]:
+        """Mark as crashed, and return, every running run whose process is no more; such a process waits no longer."""
         with self._transaction():
-            if flow_run_id is None:
-                return self._crash_dead()
-            return self._crash("flow_run_id = ?", (flow_run_id,), "its flow run crashed")
+            return self._crash()
 
-    def _crash_dead(self) -> list[JobRun]:
+    def _crash(self) -> list[JobRun]:
         crashed: list[JobRun] = []
-        for run_id, pid, process in self._database.execute(
-            "select id, pid, process from runs where status = 'running'"
-        ).fetchall():
+        for run_id, pid, process in self._running():
             if not _is_alive(pid, process):
-                crashed += self._crash("id = ?", (run_id,), f"its process {pid} ended without saying how")
+                rows = self._database.execute(
+                    f"update runs set status = 'crashed', finished_at = ?, message = ? where id = ? returning {_RUN}",
+                    (_text(self._clock()), f"its process {pid} ended without saying how", run_id),
+                )
+                crashed += map(_run, rows.fetchall())
         for wait_id, pid, process in self._database.execute("select id, pid, process from waits").fetchall():
             if not _is_alive(pid, process):
                 self._database.execute("delete from waits where id = ?", (wait_id,))
         return crashed
 
-    def _crash(self, condition: str, values: tuple[object, ...], message: str) -> list[JobRun]:
-        rows = self._database.execute(
-            "update runs set status = 'crashed', finished_at = ?, message = ? "
-            f"where status = 'running' and {condition} returning {_RUN}",
-            (_text(self._clock()), message, *values),
-        )
-        return [_run(row) for row in rows.fetchall()]
+    def _running(self) -> list[tuple[int, int, str]]:
+        return self._database.execute("select id, pid, process from runs where status = 'running'").fetchall()
 
     @contextmanager
     def waiting(self, flow_run_id: str | None, job: str, waits_for: str) -> Iterator[None]:
@@ -287,13 +279,13 @@ class Journal:
         """The jobs that have failed or crashed since they last succeeded, by name."""
         with self._explained():
             rows = self._database.execute(
-                f"select count(*), min(finished_at), max(id), {_RUN} from runs as run "
+                "with unbroken as ("
+                "select max(id) as newest, count(*) as tries, min(finished_at) as since from runs as run "
                 "where status in ('failed', 'crashed') and id > coalesce("
                 "(select max(id) from runs as good where good.job = run.job and good.status = 'succeeded'), 0) "
-                "group by job order by job"
+                f"group by job) select tries, since, {_RUN} from unbroken join runs on id = newest order by job"
             ).fetchall()
-        # With max(), SQLite takes the other columns from the row that has it.
-        return [Unbroken(_run(row), tries, _moment(since)) for tries, since, _, *row in rows]
+        return [Unbroken(_run(row), tries, _moment(since)) for tries, since, *row in rows]
 
     def newest(self) -> list[JobRun]:
         """The newest run of each job and status, by job; the watcher's landing is a job here."""
@@ -306,8 +298,7 @@ class Journal:
     def gone(self) -> frozenset[int]:
         """The ids of the runs that :meth:`crash` would mark: they run by the journal, and their process is no more."""
         with self._explained():
-            rows = self._database.execute("select id, pid, process from runs where status = 'running'").fetchall()
-        return frozenset(run_id for run_id, pid, process in rows if not _is_alive(pid, process))
+            return frozenset(run_id for run_id, pid, process in self._running() if not _is_alive(pid, process))
 
     def history(self, limit: int) -> list[JobRun]:
         """The last runs, the newest first."""
@@ -319,15 +310,17 @@ class Journal:
         """Stop believing what a clock that was set ahead made up. Returns the runs that are void from now on.
 
         Void are runs that say they began more than a minute from now, where their slot is still to come: it will be
-        due at its time. Such a run of a slot that is past, or of a batch, did its work and stays; if it failed, its
-        retry would wait for a time far off, so it is void too. Jobs first seen in that future count from now.
+        due at its time. Such a run of a slot that is past, or of a batch, did its work and stays; one that failed, or
+        says it did in that future, is void too, or its retry would wait for a time far off. Jobs first seen in that
+        future count from now.
         """
         limit = now + CLOCK_SLACK
         with self._transaction():
             rows = self._database.execute(
-                "update runs set status = 'void' where started_at > ? and status not in ('running', 'void') "
-                f"and (status <> 'succeeded' or slot > ? and slot like '____-__-__T%') returning {_RUN}",
-                (_text(limit), _text(limit)),
+                "update runs set status = 'void' where status not in ('running', 'void') "
+                "and (started_at > :limit or status <> 'succeeded' and finished_at > :limit) "
+                f"and (status <> 'succeeded' or slot > :limit and slot like '____-__-__T%') returning {_RUN}",
+                {"limit": _text(limit)},
             ).fetchall()
             self._database.execute(
                 "update jobs set counts_from = ?, first_seen_at = min(first_seen_at, ?) where counts_from > ?",
@@ -446,7 +439,8 @@ class Journal:
             try:
                 yield
             except BaseException:
-                self._database.execute("rollback")
+                if self._database.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                    self._database.execute("rollback")
                 raise
             self._database.execute("commit")
 

@@ -5,17 +5,19 @@ Each ``observe_...`` tells all that holds in its scope, so that alerting knows w
 
 import logging
 import os
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
 from flows.alerts import Problem, digest, observe
 from flows.contract import load_specs
-from flows.decide import Decision
+from flows.decide import Decision, Known, instant_of_slot
 from flows.errors import TidemarkError
+from flows.incidents import open_incidents
 from flows.journal import Unbroken
 from flows.receipts import Receipts, Status
-from flows.schedule import JOBS
+from flows.schedule import BACKFILL, JOBS, LAND, Build, Job, Maintain, Publish
 from flows.settings import Settings
 
 # Who is asked about what belongs to no model and no dataset: the machinery itself.
@@ -60,10 +62,16 @@ def _detail(path: str, message: str, skipped: Sequence[str]) -> str:
 
 
 def observe_refused(settings: Settings) -> None:
-    """Tell which files were refused and not delivered again since."""
+    """Tell which files were refused and not delivered again since.
+
+    Raises :class:`TidemarkError` where the receipts cannot be read, or incidents not written.
+    """
     owners = {name: spec.owner for name, spec in load_specs().items()}
-    with closing(Receipts(settings)) as receipts:
-        refused = receipts.last_of_each_file(Status.REFUSED)
+    try:
+        with closing(Receipts(settings)) as receipts:
+            refused = receipts.last_of_each_file(Status.REFUSED)
+    except (OSError, sqlite3.Error, ValueError) as error:
+        raise TidemarkError(f"the receipts below {settings.landed} cannot be read: {error}") from error
     found = [
         Problem(
             key=f"file:{receipt.file}",
@@ -81,12 +89,16 @@ def observe_refused(settings: Settings) -> None:
     observe(settings, "landing", found, datetime.now(UTC))
 
 
-def observe_schedule(settings: Settings, decisions: Sequence[Decision], now: datetime) -> None:
-    """Tell which slots are past their deadline, and what they wait for."""
+def observe_schedule(settings: Settings, decisions: Sequence[Decision], known: Known, now: datetime) -> None:
+    """Tell which slots are past their deadline, and what they wait for.
+
+    One that was given up is as late as before, until the job succeeds for it or a later one; and while it cannot be
+    told what landed, nothing is said to have recovered.
+    """
     owners = {job.name: job.owner for job in JOBS}
     found = [
         Problem(
-            key=f"late:{decision.job}:{decision.due_at.isoformat()}",
+            key=_late(decision.job, decision.due_at),
             scope="schedule",
             title=f"job {decision.job} is late",
             owner=owners[decision.job],
@@ -99,7 +111,28 @@ def observe_schedule(settings: Settings, decisions: Sequence[Decision], now: dat
         for decision in decisions
         if decision.is_late
     ]
+    told = {problem.key for problem in found}
+    given_up = {_late(job, due_at) for job, due_at in _given_up(known)}
+    found += [
+        incident.problem
+        for incident in open_incidents(settings)
+        if incident.problem.scope == "schedule" and incident.problem.key not in told
+        if known.trouble or incident.problem.key in given_up
+    ]
     observe(settings, "schedule", found, now)
+
+
+def _late(job: str, due_at: datetime) -> str:
+    return f"late:{job}:{due_at.isoformat()}"
+
+
+def _given_up(known: Known) -> Iterator[tuple[str, datetime]]:
+    """The slots of clocks that no later success of their job made up for, by when they were due."""
+    for job, slots in known.failed.items():
+        succeeded = [slot for slot in known.succeeded.get(job, ()) if instant_of_slot(slot)]
+        for slot in slots:
+            if (due_at := instant_of_slot(slot)) and slot > max(succeeded, default=""):
+                yield job, due_at
 
 
 def _stands(decision: Decision) -> str:
@@ -111,6 +144,7 @@ def _stands(decision: Decision) -> str:
 def observe_runs(settings: Settings, failures: Sequence[Unbroken], now: datetime) -> None:
     """Tell which jobs failed in all their tries. What models and tests made fail, the owners of these know."""
     jobs = {job.name: job for job in JOBS}
+    allowed = {LAND: 0, BACKFILL: 0} | {job.name: job.retries for job in JOBS}
     found = [
         Problem(
             key=f"job:{run.job}",
@@ -120,15 +154,35 @@ def observe_runs(settings: Settings, failures: Sequence[Unbroken], now: datetime
             since=failed.since,
             detail=f"{failed.tries} tries; the last: {run.message or ''}",
             rows=None,
-            reproduce="tidemark run",
+            reproduce=_again(run.job, jobs.get(run.job)),
             link=flow_run_url(settings, run.flow_run_id) if run.flow_run_id else None,
         )
         for failed in failures
         for run in [failed.newest]
-        if failed.tries > (jobs[run.job].retries if run.job in jobs else 0)
-        and not (run.message or "").startswith(NODES_FAILED)
+        # A job that the schedule no longer has will not succeed again, and is nobody's any more.
+        if run.job in allowed and failed.tries > allowed[run.job] and not (run.message or "").startswith(NODES_FAILED)
     ]
     observe(settings, "flow", found, now)
+
+
+def _again(name: str, job: Job | None) -> str | None:
+    """The commands that do by hand what a job does; None where only its flow can."""
+    if job is None:
+        return {LAND: "tidemark land", BACKFILL: "tidemark build --from ... --to ..."}[name]
+    commands: list[str] = []
+    for asked in job.runs:
+        match asked:
+            case Build(select=None):
+                commands.append("tidemark build --retry")
+            case Build(select=str(select)):
+                commands.append(f'tidemark build -- --select "{select}"')
+            case Publish():
+                commands.append("tidemark publish")
+            case Maintain(task="test" | "audit" as task):
+                commands.append(f"tidemark {task}")
+            case _:
+                return None
+    return " && ".join(commands)
 
 
 def observe_server(settings: Settings, error: str | None, now: datetime) -> None:

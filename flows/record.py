@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import httpx
 from prefect import runtime, task
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
+from prefect.logging import get_run_logger
 
 from flows.build import FAILED, Build, Node
 
@@ -20,17 +22,24 @@ def _node() -> None:
 def record_nodes(built: Sequence[Build], recorded: int = 0) -> None:
     """Make a task run in the flow run at hand for each node that was built or tested, and an artifact with them all.
 
-    ``recorded`` is how many the flow run has already, where it tells of them as it goes.
+    ``recorded`` is how many the flow run has already, where it tells of them as it goes. A server that cannot be told
+    is a warning.
     """
-    nodes = [node for build in built for node in build.nodes]
+    try:
+        _record([node for build in built for node in build.nodes], recorded)
+    except httpx.HTTPError as error:  # what was built is so all the same
+        get_run_logger().warning(f"the server could not be told how each node went: {error}")
+
+
+def _record(nodes: Sequence[Node], recorded: int) -> None:
     flow_run_id = runtime.flow_run.id
     with get_client(sync_client=True) as client:
         for number, node in enumerate(nodes, recorded):
             client.create_task_run(
                 _node, flow_run_id=flow_run_id, dynamic_key=str(number), name=node.name, state=state_of(node)
             )
-    failed = sum(len(build.failed) for build in built)
-    warned = sum(len(build.warned) for build in built)
+    failed = sum(node.status in FAILED for node in nodes)
+    warned = sum(node.status == "warn" for node in nodes)
     create_table_artifact(
         key="nodes",
         description=f"{len(nodes)} nodes, {failed} failed, {warned} warned",

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,8 @@ from flows.contract import PROJECT, load_specs
 from flows.errors import TidemarkError
 
 DOCUMENT = Path("docs/jobs.md")
+# The flows that are no jobs of the schedule: the watcher starts the one, people the other.
+LAND, BACKFILL = "land", "backfill"
 # What a Maintain step may name, and what that does.
 MAINTENANCE: Mapping[str, str] = {
     "test": "every data test on all rows",
@@ -133,6 +135,11 @@ def organisation_timezone(project: Path = PROJECT) -> str:
     return name
 
 
+def local_day(moment: datetime) -> date:
+    """The organisation's day at a moment."""
+    return moment.astimezone(ZoneInfo(organisation_timezone())).date()
+
+
 def roots(job: Job, jobs: Mapping[str, Job]) -> frozenset[Cron | Arrival]:
     """What a job hangs on at the end: its own ``when``, or that of the jobs it follows, through any chain.
 
@@ -162,6 +169,8 @@ def validate(jobs: Sequence[Job]) -> None:
 def _wrong_itself(job: Job) -> Iterable[str]:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", job.name):
         yield "name: write it in snake_case: small letters, digits and _, a letter first"
+    if job.name in (LAND, BACKFILL):
+        yield f"name: {job.name} is a flow of its own; choose another"
     owners = _owners()
     if job.owner not in owners:
         yield f"owner: no owner {job.owner} in models/_groups.yml or the contract ({_there_are(owners)})"

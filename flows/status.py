@@ -12,6 +12,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from filelock import Timeout
+
 from flows.contract import load_specs
 from flows.errors import TidemarkError
 from flows.inbox import Delivery, is_settled, new_deliveries, strays
@@ -19,7 +21,7 @@ from flows.messages import duration
 from flows.publish import Manifest, current_version, describe_causes, read_manifest, versions
 from flows.receipts import Receipts, Status
 from flows.settings import Settings
-from flows.warehouse import WarehouseInUseError, has_tables, open_warehouse
+from flows.warehouse import WarehouseInUseError, has_tables, open_warehouse, warehouse_held, warehouse_lock
 
 Section = tuple[str, list[str]]
 
@@ -145,7 +147,8 @@ class Totals:
 
 def read_totals(settings: Settings) -> Totals:
     """Sum up the warehouse's events from the small tables that count them by day."""
-    with open_warehouse(settings, read_only=True) as warehouse:
+    # Not beside a build: one that begins while a reader has the file open cannot.
+    with warehouse_held(settings, "summing up"), open_warehouse(settings, read_only=True) as warehouse:
         row = warehouse.execute(
             """
             select
@@ -193,6 +196,10 @@ def _receipts(settings: Settings) -> Iterator[Receipts]:
     try:
         with closing(Receipts(settings)) as receipts:
             yield receipts
+    except (OSError, ValueError) as error:
+        raise TidemarkError(
+            f"how the lake stands cannot be read ({error}); see to the file it names and its rights"
+        ) from error
     except sqlite3.Error as error:
         index = settings.landed / "index.sqlite"
         raise TidemarkError(
@@ -222,12 +229,24 @@ def _read_warehouse(settings: Settings, last_batch_id: int) -> WarehouseStatus:
     if not settings.warehouse.exists():
         return not_built
     try:
+        # A build that begins while a reader has the file open cannot: so it waits for this, or this leaves it alone.
+        with warehouse_lock(settings).acquire(timeout=0):
+            return _read_free_warehouse(settings, last_batch_id) or not_built
+    except Timeout:
+        return WarehouseStatus(
+            "in use by a build or a publication at work; how the last run went can be told afterwards"
+        )
+
+
+def _read_free_warehouse(settings: Settings, last_batch_id: int) -> WarehouseStatus | None:
+    """How the warehouse stands, None where it was never built; the caller holds its lock."""
+    try:
         warehouse = open_warehouse(settings, read_only=True)
     except WarehouseInUseError as error:
         holder = re.search(r"PID \d+", str(error))
         return WarehouseStatus(
-            f"in use by another process ({holder[0] if holder else 'unknown'}): a build or a publication at work, or a "
-            "reader who should close it; how the last run went can be told afterwards"
+            f"in use by another process ({holder[0] if holder else 'unknown'}), a reader who should close it: readers "
+            "belong to published/current; how the last run went can be told afterwards"
         )
     except TidemarkError as error:
         return WarehouseStatus(str(error), is_broken=True)
@@ -240,7 +259,7 @@ def _read_warehouse(settings: Settings, last_batch_id: int) -> WarehouseStatus:
             else None
         )
         if run is None:
-            return not_built
+            return None
         known = warehouse.execute("select coalesce(max(batch_id), 0) from landed.landings").fetchone()
         run_id, command, started_at, ended = run
         failed = warehouse.execute(

@@ -80,7 +80,7 @@ def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDB
     try:
         return duckdb.connect(str(settings.warehouse), read_only=read_only)
     except duckdb.IOException as error:
-        if "lock" in str(error):
+        if "Could not set lock" in str(error):
             raise WarehouseInUseError(
                 f"another process has the warehouse {settings.warehouse} open ({str(error).splitlines()[0]}); "
                 "readers should open published/current/marts.duckdb instead; close it and run again"

@@ -1,8 +1,9 @@
 """One writer of the warehouse: who builds or publishes holds a slot that people see, and a lock that needs no server.
 
-The global limit ``warehouse`` of the server shows who writes and hands over in order. The file lock of
-:func:`flows.warehouse.warehouse_lock` is what builds and publications take themselves, also those that a person starts
-on the command line while no server runs. Who waits is in the journal and in the state of its flow run.
+The global limit ``warehouse`` of the server shows that somebody writes; who waits asks for it again and again, so it
+does not go round in order. The file lock of :func:`flows.warehouse.warehouse_lock` is what builds and publications take
+themselves, also those that a person starts on the command line while no server runs. Who waits is in the journal and
+in the state of its flow run.
 """
 
 import time

@@ -29,7 +29,7 @@ from prefect.flows import Flow
 from prefect.workers.process import ProcessWorker
 
 from flows.contract import PROJECT
-from flows.jobs import DEPLOYMENT, FLOWS, JOB_SUCCEEDED, LANDED, dataset_resource, job_resource
+from flows.jobs import DEPLOYMENT, FLOWS, JOB_SUCCEEDED, LANDED, dataset_resource, entrypoint, job_resource
 from flows.schedule import JOBS, Arrival, Cron, Job, Success
 from flows.service.worker import POOL
 from flows.settings import Settings
@@ -112,7 +112,7 @@ async def _make_deployment(client: PrefectClient, flow: Flow[Any, Any], job: Job
         flow_id=flow_id,
         name=DEPLOYMENT,
         description=flow.description,
-        entrypoint=f"flows.jobs.{flow.name}",
+        entrypoint=entrypoint(flow.name),
         path=os.fspath(PROJECT),
         pull_steps=[],
         work_pool_name=POOL,

@@ -22,8 +22,9 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.states import Completed, Crashed
 
-from flows.jobs import DEPLOYMENT, FLOWS, LAND
+from flows.jobs import DEPLOYMENT, FLOWS
 from flows.journal import JobRun, Journal, RunStatus
+from flows.schedule import LAND
 from flows.settings import Settings
 
 # Before so long, a run may be about to begin.

@@ -5,12 +5,13 @@ the next one sees the same inbox, the same journal. It imports little, and leave
 (:mod:`flows.service.wake`, forked by :mod:`flows.service.warm`).
 """
 
+import http.client
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -26,7 +27,7 @@ from flows.decide import Decision, decide
 from flows.errors import TidemarkError
 from flows.inbox import is_settled, new_deliveries
 from flows.journal import Journal
-from flows.problems import OPERATOR, api_url, observe_runs, observe_schedule, observe_server
+from flows.problems import OPERATOR, api_url, observe_refused, observe_runs, observe_schedule, observe_server
 from flows.receipts import Receipts
 from flows.schedule import JOBS, organisation_timezone
 from flows.settings import Settings
@@ -92,7 +93,7 @@ class Watcher:
         """Tell the operator by hand, so to speak: where the journal cannot be written, neither can an incident."""
         if now >= self._cry_at:
             self._cry_at = now + CRY_SECONDS
-            send_unnoted(self._settings, OPERATOR, "the watcher cannot look at the schedule", error)
+            send_unnoted(self._settings, OPERATOR, "the watcher cannot do its work", error)
 
     def _ended_landing(self) -> bool:
         if self._landing is None or (code := self._landing.poll()) is None:
@@ -100,7 +101,7 @@ class Watcher:
         self._landing = None
         self._failures = self._failures + 1 if code else 0
         if code:
-            pause = min(LONGEST_PAUSE_SECONDS, POLL_SECONDS * 2**self._failures)
+            pause = min(LONGEST_PAUSE_SECONDS, POLL_SECONDS * 2 ** min(self._failures, 10))
             self._look_at = self._clock() + pause
             log.error("landing ended with code %d; what it left waits in the inbox; next try in %.0f s", code, pause)
         return True
@@ -112,8 +113,9 @@ class Watcher:
             with closing(Receipts(self._settings)) as receipts:
                 new = new_deliveries(self._settings.inbox, self._specs, receipts.is_unchanged)
                 found = any(is_settled(d.stat, time.time(), self._settings.settle_seconds) for d in new)
-        except OSError as error:
-            log.error("the inbox %s cannot be looked into: %s", self._settings.inbox, error)
+        except (OSError, sqlite3.Error, ValueError) as error:  # the disk, the landing index, a receipt
+            log.error("what is new in the inbox %s cannot be told: %s", self._settings.inbox, error)
+            self._cry(began, f"what is new in the inbox cannot be told, so nothing lands: {error}")
             found = False
         ended = self._clock()
         self._look_at = ended + max(POLL_SECONDS, LOOK_SHARE * (ended - began))
@@ -154,8 +156,10 @@ class Watcher:
         if known.trouble:
             log.error("what landed cannot be told, so nothing that needs it starts: %s", known.trouble)
         decisions = decide(JOBS, known, now, organisation_timezone())
+        if not known.trouble:
+            observe_refused(self._settings)
         observe_runs(self._settings, self._journal.failures(), now)
-        observe_schedule(self._settings, decisions, now)
+        observe_schedule(self._settings, decisions, known, now)
         overdue = [d for d in decisions if _was_missed(d, now)]
         if is_server_up and (crashed or overdue or self._clock() >= self._tidy_at):
             self._tidy_at = self._clock() + TIDY_SECONDS
@@ -198,21 +202,35 @@ def server_error(settings: Settings) -> str | None:
     try:
         with urllib.request.urlopen(f"{api_url(settings)}/health", timeout=5):
             return None
-    except (OSError, urllib.error.URLError) as error:
-        return str(error)
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
 
 
 def watch(settings: Settings) -> None:
     """Watch until interrupted."""
     settings.inbox.mkdir(parents=True, exist_ok=True)
-    watcher = Watcher(settings)
+    watcher = _begun(settings)
     log.info("watching %s", settings.inbox)
     for woken in _wakes(settings.inbox):
         watcher.turn(woken)
 
 
+def _begun(settings: Settings) -> Watcher:
+    """A watcher, as soon as the journal can be opened. Nobody else would tell that it cannot."""
+    cry_at = time.monotonic()
+    while True:
+        try:
+            return Watcher(settings)
+        except TidemarkError as error:
+            log.error("the watcher cannot begin: %s", error)
+            if time.monotonic() >= cry_at:
+                cry_at = time.monotonic() + CRY_SECONDS
+                send_unnoted(settings, OPERATOR, "the watcher cannot begin", str(error))
+        time.sleep(PASS_SECONDS)
+
+
 def _wakes(inbox: Path) -> Iterator[bool]:
-    """Turns: True when files changed and the burst is over, False when nothing did for half a second."""
+    """Turns: True when files changed and the burst is over, False when nothing did for a second."""
     while True:
         try:
             inbox.mkdir(parents=True, exist_ok=True)

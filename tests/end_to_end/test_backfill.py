@@ -22,7 +22,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows import backfill_flow, sample
 from flows.backfill import Request, backfill, check, plan, split_days, with_those_below
-from flows.backfill_flow import BACKFILL, backfill_days
+from flows.backfill_flow import backfill_days
 from flows.build import build
 from flows.cli import main
 from flows.errors import TidemarkError
@@ -31,7 +31,7 @@ from flows.land import land
 from flows.project import Model
 from flows.publish import current_version
 from flows.run import run
-from flows.schedule import JOBS
+from flows.schedule import BACKFILL, JOBS
 from flows.service.deploy import deploy
 from flows.settings import Settings
 from flows.warehouse import open_warehouse, warehouse_lock

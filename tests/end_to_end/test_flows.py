@@ -184,6 +184,8 @@ def test_a_clock_fires_by_itself_and_what_follows_it_after_it(served: Served) ->
 def test_a_person_starts_a_job_that_is_not_due_and_what_it_delivers_is_published(served: Served) -> None:
     flow_run = served.start_by_hand("fetch")
     served.comes_to(flow_run, "COMPLETED")
+    landing = served.start_by_hand("land")
+    served.comes_to(landing, "COMPLETED")
     assert [run.slot for run in served.journal("fetch")] == [f"manual-{flow_run}"]
     served.settle("web/events/fetched/fetched.ndjson")
 
@@ -306,12 +308,16 @@ def test_many_small_files_at_once_are_few_builds_and_none_is_lost(served: Served
 # --- a full disk -----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def full_disk(served: Served, size: int) -> Iterator[None]:
-    """No run can write a file beyond ``size`` bytes: what the warm process forks has its limits. The journal is kept
-    small enough for that: who cannot even write there can tell no more than its log."""
+def shrink_journal(served: Served) -> None:
+    """Keep the journal small enough for what follows: who cannot even write there can tell no more than its log."""
     with closing(sqlite3.connect(served.settings.jobs / "journal.sqlite", timeout=30)) as journal:
         journal.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+
+@contextmanager
+def full_disk(served: Served, size: int) -> Iterator[None]:
+    """No run can write a file beyond ``size`` bytes: what the warm process forks has its limits."""
+    shrink_journal(served)
     pid = served.pid("warm")
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
@@ -330,10 +336,12 @@ def test_a_disk_that_is_full_while_building_is_told_and_the_next_run_heals(serve
         run = until(lambda: next((r for r in served.journal("refine") if r.status == "running"), None))
         until(lambda: served.flow_run(run.flow_run_id)["state_name"] == "Waiting")
         # The run can write no file beyond so many bytes; the next one can, as if somebody had made room.
-        resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+        shrink_journal(served)
+        resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
     until(lambda: run.run_id in {r.run_id for r in served.journal("refine") if r.finished_at})
     (failed,) = (r for r in served.journal("refine") if r.run_id == run.run_id)
-    assert failed.status == "failed" and "raw_events" in failed.message
+    assert failed.status == "failed", (failed.message, served.logs("warm", "worker"))
+    assert "raw_events" in (failed.message or "")
     text = until(lambda: next((text for text in served.alerts()[told:] if "raw_events failed" in text), None))
     assert "File too large" in text
     served.settle(*names)

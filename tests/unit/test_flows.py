@@ -11,16 +11,16 @@ from uuid import UUID
 
 import pytest
 import yaml
+from prefect.flows import load_flow_from_entrypoint
 
 from flows.alerts import open_incidents
-from flows.backfill_flow import BACKFILL
 from flows.contract import load_specs
-from flows.decide import Decision, slot_of_batch, slot_of_instant
+from flows.decide import Decision, Known, slot_of_batch, slot_of_instant
 from flows.errors import TidemarkError
-from flows.jobs import FLOWS, JOB_SUCCEEDED, LAND, LANDED, MAINTAIN, dataset_resource, job_resource
+from flows.jobs import FLOWS, JOB_SUCCEEDED, LANDED, MAINTAIN, dataset_resource, entrypoint, job_resource
 from flows.journal import Journal
 from flows.problems import NODES_FAILED, observe_refused, observe_runs, observe_schedule, observe_server
-from flows.schedule import JOBS, MAINTENANCE, Arrival, Requires, Success
+from flows.schedule import BACKFILL, JOBS, LAND, MAINTENANCE, Arrival, Requires, Success
 from flows.service import watch
 from flows.service.deploy import automations_of
 from flows.service.watch import (
@@ -53,6 +53,7 @@ def test_each_job_and_the_landing_have_a_flow() -> None:
     assert FLOWS.keys() == {LAND, BACKFILL, *(job.name for job in JOBS)}
     for name, flow in FLOWS.items():
         assert flow.name == name
+        assert load_flow_from_entrypoint(entrypoint(name)) is flow, "so the worker finds it"
 
 
 def test_an_arrival_is_woken_by_any_of_its_datasets() -> None:
@@ -114,12 +115,12 @@ def test_a_slot_past_its_deadline_is_told_once_with_what_it_waits_for_and_its_en
     job = next(job for job in JOBS if job.deadline)
     waits = late(job.name, state="waits", waits_for=("events of 2026-11-21",))
     for minutes in (1, 2):
-        observe_schedule(settings, [waits], NOW + timedelta(minutes=minutes))
+        observe_schedule(settings, [waits], Known({}), NOW + timedelta(minutes=minutes))
     (text,) = bodies(hook)
     assert f"job {job.name} is late" in text and f"owner: {job.owner}" in text
     assert "no data by the deadline: it waits for events of 2026-11-21" in text
     assert "due at 2026-11-22 05:00 UTC for 2026-11-22" in text
-    observe_schedule(settings, [replace(waits, is_late=False)], NOW + timedelta(minutes=3))
+    observe_schedule(settings, [replace(waits, is_late=False)], Known({}), NOW + timedelta(minutes=3))
     assert hook.texts[1:] == [f"[tidemark] recovered after 3 min: job {job.name} is late"]
 
 
@@ -127,8 +128,28 @@ def test_a_slot_past_its_deadline_is_told_once_with_what_it_waits_for_and_its_en
 def test_a_late_slot_that_waits_for_nothing_says_how_it_stands(
     state: str, said: str, settings: Settings, hook: Hook
 ) -> None:
-    observe_schedule(settings, [late(JOBS[0].name, state=state)], NOW)
+    observe_schedule(settings, [late(JOBS[0].name, state=state)], Known({}), NOW)
     assert said in bodies(hook)[0]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        Known({}, failed={JOBS[0].name: frozenset({slot_of_instant(NOW)})}),
+        Known({}, present=None, trouble="the index is damaged"),
+    ],
+    ids=["given up", "cannot be told"],
+)
+def test_a_late_slot_has_not_recovered_because_it_is_no_longer_tried_or_seen(
+    known: Known, settings: Settings, hook: Hook
+) -> None:
+    job = JOBS[0].name
+    observe_schedule(settings, [late(job)], Known({}), NOW)
+    observe_schedule(settings, [], known, NOW + timedelta(minutes=1))
+    assert len(hook.texts) == 1 and [i.problem.title for i in open_incidents(settings)] == [f"job {job} is late"]
+    later = Known({}, failed=known.failed, succeeded={job: frozenset({slot_of_instant(NOW + timedelta(days=1))})})
+    observe_schedule(settings, [], later, NOW + timedelta(days=1))
+    assert "recovered" in hook.texts[1] and open_incidents(settings) == []
 
 
 def fail(journal: Journal, job: str, message: str, times: int) -> None:
@@ -162,6 +183,29 @@ def test_failed_nodes_are_told_of_the_nodes_and_not_of_the_job(settings: Setting
         fail(journal, JOBS[0].name, f"{NODES_FAILED}fct_sessions", 5)
         observe_runs(settings, journal.failures(), datetime.now(UTC))
     assert hook.bodies == [] and open_incidents(settings) == []
+
+
+def test_a_job_that_the_schedule_no_longer_has_is_nobodys_problem(settings: Settings, hook: Hook) -> None:
+    with Journal(settings) as journal:
+        fail(journal, "dropped", "out of order", 9)
+        observe_runs(settings, journal.failures(), datetime.now(UTC))
+    assert hook.bodies == [] and open_incidents(settings) == []
+
+
+def test_what_reproduces_a_failing_job_are_the_commands_of_its_steps(settings: Settings) -> None:
+    with Journal(settings) as journal:
+        for job in (*(job.name for job in JOBS), LAND, BACKFILL):
+            fail(journal, job, "out of order", 9)
+        observe_runs(settings, journal.failures(), datetime.now(UTC))
+    assert {incident.problem.key: incident.problem.reproduce for incident in open_incidents(settings)} == {
+        "job:refine": "tidemark build --retry && tidemark publish",
+        "job:daily_figures": "tidemark build --retry && tidemark publish",
+        "job:nightly_test": "tidemark test",
+        "job:nightly_audit": "tidemark audit",
+        "job:warning_digest": None,
+        "job:land": "tidemark land",
+        "job:backfill": "tidemark build --from ... --to ...",
+    }
 
 
 def test_a_landing_that_fails_is_told_to_the_operator_at_once(settings: Settings, hook: Hook) -> None:
@@ -483,9 +527,48 @@ def test_where_no_incident_can_be_written_the_operator_is_told_all_the_same_and_
     for _ in range(10):
         beach.turn(PASS_SECONDS)
     (told,) = bodies(hook)
-    assert "the watcher cannot look at the schedule" in told and "incidents.sqlite" in told
+    assert "the watcher cannot do its work" in told and "incidents.sqlite" in told
     beach.turn(CRY_SECONDS)
     assert len(bodies(hook)) == 2
+
+
+def test_a_landing_index_that_cannot_be_read_ends_no_watcher_and_is_told(
+    beach: Beach, started: Started, settings: Settings, hook: Hook
+) -> None:
+    index = settings.landed / "index.sqlite"
+    beach.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
+    whole = index.read_bytes()
+    for path in settings.landed.glob("index.sqlite*"):
+        path.unlink()
+    index.write_bytes(b"no database, as after a full disk " * 100)
+    beach.lake.deliver("web/events/b.ndjson", ndjson([event(2)]))
+    for _ in range(5):
+        beach.turn(PASS_SECONDS, woken=True)
+    assert started.count("land") == 0
+    assert sum("what is new in the inbox cannot be told, so nothing lands" in text for text in bodies(hook)) == 1
+    index.write_bytes(whole)
+    beach.turn(PASS_SECONDS)
+    assert started.count("land") == 1
+
+
+def test_a_watcher_that_cannot_begin_says_so_and_begins_when_it_can(
+    settings: Settings, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.jobs.mkdir(parents=True)
+    journal = settings.jobs / "journal.sqlite"
+    journal.write_bytes(b"no database, as after a full disk " * 100)
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if pauses.count(PASS_SECONDS) == 3:  # channels pause too
+            journal.unlink(missing_ok=True)
+
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    watch._begun(settings).turn(woken=False)
+    assert pauses.count(PASS_SECONDS) == 3
+    (told,) = bodies(hook)
+    assert "the watcher cannot begin" in told and "journal.sqlite" in told
 
 
 def test_a_clock_set_back_runs_nothing_twice_and_loses_nothing(

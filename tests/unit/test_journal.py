@@ -210,10 +210,12 @@ def test_a_number_used_again_is_another_process(journal: Journal, lake: Lake) ->
     assert [run.slot for run in journal.crash()] == [SLOT]
 
 
-def test_a_flow_run_that_crashed_is_marked_and_believed_if_it_ends_well_after_all(journal: Journal) -> None:
-    run_id = begin(journal, flow_run_id="f-1")
-    assert journal.crash("f-2") == []
-    assert [run.run_id for run in journal.crash("f-1")] == [run_id]
+def test_a_run_marked_as_crashed_is_believed_if_it_ends_well_after_all(journal: Journal) -> None:
+    run_id = begin(journal)
+    with sqlite3.connect(journal.path) as database:
+        database.execute("update runs set process = 'started at another time'")
+    database.close()
+    assert [run.run_id for run in journal.crash()] == [run_id]
     assert statuses(journal) == [(SLOT, RunStatus.CRASHED)]
     journal.finish(run_id, "succeeded")
     assert statuses(journal) == [(SLOT, RunStatus.SUCCEEDED)]
@@ -274,6 +276,24 @@ def test_what_a_clock_set_ahead_made_up_is_void_and_runs_at_its_time(
     assert [slot for name, slot in again if name == "daily"] == [f"2026-11-{day}T05:00:00Z" for day in (22, 23, 24, 25)]
     assert [slot for name, slot in again if name == "after"] == [f"2026-11-{day}T05:00:00Z" for day in (22, 23, 24, 25)]
     assert [slot for name, slot in again if name == "new"] == [f"2026-11-{day}T06:00:00Z" for day in (22, 23, 24, 25)]
+
+
+def test_a_failure_noted_while_the_clock_was_ahead_holds_up_no_retry(
+    journal: Journal, lake: Lake, clock: Clock
+) -> None:
+    run_id = begin(journal)
+    clock.now += timedelta(days=365)
+    journal.finish(run_id, "failed", "out of order")
+    clock.now -= timedelta(days=365)
+    assert [run.run_id for run in journal.void_future(clock.now)] == [run_id]
+    assert journal.known(lake.settings, [], clock.now).retry_at == {}
+
+
+def test_a_full_disk_is_what_is_told_of_a_full_disk(journal: Journal) -> None:
+    journal._database.execute("pragma max_page_count = 1")
+    with pytest.raises(TidemarkError, match="database or disk is full"):
+        for number in range(1_000):
+            begin(journal, slot=f"{number} {'x' * 1_000}")
 
 
 def test_a_clock_corrected_by_less_than_a_minute_voids_nothing(journal: Journal, lake: Lake, clock: Clock) -> None:

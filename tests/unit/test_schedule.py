@@ -64,6 +64,7 @@ def test_the_shipped_jobs_are_valid_and_day_and_zone_are_the_organisations() -> 
         ([GOOD, OTHER, GOOD], "job good: 2 jobs have this name"),
         ([replace(GOOD, name="Good-Job")], "job Good-Job: name: write it in snake_case"),
         ([replace(GOOD, name="")], "name: write it in snake_case"),
+        ([replace(GOOD, name="land")], "job land: name: land is a flow of its own; choose another"),
         ([replace(GOOD, when=Cron("60 6 * * *", ZONE))], "job good: when: '60 6 * * *' is no cron expression: bad min"),
         ([replace(GOOD, when=Cron("6 * * *", ZONE))], "job good: when: '6 * * *' is not minute, hour"),
         ([replace(GOOD, when=Cron("0 0 6 * * *", ZONE))], "job good: when: '0 0 6 * * *' is not minute, hour"),

@@ -28,6 +28,7 @@ from flows.publish import Manifest, MissingTable, PublishedTable
 from flows.schedule import Arrival, Job, Success
 from flows.settings import Settings
 from flows.status import DatasetStatus, LakeStatus, describe_lake, read_status
+from flows.warehouse import warehouse_lock
 from tests.conftest import KEY, Lake, event, make_warehouse_tables, ndjson
 from tests.schedule_world import EVENTS_NEEDED, a_job, utc
 
@@ -162,9 +163,23 @@ def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake:
             assert lines(status, "warehouse")[0].startswith(f"in use by another process (PID {holder.pid})")
         finally:
             holder.kill()
+    with warehouse_lock(lake.settings):  # as a build does, which could not begin while the file is open
+        status = read_status(lake.settings, NOW)
+        assert not status.needs_a_person
+        assert "in use by a build" in lines(status, "warehouse")[0]
     lake.settings.warehouse.write_bytes(b"no database" * 1000)
     status = read_status(lake.settings, NOW)
     assert status.needs_a_person and "it is disposable: delete it" in lines(status, "warehouse")[0]
+
+
+def test_a_damaged_receipt_is_told_as_one(lake: Lake) -> None:
+    lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
+    (receipt,) = lake.settings.landed.rglob("receipt.json")
+    receipt.write_text("{}")
+    for path in lake.settings.landed.glob("index.sqlite*"):
+        path.unlink()
+    with pytest.raises(TidemarkError, match="how the lake stands cannot be read"):
+        read_status(lake.settings, NOW)
 
 
 def test_a_damaged_landing_index_says_what_to_do(lake: Lake) -> None:

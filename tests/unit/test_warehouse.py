@@ -27,7 +27,7 @@ from flows.project import (
 )
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
-from flows.warehouse import OpenWork, enter_landings, open_warehouse, read_open_work
+from flows.warehouse import OpenWork, WarehouseInUseError, enter_landings, open_warehouse, read_open_work
 from tests.conftest import make_warehouse_tables
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -565,3 +565,16 @@ def test_the_fingerprint_tells_every_change_that_shapes_the_marts(tmp_path: Path
     shutil.move(file.with_name(f"renamed{file.suffix}"), file)
     (tmp_path / "dbt_project.yml").write_text("name: other")
     assert project_fingerprint(tmp_path) != first
+
+
+def test_a_damaged_warehouse_is_not_one_that_is_in_use(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "locks")  # a word that must not matter
+    settings.warehouse.parent.mkdir(parents=True)
+    with open_warehouse(settings) as db:
+        make_warehouse_tables(db)
+    with settings.warehouse.open("r+b") as file:
+        file.seek(100)
+        file.write(bytes(12_000))
+    with pytest.raises(TidemarkError, match="it is disposable: delete it") as told:
+        open_warehouse(settings)
+    assert not isinstance(told.value, WarehouseInUseError)
