@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from filelock import FileLock, Timeout
 
-from flows.channels import Channel, Channels, load_channels
+from flows.channels import Channels, load_channels, named, unknown_owners
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.incidents import Incident, Incidents, Problem, Queued, open_incidents, opened, unsent
@@ -37,9 +37,15 @@ __all__ = [
 
 # Who observes is held up no longer by slow services; what is left goes with the next observation.
 SENDING_SECONDS = 60.0
+# A channel that failed and took longer than SLOW is left alone for REST: each try holds up who observes, and the
+# watcher does so several times in half a minute.
+SLOW_SECONDS = 1.0
+REST_SECONDS = 300.0
 LOGGED_CHARACTERS = 4000
 
 log = logging.getLogger(__name__)
+# By address, when by the monotonic clock a channel last kept this process waiting in vain.
+_kept_waiting: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ def digest(settings: Settings, now: datetime) -> int:
 def _queue_digests(store: Incidents, day: date, now: datetime) -> list[int]:
     by_owner: dict[str, list[Incident]] = defaultdict(list)
     for incident in store.warnings_to_tell():
-        by_owner[incident.problem.owner].append(incident)
+        for owner in named(incident.problem.owner):
+            by_owner[owner].append(incident)
     failing = {(i.problem.scope, i.problem.key) for i in store.open() if not i.problem.is_warning}
     queued = []
     for owner, incidents in by_owner.items():
@@ -122,11 +129,13 @@ def _queue_digests(store: Incidents, day: date, now: datetime) -> list[int]:
 def send_test(settings: Settings, owner: str) -> list[tuple[str, str | None]]:
     """Send a test message to each of the owner's channels: the channel's label, and why it did not take it or None.
 
-    Raises :class:`TidemarkError` where the owner has none, or the channels file is wrong.
+    Raises :class:`TidemarkError` where there is no such owner, the owner has none, or the channels file is wrong.
     """
+    if wrong := unknown_owners(named(owner)):
+        raise TidemarkError(wrong)
     channels = load_channels(settings)
-    if not channels.of(owner):
-        raise TidemarkError(_no_channel(owner, channels))
+    if missing := _without_channel(owner, channels):
+        raise TidemarkError("; ".join(missing))
     message = Message(f"test message to {owner}", ("Alerts of Tidemark reach you here. Nothing is wrong.",))
     return [(channel.label, channel.send(message)) for channel in channels.of(owner)]
 
@@ -207,8 +216,13 @@ def _timezone() -> ZoneInfo:
     return ZoneInfo(yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["timezone"])
 
 
-def _no_channel(owner: str, channels: Channels) -> str:
-    return f"{channels.path} has no channel for owner {owner} and no `default`: add one, docs/guides/alerts.md says how"
+def _without_channel(owner: str, channels: Channels) -> list[str]:
+    """What to say of each of the owners who has no channel."""
+    return [
+        f"{channels.path} has no channel for owner {name} and no `default`: add one, docs/guides/alerts.md says how"
+        for name in named(owner)
+        if not channels.of(name)
+    ]
 
 
 def _deliver(settings: Settings, store: Incidents, now: datetime) -> int:
@@ -232,7 +246,8 @@ def _deliver(settings: Settings, store: Incidents, now: datetime) -> int:
 
 def _send_all(settings: Settings, store: Incidents, now: datetime, until: float, down: set[str]) -> None:
     """One attempt at every message. A channel that fails once is ``down``, and the other messages do not try it again:
-    not the twenty others of a bad night, and not the recovery, which comes after its alert in the queue."""
+    not the twenty others of a bad night, and not the recovery, which comes after its alert in the queue. One that kept
+    us waiting is not tried by the next observations either."""
     queue = store.to_send()
     try:
         channels = load_channels(settings)
@@ -241,25 +256,25 @@ def _send_all(settings: Settings, store: Incidents, now: datetime, until: float,
             _fail(store, queued, str(error))
         return
     for queued in queue:
-        if to := channels.of(queued.owner):
-            _send(store, queued, to, now, down)
-        else:
-            _fail(store, queued, _no_channel(queued.owner, channels))
+        _send(store, queued, channels, now, down)
         if time.monotonic() > until:
             log.warning("sending alerts takes over %d s; the rest goes with the next observation", SENDING_SECONDS)
             return
 
 
-def _send(store: Incidents, queued: Queued, to: Iterable[Channel], now: datetime, down: set[str]) -> None:
+def _send(store: Incidents, queued: Queued, channels: Channels, now: datetime, down: set[str]) -> None:
     is_complete = True
-    errors = []
-    for channel in to:
+    errors = _without_channel(queued.owner, channels)
+    for channel in channels.of(queued.owner):
         if channel.label in queued.taken_by:
             continue
-        if channel.address in down:
+        began = time.monotonic()
+        if channel.address in down or _rests(channel.address, began):
             is_complete = False
         elif error := channel.send(queued.message):
             down.add(channel.address)
+            if time.monotonic() - began > SLOW_SECONDS:
+                _kept_waiting[channel.address] = began
             errors.append(f"{channel.label}: {error}")
         else:
             store.note_taken(queued, channel.label)
@@ -267,6 +282,11 @@ def _send(store: Incidents, queued: Queued, to: Iterable[Channel], now: datetime
         _fail(store, queued, "; ".join(errors))
     elif is_complete:
         store.note_sent(queued, now)
+
+
+def _rests(address: str, now: float) -> bool:
+    kept_waiting = _kept_waiting.get(address)
+    return kept_waiting is not None and now - kept_waiting < REST_SECONDS
 
 
 def _fail(store: Incidents, queued: Queued, error: str) -> None:

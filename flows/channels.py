@@ -8,10 +8,11 @@ import logging
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -20,6 +21,7 @@ from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, NotifyType
 
 from flows.errors import TidemarkError
 from flows.messages import Message, cut, fit
+from flows.schedule import _owners as project_owners
 from flows.settings import Settings
 
 DEFAULT = "default"
@@ -38,10 +40,15 @@ _ASSET = AppriseAsset(
 )
 _caught: ContextVar[list[str] | None] = ContextVar("_caught", default=None)
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Channel:
-    """One address. ``label`` is what may be shown: scheme and host, and a number where an owner has two such."""
+    """One address. ``label`` is what may be shown: scheme and host, and a number where an owner has two such.
+
+    Among the channels of several owners it also says whose it is.
+    """
 
     label: str
     address: str = field(repr=False)
@@ -79,14 +86,41 @@ class Channels:
     by_owner: dict[str, tuple[Channel, ...]]
 
     def of(self, owner: str) -> tuple[Channel, ...]:
-        """Where this owner's alerts go: the owner's own channels, else the default ones, else none."""
-        return self.by_owner.get(owner) or self.by_owner.get(DEFAULT, ())
+        """Where this owner's alerts go: the owner's own channels, else the default ones, else none.
+
+        Of several owners, those of each, and an address that several have once.
+        """
+        names = named(owner)
+        found: dict[str, Channel] = {}
+        for name in names:
+            whose = name if name in self.by_owner else DEFAULT
+            for channel in self.by_owner.get(whose, ()):
+                # By its owner, not by a number: one who is given a channel between two tries must not change what the
+                # channels of the others are called, or it would count as having taken what they took.
+                label = channel.label if len(names) == 1 else f"{channel.label} of {whose}"
+                found.setdefault(channel.address, replace(channel, label=label))
+        return tuple(found.values())
+
+
+def named(owner: str) -> list[str]:
+    """The owners in a text that names one, or several with commas between, as a test of several models has them."""
+    return [name.strip() for name in owner.split(",")]
+
+
+def unknown_owners(names: Iterable[str]) -> str | None:
+    """What to say where some of these are no owners of anything in the project; None where all are."""
+    if unknown := sorted({*names} - project_owners() - {DEFAULT}):
+        known = ", ".join(sorted(project_owners()))
+        return f"no owner {', '.join(unknown)} in models/_groups.yml or the contract; there are {known}"
+    return None
 
 
 def load_channels(settings: Settings) -> Channels:
     """Read the channels file; without one, nobody has a channel.
 
-    Raises :class:`TidemarkError` where others may read the file, or where it or an address in it cannot be understood.
+    An owner in it whom nothing in the project belongs to is warned of once, as after a change of a team's name: all
+    others' alerts must go on. Raises :class:`TidemarkError` where others may read the file, or where it or an address
+    in it cannot be understood.
     """
     path = settings.channels
     try:
@@ -101,7 +135,16 @@ def load_channels(settings: Settings) -> Channels:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise TidemarkError(f"{path} cannot be read: {why}; give it to the user who runs this, as UTF-8") from None
-    return Channels(path, {owner: _channels(path, owner, given) for owner, given in _parse(path, text).items()})
+    by_owner = {owner: _channels(path, owner, given) for owner, given in _parse(path, text).items()}
+    if wrong := unknown_owners(by_owner):
+        _warn(f"{path}: {wrong}")
+    return Channels(path, by_owner)
+
+
+@cache
+def _warn(text: str) -> None:
+    """Once in this process: the file is read at each sending."""
+    log.warning(text)
 
 
 def _parse(path: Path, text: str) -> dict[str, list[str]]:
@@ -169,7 +212,8 @@ def _label(address: str, service: NotifyBase) -> str:
     """Scheme and host; the scheme alone where a token stands in the host's place, as in slack://TOKEN/..."""
     scheme = _scheme(address)
     forms: tuple[str, ...] = service.templates
-    if not any("{host}" in form for form in forms):
+    # Some services have both forms, as ntfy://TOPIC and ntfy://HOST/TOPIC: which of them this is, they do not say.
+    if not all("{host}" in form for form in forms):
         return f"{scheme}://"
     return f"{scheme}://{service.host}" + (f":{service.port}" if service.port else "")
 

@@ -7,6 +7,7 @@ is due the run asks :mod:`flows.decide`. Started by hand, a run does its steps w
 
 import asyncio
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ async def _make_pool(client: PrefectClient, settings: Settings) -> None:
     template = ProcessWorker.get_default_base_job_template()
     properties = template["variables"]["properties"]
     client_file = Path(__file__).with_name("warm_client.py")
-    properties["command"]["default"] = f"{sys.executable} -S {client_file} {settings.warm_socket} prefect.engine"
+    command = [sys.executable, "-S", str(client_file), str(settings.warm_socket), "prefect.engine"]
+    properties["command"]["default"] = shlex.join(command)
     properties["working_dir"]["default"] = str(PROJECT)
     await client.create_work_pool(
         WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template), overwrite=True

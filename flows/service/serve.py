@@ -1,11 +1,14 @@
 """Start and stop all of Tidemark on one machine: server, warm process, worker and watcher, kept up by supervisord."""
 
 import os
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from flows.contract import PROJECT
@@ -38,10 +41,14 @@ def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
         "TIDEMARK_HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": api_url(settings),
+        # A path: a browser then asks where it has the pages from, through whatever proxy, and not its own machine.
+        "PREFECT_UI_API_URL": "/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         # Leases survive a restart of the server, or the slot of whoever writes would never be free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # Who waits for the warehouse asks again after about that, and not after 30 s in which nobody writes.
+        "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "15",
         "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT60S",
@@ -56,17 +63,17 @@ def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
 
 def configuration(settings: Settings) -> str:
     """The configuration of supervisord: what runs, in which order, and where its logs go."""
-    python = sys.executable
+    address = ["--host", settings.server_host, "--port", str(settings.server_port)]
     programs = {
-        "server": f"{python} -m prefect server start --host {settings.server_host} --port {settings.server_port}",
-        "warm": f"{python} -m flows.service.warm",
-        "worker": f"{python} -m flows.service.worker",
-        "watcher": f"{python} -m flows.service.watch",
+        "server": ["prefect", "server", "start", *address],
+        "warm": ["flows.service.warm"],
+        "worker": ["flows.service.worker"],
+        "watcher": ["flows.service.watch"],
     }
-    folder, logs = settings.sockets, settings.logs.resolve()
+    folder, logs = _escaped(settings.sockets), _escaped(settings.logs.resolve())
     sections = [
         f"""[supervisord]
-directory={PROJECT}
+directory={_escaped(PROJECT)}
 logfile={logs}/supervisord.log
 logfile_maxbytes=10MB
 logfile_backups=3
@@ -84,10 +91,12 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 serverurl=unix://{folder}/supervisor.sock
 """
     ]
-    for priority, (name, command) in enumerate(programs.items(), 1):
+    # The log of a program is escaped once more: in that alone supervisord looks for variables twice.
+    for priority, (name, module) in enumerate(programs.items(), 1):
+        command = shlex.join([*ending_with_parent(), sys.executable, "-m", *module])
         sections.append(
             f"""[program:{name}]
-command={command}
+command={_escaped(command)}
 priority={priority}
 autorestart=true
 startsecs=3
@@ -96,12 +105,30 @@ stopwaitsecs=20
 stopasgroup=true
 killasgroup=true
 redirect_stderr=true
-stdout_logfile={logs}/{name}.log
+stdout_logfile={_escaped(logs)}/{name}.log
 stdout_logfile_maxbytes=20MB
 stdout_logfile_backups=5
 """
         )
     return "\n".join(sections)
+
+
+def _escaped(value: object) -> str:
+    """As it is written for supervisord, to which ``%`` begins the name of a variable."""
+    return str(value).replace("%", "%%")
+
+
+@cache
+def ending_with_parent() -> tuple[str, ...]:
+    """What a command begins with to be ended when supervisord is gone; nothing where the system's cannot do it.
+
+    Otherwise the programs of a killed supervisord would live on, and `tidemark stop` could not find them.
+    """
+    setpriv = shutil.which("setpriv")
+    if not setpriv:
+        return ()
+    said = subprocess.run([setpriv, "--help"], capture_output=True, text=True, check=False).stdout
+    return (setpriv, "--pdeathsig", "TERM", "--") if "--pdeathsig" in said else ()
 
 
 def serve(settings: Settings, foreground: bool = False) -> str:

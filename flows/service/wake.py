@@ -3,9 +3,11 @@
     python -m flows.service.wake land
     python -m flows.service.wake jobs [JOB...]
 
-With ``jobs``, flow runs whose process is gone are then marked as crashed.
+With ``jobs``, flow runs whose process is gone are then marked as crashed. It ends with 1 where a job could not be
+started.
 """
 
+import logging
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -30,18 +32,35 @@ from flows.settings import Settings
 # Before so long, a run may be about to begin.
 BEGINS_WITHIN = timedelta(minutes=2)
 
+log = logging.getLogger("tidemark.wake")
 
-def start_jobs(names: list[str]) -> None:
-    """Start a run of each job: within a minute, one at most."""
+
+def start_jobs(names: list[str]) -> bool:
+    """Start a run of each job: within a minute, one at most. Returns whether all could be started.
+
+    One that cannot, as when somebody deleted its deployment, is logged and holds up no other.
+    """
     minute = f"{datetime.now(UTC):%Y-%m-%dT%H:%M}"
+    are_started = True
     for name in names:
-        run_deployment(
-            f"{name}/{DEPLOYMENT}",
-            parameters={"only_if_due": True},
-            timeout=0,
-            as_subflow=False,
-            idempotency_key=f"{name} {minute}",
-        )
+        try:
+            run_deployment(
+                f"{name}/{DEPLOYMENT}",
+                parameters={"only_if_due": True},
+                timeout=0,
+                as_subflow=False,
+                idempotency_key=f"{name} {minute}",
+            )
+        except Exception as error:  # whatever the server or its client says, the other jobs are due too
+            log.error(
+                "job %s could not be started: %s: %s; where its deployment is gone, restart the worker, which makes "
+                "it anew",
+                name,
+                type(error).__name__,
+                error,
+            )
+            are_started = False
+    return are_started
 
 
 def mark_dead(settings: Settings) -> None:
@@ -79,12 +98,19 @@ def _unfinished(client: SyncPrefectClient) -> list[FlowRun]:
     )
 
 
-if __name__ == "__main__":
-    match sys.argv[1:]:
+def main(arguments: list[str]) -> None:
+    """Do what the arguments say."""
+    match arguments:
         case ["land"]:
             FLOWS[LAND]()
         case ["jobs", *names]:
-            start_jobs(names)
+            are_started = start_jobs(names)
             mark_dead(Settings())
+            if not are_started:
+                sys.exit(1)
         case _:
             sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -4,8 +4,9 @@ To import Prefect, dbt and DuckDB and to parse the project takes longer than to 
 does that once and waits on a socket; :mod:`flows.service.warm_client` asks it to run a module, as ``python -m`` would.
 Each run is a process of its own: it can be killed, and gives its memory back.
 
-The process that forks has no threads of Python's and never opens a database: a fork copies one thread alone. Those of
-jemalloc, in DuckDB and Arrow, see to themselves.
+When the process forks, it has no threads of Python's and no database open: a fork copies one thread alone. It has
+built one, in a folder of its own that is gone by then, before it took its first client. The threads of jemalloc, in
+DuckDB and Arrow, see to themselves.
 """
 
 import contextlib
@@ -131,7 +132,11 @@ class Host:
             client.close()
             return
         sys.stdout.flush()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory or no more processes: that must not end the runs there are
+            _refuse(client, descriptors, f"the warm process cannot start a run: {error}; it is tried again later\n")
+            return
         if pid == 0:
             client.close()
             self._become(asked, descriptors)
@@ -194,6 +199,18 @@ class Host:
                 client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
             client.close()
             del self._runs[client]
+
+
+def _refuse(client: socket.socket, descriptors: list[int], why: str) -> None:
+    """Let a client end with 1, having said why on its own standard error; nothing of it stays open here."""
+    print(f"warm: {why}", end="", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, IndexError):
+        os.write(descriptors[2], why.encode())
+    with contextlib.suppress(OSError):
+        client.sendall(b"1\n")
+    for descriptor in descriptors:
+        os.close(descriptor)
+    client.close()
 
 
 def _run_module(arguments: list[str]) -> int:

@@ -25,6 +25,7 @@ from flows import alerts
 from flows.alerts import Observed, Problem, digest, observe, open_incidents, unsent
 from flows.channels import load_channels, redacted
 from flows.cli import main
+from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.incidents import KEPT_DAYS
 from flows.messages import Message, cut, fit
@@ -151,6 +152,12 @@ def other_fixture() -> Iterator[Hook]:
     hook.stop()
 
 
+@pytest.fixture(autouse=True)
+def no_channel_rests_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ports come again in other tests, and with them addresses."""
+    monkeypatch.setattr(alerts, "_kept_waiting", {})
+
+
 @pytest.fixture(name="settings")
 def settings_fixture(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "data")
@@ -240,6 +247,66 @@ def test_alerts_go_to_the_owners_channels_else_to_the_default(settings: Settings
     see(settings, PROBLEM, replace(PROBLEM, key="k", owner="adverts", title="of adverts"))
     assert [path for path, _ in hook.bodies] == ["/1", "/2"]
     assert other.texts == ["of adverts"]
+
+
+def test_an_alert_of_several_owners_reaches_each_and_each_address_once(
+    settings: Settings, hook: Hook, other: Hook
+) -> None:
+    shared = f"json://{hook.at}/shared"
+    give(
+        settings,
+        **{"audience-insight": [f"json://{hook.at}/1", shared], "data-platform": [shared, f"json://{hook.at}/2"]},
+        default=[f"json://{other.at}"],
+    )
+    of_both = replace(PROBLEM, owner="audience-insight, data-platform")
+    see(settings, of_both)
+    assert [path for path, _ in hook.bodies] == ["/1", "/shared", "/2"]
+    assert other.bodies == []
+    see(settings, of_both, replace(PROBLEM, key="k", owner="customer-data, data-platform", title="of others"))
+    assert [path for path, _ in hook.bodies[3:]] == ["/shared", "/2"]
+    assert other.texts == ["of others"]
+
+
+def test_of_several_owners_channels_at_one_host_only_that_which_failed_is_tried_again(
+    settings: Settings, hook: Hook
+) -> None:
+    give(settings, **{"audience-insight": [f"json://{hook.at}/1"], "data-platform": [f"json://{hook.at}/2"]})
+    of_both = replace(PROBLEM, owner="audience-insight, data-platform")
+    labels = [channel.label for channel in load_channels(settings).of(of_both.owner)]
+    assert labels == [f"json://{hook.at} of audience-insight", f"json://{hook.at} of data-platform"]
+    refused = {"/2"}
+
+    def refuse(self: Any) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path not in refused:
+            hook.bodies.append((self.path, body))
+        self.send_response(400 if self.path in refused else 200)
+        self.end_headers()
+
+    hook.RequestHandlerClass = type("Refuses", (_Answer,), {"do_POST": refuse})
+    assert see(settings, of_both).unsent == 1
+    refused.clear()
+    assert see(settings, of_both).unsent == 0
+    assert [path for path, _ in hook.bodies] == ["/1", "/2"]
+
+
+def test_of_several_owners_one_without_a_channel_is_told_once_there_is_one(settings: Settings, hook: Hook) -> None:
+    give(settings, **{"data-platform": [f"json://{hook.at}/2"]})
+    of_both = replace(PROBLEM, owner="audience-insight, data-platform")
+    assert see(settings, of_both).unsent == 1
+    [incident] = unsent(settings)
+    assert "no channel for owner audience-insight" in str(incident.last_error)
+    give(settings, **{"audience-insight": [f"json://{hook.at}/1"], "data-platform": [f"json://{hook.at}/2"]})
+    assert see(settings, of_both).unsent == 0
+    assert [path for path, _ in hook.bodies] == ["/2", "/1"]
+
+
+def test_a_warning_of_several_owners_is_in_the_digest_of_each(settings: Settings, hook: Hook, other: Hook) -> None:
+    give(settings, audience=[f"json://{hook.at}"], adverts=[f"json://{other.at}"])
+    see(settings, replace(WARNING, owner="adverts, audience"), replace(WARNING, key="v", owner="audience"))
+    assert digest(settings, NOW) == 2
+    assert hook.texts == ["open warnings: 2; over since the last digest: 0"]
+    assert other.texts == ["open warnings: 1; over since the last digest: 0"]
 
 
 def test_who_was_alerted_is_told_of_the_recovery_and_who_owns_a_warning_of_it(
@@ -364,6 +431,31 @@ def test_a_server_that_never_answers_blocks_no_longer_than_its_timeout(
     assert 1.0 < took < 8  # two of a half second in the first observation and two in the second, not twenty each
     assert done.unsent == 20
     assert sorted(other.texts) == sorted(f"title {n}" for n in range(20))
+
+
+def test_a_channel_that_did_not_answer_holds_up_one_observation_and_is_tried_again_later(
+    settings: Settings, other: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.channels.TIMEOUT_SECONDS", 0.6)
+    monkeypatch.setattr(alerts, "SLOW_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        give(settings, audience=[f"json://127.0.0.1:{port}", f"json://{other.at}"])
+        see(settings, PROBLEM)
+        started = time.monotonic()
+        for minutes in (1, 2, 3):
+            assert see(settings, PROBLEM, minutes=minutes).unsent == 1
+        assert see(settings, replace(PROBLEM, scope="flow", title="later"), scope="flow").unsent == 2
+        assert time.monotonic() - started < 0.6
+    assert other.texts == [PROBLEM.title, "later"]
+    assert [i.attempts for i in unsent(settings)] == [1, 0]
+    hook = Hook(port)
+    assert see(settings, PROBLEM).unsent == 2
+    monkeypatch.setattr(alerts, "REST_SECONDS", 0.0)
+    assert see(settings, PROBLEM).unsent == 0
+    assert sorted(hook.texts) == sorted([PROBLEM.title, "later"])
+    assert other.texts == [PROBLEM.title, "later"]
+    hook.stop()
 
 
 def test_services_that_take_their_time_do_not_hold_up_an_observation_for_ever(
@@ -665,6 +757,16 @@ def test_where_a_token_stands_for_the_host_only_the_scheme_is_shown(settings: Se
     assert labels == ["slack://", "slack:// (2)", "json://hooks.example.org", "jsons://hooks.example.org:9"]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [f"ntfy://{TOKEN}", f"ntfys://{TOKEN}", f"matrix://{'a1' * 32}", f"notica://{TOKEN}", f"pushdeer://{'a1' * 32}"],
+)
+def test_a_token_where_others_have_a_host_is_not_shown(settings: Settings, address: str) -> None:
+    give(settings, audience=[address])
+    [channel] = load_channels(settings).of("audience")
+    assert channel.label == address.partition("://")[0] + "://"
+
+
 def test_redaction_takes_every_part_of_an_address() -> None:
     said = redacted(
         f"to http://h.example/a/{TOKEN}?k=s%20cret: s cret", f"jsons://u:pass@h.example/a/{TOKEN}?k=s%20cret"
@@ -762,18 +864,57 @@ def test_the_command_says_per_channel_whether_it_took_the_test(
     settings: Settings, hook: Hook, other: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIDEMARK_HOME", str(settings.home))
-    give(settings, audience=[f"json://{hook.at}/{TOKEN}", f"slack+http://{other.at}/{TOKEN}"])
-    done = CliRunner().invoke(main, ["alert", "--test", "audience"])
+    give(settings, **{"audience-insight": [f"json://{hook.at}/{TOKEN}", f"slack+http://{other.at}/{TOKEN}"]})
+    done = CliRunner().invoke(main, ["alert", "--test", "audience-insight"])
     assert done.exit_code == 0
     assert done.output.splitlines() == [f"json://{hook.at}: taken", f"slack+http://{other.at}: taken"]
-    assert hook.texts == ["test message to audience"]
-    assert other.texts == ["[tidemark] test message to audience"]
+    assert hook.texts == ["test message to audience-insight"]
+    assert other.texts == ["[tidemark] test message to audience-insight"]
     other.status = 500
-    done = CliRunner().invoke(main, ["alert", "--test", "audience"])
+    done = CliRunner().invoke(main, ["alert", "--test", "audience-insight"])
     assert done.exit_code == 1
     assert f"json://{hook.at}: taken" in done.output
     assert f"slack+http://{other.at}: not taken: " in done.output
     assert TOKEN not in done.output
-    done = CliRunner().invoke(main, ["alert", "--test", "nobody"])
+    done = CliRunner().invoke(main, ["alert", "--test", "customer-data"])
     assert done.exit_code == 1
-    assert "no channel for owner nobody" in done.output
+    assert "no channel for owner customer-data" in done.output
+
+
+def test_the_command_refuses_an_owner_of_nothing_and_names_those_there_are(
+    settings: Settings, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_HOME", str(settings.home))
+    give(settings, audience=[f"json://{hook.at}"], default=[f"json://{hook.at}"])
+    for owner in ("audience", "nobody", "audience, data-platform"):
+        done = CliRunner().invoke(main, ["alert", "--test", owner])
+        assert done.exit_code == 1
+        assert "no owner" in done.output
+        assert all(known in done.output for known in ("audience-insight", "customer-data", "data-platform"))
+    assert hook.bodies == []
+    for owner in ("default", "audience-insight, data-platform"):
+        assert CliRunner().invoke(main, ["alert", "--test", owner]).exit_code == 0
+
+
+def test_a_channels_file_with_an_owner_of_nothing_is_told_once_and_still_used(
+    settings: Settings, hook: Hook, caplog: pytest.LogCaptureFixture
+) -> None:
+    give(settings, **{"audience": [f"json://{hook.at}/{TOKEN}"], "audience-insight": [f"json://{hook.at}"]})
+    for minutes in range(3):
+        see(settings, replace(PROBLEM, owner="audience-insight"), minutes=minutes)
+    assert load_channels(settings).of("audience-insight")
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "no owner audience in " in record.getMessage()
+    assert "audience-insight" in record.getMessage()
+    assert TOKEN not in caplog.text
+    assert hook.texts == [PROBLEM.title]
+
+
+def test_the_guides_example_names_owners_there_are(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    guide = (PROJECT / "docs" / "guides" / "alerts.md").read_text()
+    example = guide.partition("```yaml\n")[2].partition("```")[0]
+    give(settings)
+    settings.channels.write_text(example)
+    assert len(load_channels(settings).by_owner) == 2
+    assert caplog.records == []

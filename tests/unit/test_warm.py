@@ -14,6 +14,14 @@ from flows.contract import PROJECT
 
 CLIENT = PROJECT / "flows" / "service" / "warm_client.py"
 HOST = "import pathlib, sys; from flows.service.warm import Host, listen; Host(listen(pathlib.Path(sys.argv[1]))).run()"
+# Of whose forks the first fails, as where the machine has no more processes or memory.
+FORKLESS = (
+    "import errno, itertools, os; fork = os.fork; tries = itertools.count();\n"
+    "def fails():\n"
+    "    if next(tries) == 0: raise OSError(errno.EAGAIN, 'Resource temporarily unavailable')\n"
+    "    return fork()\n"
+    "os.fork = fails\n"
+)
 
 
 @pytest.fixture
@@ -79,6 +87,24 @@ def test_an_error_is_told_and_ends_with_one(host: subprocess.Popen[bytes], socke
     _, error = run.communicate(timeout=30)
     assert "ValueError: as it should" in error
     assert run.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc to count descriptors in")
+def test_a_fork_that_fails_is_told_and_ends_neither_the_host_nor_other_runs(socket: Path, tmp_path: Path) -> None:
+    host = subprocess.Popen([sys.executable, "-c", FORKLESS + HOST, str(socket)], cwd=PROJECT)
+    try:
+        wait_for(socket.exists)
+        open_before = len(list(Path(f"/proc/{host.pid}/fd").iterdir()))
+        run = client(socket, "exit", "0", stderr=subprocess.PIPE)
+        _, error = run.communicate(timeout=30)
+        assert run.returncode == 1
+        assert "Resource temporarily unavailable" in error
+        assert len(list(Path(f"/proc/{host.pid}/fd").iterdir())) == open_before
+        assert client(socket, "exit", "3").wait(30) == 3
+        assert host.poll() is None
+    finally:
+        host.kill()
+        host.wait()
 
 
 def test_a_signal_is_passed_on(host: subprocess.Popen[bytes], socket: Path, tmp_path: Path) -> None:
