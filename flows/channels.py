@@ -21,7 +21,7 @@ from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, NotifyType
 
 from flows.errors import TidemarkError
 from flows.messages import Message, cut, fit
-from flows.schedule import _owners as project_owners
+from flows.schedule import owners as project_owners
 from flows.settings import Settings
 
 DEFAULT = "default"

@@ -28,7 +28,7 @@ from flows.decide import MANUAL, Decision, decide
 from flows.errors import TidemarkError
 from flows.journal import Journal
 from flows.land import Landing, land
-from flows.problems import NODES_FAILED, observe_failing, observe_refused, send_digest
+from flows.problems import NODES_FAILED, observe_failing, send_digest
 from flows.publish import publish
 from flows.record import record_nodes
 from flows.schedule import (
@@ -92,10 +92,6 @@ def land_inbox() -> State[Any]:
         with noted(journal, run_id):
             landing = step("land", lambda: land(settings, wait_for_young=False))
     _tell_landing(landing)
-    try:
-        observe_refused(settings)
-    except TidemarkError as error:  # what landed has landed, and the watcher tells of it too
-        get_run_logger().error(f"refused files could not be told to their owners: {error}")
     return Completed(
         message=f"{landing.rows('rows_landed'):,} rows landed from {len(landing.receipts):,} files, "
         f"{landing.rows('rows_rejected'):,} quarantined"

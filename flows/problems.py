@@ -208,7 +208,10 @@ def send_digest(settings: Settings) -> int:
 
 def api_url(settings: Settings) -> str:
     """Where Prefect's API is."""
-    return os.environ.get("PREFECT_API_URL") or f"http://127.0.0.1:{settings.server_port}/api"
+    host = settings.server_host
+    # What listens on all addresses answers on this one; of IPv6 the address is in brackets.
+    here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return os.environ.get("PREFECT_API_URL") or f"http://{here}:{settings.server_port}/api"
 
 
 def flow_run_url(settings: Settings, flow_run_id: str) -> str:

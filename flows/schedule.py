@@ -171,9 +171,8 @@ def _wrong_itself(job: Job) -> Iterable[str]:
         yield "name: write it in snake_case: small letters, digits and _, a letter first"
     if job.name in (LAND, BACKFILL):
         yield f"name: {job.name} is a flow of its own; choose another"
-    owners = _owners()
-    if job.owner not in owners:
-        yield f"owner: no owner {job.owner} in models/_groups.yml or the contract ({_there_are(owners)})"
+    if job.owner not in owners():
+        yield f"owner: no owner {job.owner} in models/_groups.yml or the contract ({_there_are(owners())})"
     if job.deadline is not None and job.deadline <= timedelta():
         yield f"deadline: {job.deadline} after it was due is no time; give one that is longer than zero"
     if job.retries < 0:
@@ -305,7 +304,7 @@ def _there_are(known: Iterable[str]) -> str:
 
 
 @cache
-def _owners() -> frozenset[str]:
+def owners() -> frozenset[str]:
     groups = yaml.safe_load((PROJECT / "models" / "_groups.yml").read_text())["groups"]
     return frozenset({group["owner"]["name"] for group in groups} | {spec.owner for spec in load_specs().values()})
 

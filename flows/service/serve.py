@@ -65,7 +65,7 @@ def configuration(settings: Settings) -> str:
     """The configuration of supervisord: what runs, in which order, and where its logs go."""
     address = ["--host", settings.server_host, "--port", str(settings.server_port)]
     programs = {
-        "server": ["prefect", "server", "start", *address],
+        "server": ["flows.service.server", "server", "start", *address],
         "warm": ["flows.service.warm"],
         "worker": ["flows.service.worker"],
         "watcher": ["flows.service.watch"],

@@ -36,8 +36,9 @@ from flows.settings import Settings
 QUIET_MS = 300
 GATHER_MS = 5_000
 # An inbox is looked through every POLL seconds, a large one less often: that takes no more than 1/200 of the time.
-POLL_SECONDS = 2.0
+POLL_SECONDS = 5.0
 LOOK_SHARE = 200
+RETRY_SECONDS = 2.0
 PASS_SECONDS = 30.0
 # What triggers bring begins within seconds; after so many, none did.
 GRACE_SECONDS = 20.0
@@ -101,7 +102,7 @@ class Watcher:
         self._landing = None
         self._failures = self._failures + 1 if code else 0
         if code:
-            pause = min(LONGEST_PAUSE_SECONDS, POLL_SECONDS * 2 ** min(self._failures, 10))
+            pause = min(LONGEST_PAUSE_SECONDS, RETRY_SECONDS * 2 ** min(self._failures, 10))
             self._look_at = self._clock() + pause
             log.error("landing ended with code %d; what it left waits in the inbox; next try in %.0f s", code, pause)
         return True
@@ -109,16 +110,20 @@ class Watcher:
     def _look(self) -> None:
         """Start a landing where a file settled that was not dealt with."""
         began = self._clock()
+        found = is_young = False
         try:
             with closing(Receipts(self._settings)) as receipts:
-                new = new_deliveries(self._settings.inbox, self._specs, receipts.is_unchanged)
-                found = any(is_settled(d.stat, time.time(), self._settings.settle_seconds) for d in new)
+                for delivery in new_deliveries(self._settings.inbox, self._specs, receipts.is_unchanged):
+                    found = is_settled(delivery.stat, time.time(), self._settings.settle_seconds)
+                    if found:
+                        break
+                    is_young = True
         except (OSError, sqlite3.Error, ValueError) as error:  # the disk, the landing index, a receipt
             log.error("what is new in the inbox %s cannot be told: %s", self._settings.inbox, error)
             self._cry(began, f"what is new in the inbox cannot be told, so nothing lands: {error}")
-            found = False
         ended = self._clock()
-        self._look_at = ended + max(POLL_SECONDS, LOOK_SHARE * (ended - began))
+        pause = min(POLL_SECONDS, self._settings.settle_seconds) if is_young else POLL_SECONDS
+        self._look_at = ended + max(pause, LOOK_SHARE * (ended - began))
         if found and not self._hold_up():
             self._landing = start(self._settings, "land")
 

@@ -1,6 +1,7 @@
 """What the flows hang together by: automations, problems told to alerting, and the watcher's turns by a clock."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from flows.service.watch import (
     LONGEST_PAUSE_SECONDS,
     PASS_SECONDS,
     POLL_SECONDS,
+    RETRY_SECONDS,
     SERVER_SECONDS,
     TIDY_SECONDS,
     Watcher,
@@ -275,8 +277,8 @@ class Started:
 class Beach:
     """A watcher whose clocks are moved by hand, on a lake."""
 
-    def __init__(self, settings: Settings, started: Started) -> None:
-        self.lake = Lake(settings.home)
+    def __init__(self, settings: Settings, started: Started, **changes: float) -> None:
+        self.lake = Lake(settings.home, **changes)
         self.seconds = 1000.0
         self.offset = timedelta()
         self.started = started
@@ -343,6 +345,22 @@ def test_polling_finds_what_no_file_event_told(beach: Beach, started: Started) -
     assert started.count("land") == 1
 
 
+def test_what_was_written_in_place_lands_as_soon_as_it_has_settled(
+    settings: Settings, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.inbox.mkdir(parents=True)
+    beach = Beach(settings, started, settle_seconds=2.0)
+    beach.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
+    at = (settings.inbox / "web" / "events" / "a.ndjson").stat().st_ctime
+    os.utime(settings.inbox / "web" / "events" / "a.ndjson", (at + 60, at + 60))  # not renamed into place, that is
+    monkeypatch.setattr(watch.time, "time", lambda: at + 1)
+    beach.turn(woken=True)
+    assert started.count("land") == 0
+    monkeypatch.setattr(watch.time, "time", lambda: at + 3)
+    beach.turn(2.1)
+    assert started.count("land") == 1
+
+
 def test_what_is_not_ours_or_may_still_be_written_starts_nothing(beach: Beach, started: Started) -> None:
     beach.lake.deliver("web/nowhere/a.ndjson", ndjson([event(1)]))
     (beach.lake.settings.inbox / "web" / "events").mkdir()
@@ -367,7 +385,7 @@ def test_a_landing_that_fails_is_tried_again_ever_more_seldom_and_file_events_do
             beach.turn(0.5, woken=True)
             assert beach.seconds - began < 2 * LONGEST_PAUSE_SECONDS
         pauses.append(beach.seconds - began)
-    assert pauses[0] == pytest.approx(2 * POLL_SECONDS, abs=1)
+    assert pauses[0] == pytest.approx(2 * RETRY_SECONDS, abs=1)
     assert pauses == sorted(pauses)
     assert pauses[-1] == pytest.approx(LONGEST_PAUSE_SECONDS, abs=1) == pauses[-2]
     assert "landing ended with code 3; what it left waits in the inbox; next try in 4 s" in caplog.text

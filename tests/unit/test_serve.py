@@ -14,6 +14,7 @@ import pytest
 from prefect.settings.models.root import Settings as PrefectSettings
 from supervisor.options import ClientOptions, ServerOptions
 
+from flows.problems import api_url
 from flows.service import deploy, serve
 from flows.settings import Settings
 
@@ -121,3 +122,34 @@ def test_a_program_ends_when_its_supervisor_was_killed(tmp_path: Path) -> None:
     finally:
         if serve._is_alive(pid):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("10.1.2.3", "10.1.2.3"),
+        ("tidemark.internal", "tidemark.internal"),
+    ],
+)
+def test_the_server_is_asked_where_it_listens(
+    host: str, here: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    listening = settings.model_copy(update={"server_host": host, "server_port": 4321})
+    assert api_url(listening) == f"http://{here}:4321/api"
+
+
+def test_the_servers_queue_rests() -> None:
+    """The worker of Prefect's queue gets our intervals, or the server would look for work four times a second."""
+    code = (
+        "from prefect.server.api import background_workers as b; from flows.service import server; "
+        "server.app = lambda: None; server.main(); from docket import Docket; "
+        "w = b.Worker(Docket(name='d', url='memory://')); "
+        "print(w.minimum_check_interval == w.scheduling_resolution == server.LOOK)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
