@@ -33,6 +33,7 @@ from tests.unit.test_alerts import Hook
 KEY = "a-key-that-no-log-may-ever-hold-0815"
 TOKEN = "tOkEn-that-no-log-may-ever-hold-4711"
 PATIENCE_SECONDS = 180.0
+TASK_RUNS_AT_ONCE, MOST_TASK_RUNS = 100, 2_000
 # A first day that the sample does not have.
 FIRST_DAY = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
@@ -86,8 +87,11 @@ def until(holds: Callable[[], T], seconds: float = PATIENCE_SECONDS, every: floa
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        return int(made.getsockname()[1])
+    """A port below those that the system gives to whoever asks for any: it stays free while the server is restarted."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("of a hundred ports none is free")
 
 
 class Served:
@@ -213,6 +217,14 @@ class Served:
         files = sorted(p for p in self.settings.logs.glob("*.log") if not names or p.stem in names)
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-6000:]}" for path in files)
 
+    def log_size(self, name: str) -> int:
+        """How long a program's log is so far."""
+        return (self.settings.logs / f"{name}.log").stat().st_size
+
+    def log_since(self, name: str, size: int) -> str:
+        """What a program logged since its log was so long."""
+        return (self.settings.logs / f"{name}.log").read_bytes()[size:].decode(errors="replace")
+
     # The server's state, by its API.
 
     def post(self, path: str, body: Any = None) -> Any:
@@ -245,10 +257,17 @@ class Served:
     def task_runs(self, flow_run_id: str | None) -> dict[str, str]:
         """The states of a flow run's task runs by name; of those that ran here, without the number in their names."""
         found: dict[str, str] = {}
-        body = {"flow_runs": {"id": {"any_": [flow_run_id]}}, "limit": 100}
-        while page := self.post("task_runs/filter", body | {"offset": len(found)}):
+        body = {"flow_runs": {"id": {"any_": [flow_run_id]}}, "limit": TASK_RUNS_AT_ONCE}
+        for offset in range(0, MOST_TASK_RUNS, TASK_RUNS_AT_ONCE):
+            page = self.post("task_runs/filter", body | {"offset": offset})
             found |= {str(run["name"]): str(run["state_type"]) for run in page}
-        return found | {name.rpartition("-")[0]: state for name, state in found.items() if "-" in name}
+            if len(page) < TASK_RUNS_AT_ONCE:
+                return found | {name.rpartition("-")[0]: state for name, state in found.items() if "-" in name}
+        raise AssertionError(f"flow run {flow_run_id} has {MOST_TASK_RUNS} task runs or more")
+
+    def tasks_come_to(self, flow_run_id: str | None, state: str, *names: str) -> None:
+        """Wait until the task runs of these names have a state of this type: the server learns of them in batches."""
+        until(lambda: {self.task_runs(flow_run_id).get(name) for name in names} == {state})
 
     def active_slots(self) -> int:
         """How many hold the global limit of one writer."""

@@ -1,9 +1,12 @@
 """What fails stops only what lies below it; the rest goes on, and readers are told what is stale, and why."""
 
 import csv
+import gzip
 import io
+import json
 import re
 import shutil
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,8 @@ from tests.end_to_end.test_lakes import hold_back, marts_of, release
 SHAPES = ("dbt_project.yml", "profiles", "models", "macros", "seeds", "tests/generic", "tests/singular")
 BROKEN = "int_audience__session_fragments_split"
 BELOW = {"fct_sessions", "agg_audience_daily"}
+# A lake, and the files of its second day and its third.
+Lake = tuple[Settings, list[Path], list[Path]]
 # Fails with each content that is called so.
 NAMED = """
 select content_id from {{ ref('int_content__contents_deduplicated') }} where title = 'broken'
@@ -76,9 +81,30 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
+    """Three days that were delivered, of which nothing landed."""
     made = settings_of(tmp_path / "home")
     sample.generate(made.home, 3_000, 3, 3)
     return made
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Three days that were delivered: the first was built and published, the others are held back."""
+    made = settings_of(tmp_path_factory.mktemp("built"))
+    sample.generate(made.home, 3_000, 3, 3)
+    second_day, third_day = hold_back(made, "2026-01-02"), hold_back(made, "2026-01-03")
+    run_all(made)
+    return made, second_day, third_day
+
+
+@pytest.fixture
+def lake(built: Lake, tmp_path: Path) -> Lake:
+    """A copy of that lake, and what is held back of it."""
+    whole, *days = built
+    made = settings_of(tmp_path / "home")
+    shutil.copytree(whole.home, made.home, symlinks=True)
+    second_day, third_day = ([made.home / path.relative_to(whole.home) for path in day] for day in days)
+    return made, second_day, third_day
 
 
 def run_failing(settings: Settings, *failed: str) -> tuple[Build, Manifest]:
@@ -116,10 +142,9 @@ def read_marts(settings: Settings, sql: str) -> list[Any]:
         return db.execute(sql).fetchall()
 
 
-def test_a_failing_model_stops_only_what_lies_below_it(settings: Settings, workshop: Workshop) -> None:
-    third_day, second_day = hold_back(settings, "2026-01-03"), hold_back(settings, "2026-01-02")
+def test_a_failing_model_stops_only_what_lies_below_it(lake: Lake, workshop: Workshop) -> None:
+    settings, second_day, third_day = lake
     first_events = [path for path in third_day if "events" in path.parts]
-    run_all(settings)
     first = marts_of(settings)
 
     # The project changes, and a model of it fails: one whole build.
@@ -303,9 +328,15 @@ def test_where_nothing_is_good_readers_are_told_if_there_are_any(settings: Setti
     assert marts_of(settings) != first
 
 
-def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(settings: Settings, workshop: Workshop) -> None:
-    held_back = hold_back(settings, "2026-01-03")
-    run_all(settings)
+def deliver_late(settings: Settings) -> None:
+    """Deliver an event of the first day that nobody knew of."""
+    with gzip.open(settings.inbox / "web" / "events" / "2026-01-01" / "part-0001.ndjson.gz") as delivered:
+        event = json.loads(delivered.readline()) | {"event_id": str(uuid.uuid4())}
+    (settings.inbox / "web" / "events" / "late.ndjson").write_text(json.dumps(event) + "\n")
+
+
+def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(lake: Lake, workshop: Workshop) -> None:
+    settings, second_day, _ = lake
     first = marts_of(settings)
     macros = "macros/incremental/days.sql"
     text = (workshop.folder / macros).read_text()
@@ -314,22 +345,21 @@ def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(settings: S
     assert text.count(noted) == 1
     fails = "{% if model.name == 'fct_sessions' %}select error('out of ' || cast(random() as varchar));{% endif %}"
     workshop.write(macros, text.replace(noted, f"{noted} {fails}"))
-    release(held_back)
+    release(second_day)
+    deliver_late(settings)
     run_failing(settings, "fct_sessions")
     with open_warehouse(settings, read_only=True) as warehouse:
         assert warehouse.execute("from marts.fct_sessions order by all").fetchall() == first["fct_sessions"]
     # Mended but for what landed: all of it is new to this model alone.
     workshop.mend()
     run_good(settings)
-    assert marts_of(settings)["fct_sessions"] != first["fct_sessions"]
+    grown = marts_of(settings)["fct_sessions"]
+    assert [row for row in first["fct_sessions"] if row not in grown], "no old day was made again"
     assert_as_built_at_once(settings)
 
 
-def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(
-    settings: Settings, workshop: Workshop
-) -> None:
-    held_back = hold_back(settings, "2026-01-03")
-    run_all(settings)
+def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(lake: Lake, workshop: Workshop) -> None:
+    settings, second_day, third_day = lake
     first = marts_of(settings)
     # The model was renamed a column, is no longer kept by days, and fails; its relation is gone from the warehouse.
     path = next(workshop.folder.glob("models/**/agg_content_daily.sql"))
@@ -347,7 +377,7 @@ def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(
     )
     with open_warehouse(settings) as warehouse:
         warehouse.execute("drop table marts.agg_content_daily")
-    release(held_back)
+    release(second_day + third_day)
     _, manifest = run_failing(settings, "agg_content_daily")
     assert [table.name for table in manifest.stale] == ["agg_content_daily"]
     assert marts_of(settings)["agg_content_daily"] == first["agg_content_daily"]
@@ -360,9 +390,8 @@ def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(
     assert_as_built_at_once(settings)
 
 
-def test_what_the_night_finds_is_not_forgotten_by_the_next_build(settings: Settings) -> None:
-    third_day = hold_back(settings, "2026-01-03")
-    run_all(settings)
+def test_what_the_night_finds_is_not_forgotten_by_the_next_build(lake: Lake) -> None:
+    settings, _, third_day = lake
     with open_warehouse(settings) as warehouse:
         warehouse.execute("update marts.fct_sessions set engaged_seconds = -1 where started_date = '2026-01-01'")
     assert build_open(settings) is None  # nothing changed by a build: only a look at all rows finds it

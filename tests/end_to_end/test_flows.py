@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -98,12 +98,12 @@ def test_what_is_delivered_is_landed_built_and_published_by_itself(served: Serve
     assert flow_run["created_by"]["type"] == "AUTOMATION", "the event of the landing wakes it, not the watcher"
     (deployment,) = served.post("deployments/filter", {"flows": {"name": {"any_": ["refine"]}}})
     assert flow_run["deployment_id"] == deployment["id"]
-    states = until(lambda: (s := served.task_runs(run.flow_run_id)).keys() >= {"build", "publish"} and s)
-    assert states["build"] == states["publish"] == states["fct_sessions"] == "COMPLETED"
+    served.tasks_come_to(run.flow_run_id, "COMPLETED", "build", "publish", "fct_sessions")
     artifacts = served.post("artifacts/filter", {"flow_runs": {"id": {"any_": [run.flow_run_id]}}})
     (nodes,) = (json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "nodes")
     told = {node["node"]: node["status"] for node in nodes}
-    assert told["fct_sessions"] == "success" and told.keys() <= states.keys()
+    assert told["fct_sessions"] == "success"
+    until(lambda: told.keys() <= served.task_runs(run.flow_run_id).keys())
 
 
 def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended(served: Served) -> None:
@@ -121,7 +121,7 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         assert stale >= BELOW and not stale & {"agg_content_daily", "dim_contents", "agg_adverts_daily"}
         fresh = [t.name for t in manifest.tables if t.name not in stale]
         assert {"agg_content_daily", "fct_content_engagement"} <= {*fresh}
-        until(lambda: len(served.alerts()) >= told + 2)
+        until(lambda: sum(" failed" in text.splitlines()[0] for text in served.alerts()[told:]) >= 2)
         alerts = served.alerts()[told:]
         (model,) = (text for text in alerts if f"model {BROKEN} failed" in text)
         assert "owner: data-platform" in model and "since: 20" in model and "rows:" not in model
@@ -134,9 +134,9 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         slack = [body["text"] for path, body in served.hook.bodies if path.startswith("/hooks/")]
         assert any(f"model {BROKEN} failed" in text for text in slack)
         served.comes_to(failed.flow_run_id, "FAILED")
-        states = served.task_runs(failed.flow_run_id)
-        assert states[BROKEN] == states["build"] == states[FAILING_TEST] == "FAILED"
-        assert states["publish"] == "COMPLETED" and states["fct_sessions"] == "CANCELLED"
+        served.tasks_come_to(failed.flow_run_id, "FAILED", BROKEN, "build", FAILING_TEST)
+        served.tasks_come_to(failed.flow_run_id, "COMPLETED", "publish")
+        served.tasks_come_to(failed.flow_run_id, "CANCELLED", "fct_sessions")
 
         names = served.deliver()
         until(lambda: served.receipts().keys() >= {*names})
@@ -166,9 +166,10 @@ def test_a_clock_fires_by_itself_and_what_follows_it_after_it(served: Served) ->
         }
 
     both = until(lambda: fired("tick", "SCHEDULE") & fired("follow", "AUTOMATION"))
-    ticks = {run.slot: run for run in served.journal("tick")}
+    runs = served.journal("tick")
+    ticks = {run.slot: run for run in runs}
     follows = {run.slot: run for run in served.journal("follow")}
-    assert len(served.journal("tick")) == len(ticks), "no slot runs twice"
+    assert len(runs) == len(ticks), "no slot runs twice"
     for slot in both:
         assert ticks[slot].status == follows[slot].status == "succeeded"
         assert ticks[slot].started_at >= ticks[slot].due_at, "not before its time"
@@ -199,6 +200,7 @@ def test_a_person_starts_a_job_that_is_not_due_and_what_it_delivers_is_published
 def test_what_is_killed_in_the_middle_of_a_build_is_marked_and_done_again_by_itself(
     served: Served, victim: str
 ) -> None:
+    logged = served.log_size("watcher")
     names = served.deliver(20)
     run = served.await_build()
     os.kill(run.pid if victim == "run" else served.pid(victim), signal.SIGKILL)
@@ -213,7 +215,8 @@ def test_what_is_killed_in_the_middle_of_a_build_is_marked_and_done_again_by_its
     until(lambda: served.active_slots() == 0)
     assert served.journal("refine")[-1].status == "succeeded"
     assert_as_built_at_once(served)
-    assert "the next run heals" in served.logs("watcher") or victim == "worker"
+    # Whoever sees it first marks it. With the warm process all runs are gone, and only the watcher is there to see it.
+    assert "the next run heals" in served.log_since("watcher", logged) or victim != "warm"
 
 
 @pytest.mark.long
@@ -239,14 +242,15 @@ def test_a_killed_server_stops_neither_a_landing_nor_a_build(served: Served) -> 
 
 @pytest.mark.long
 def test_while_the_server_is_down_files_wait_and_land_when_it_is_up(served: Served) -> None:
+    logged = served.log_size("watcher")
     served.control("stop", "server")
     names = served.deliver(files=3)
     said = f"files wait in the inbox: Prefect's server at http://127.0.0.1:{served.port}/api does not answer"
-    until(lambda: said in served.logs("watcher"))
+    until(lambda: said in served.log_since("watcher", logged))
     assert not served.receipts().keys() & {*names}
     served.control("start", "server")
     served.settle(*names)
-    assert "what waits in the inbox lands now" in served.logs("watcher")
+    assert "what waits in the inbox lands now" in served.log_since("watcher", logged)
 
 
 # --- at once ---------------------------------------------------------------------------------------------------------
@@ -382,9 +386,10 @@ def test_no_secret_is_in_a_log_or_in_the_servers_database(served: Served) -> Non
     files += [*(home / "jobs").glob("*")]
     assert {"server.log", "watcher.log", "prefect.db", "journal.sqlite", "incidents.sqlite"} <= {f.name for f in files}
     for path in files:
-        read = path.read_bytes()
-        for secret in (KEY, TOKEN):
-            assert secret.encode() not in read, path
+        with suppress(FileNotFoundError):  # SQLite's own files beside a database come and go
+            read = path.read_bytes()
+            for secret in (KEY, TOKEN):
+                assert secret.encode() not in read, path
 
 
 def test_serving_twice_says_so(served: Served) -> None:

@@ -72,8 +72,11 @@ def test_a_full_disk_is_told_loses_nothing_and_is_healed(
         # A line of error, not buried: where dbt cannot write its log, a traceback per line would be a megabyte.
         assert "\nerror: " in f"\n{said}" and len(said) < 20_000, (name, said)
         assert step["is_as_it_was"], "readers saw something of a step that failed"
+        assert step["counted_as_built"] == [], "what failed counts as built"
         assert step["healed_code"] == 0, (name, step["healed_said"])
     assert "what landed before is whole" in steps["land"]["said"]
+    built = [(step["is_built"], step["healed_is_built"]) for step in steps.values()]
+    assert built[1:] == [(False, True), (True, True)]
     assert "error: publishing stopped" in steps["publish"]["said"]
     assert steps["publish"]["left_behind"] == []
     assert pickle.loads(marts.read_bytes()) == whole

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,18 +126,22 @@ JOBS = [f"job_{number}" for number in range(60)]
 
 def test_of_several_processes_that_find_a_slot_due_one_begins_it(lake: Lake) -> None:
     Journal(lake.settings).close()
-    start = time.time() + 2
-    with ProcessPoolExecutor(4, mp_context=FORKSERVER) as pool:
-        tried = [pool.submit(begin_all, lake.settings.home, start) for _ in range(4)]
-        begun = [job for future in tried for job in future.result()]
-        assert sorted(begun) == sorted(JOBS)
+    gate, found = FORKSERVER.Barrier(4), FORKSERVER.Queue()
+    processes = [FORKSERVER.Process(target=begin_all, args=(lake.settings.home, gate, found)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    begun = [job for _ in processes for job in found.get(timeout=30)]
+    for process in processes:
+        process.join()
+    assert sorted(begun) == sorted(JOBS)
 
 
-def begin_all(home: Path, start: float) -> list[str]:
-    """Begin every job, at the same time as the others do; the jobs whose run this process got."""
+def begin_all(home: Path, gate: Any, found: Any) -> None:
+    """Begin every job, at the same time as the others do; tells the jobs whose run this process got."""
     with Journal(Settings(home=home)) as journal:
-        time.sleep(max(0, start - time.time()))
-        return [job for job in JOBS if journal.begin(job, SLOT, DAY, DUE, None) is not None]
+        gate.wait(30)
+        found.put([job for job in JOBS if journal.begin(job, SLOT, DAY, DUE, None) is not None])
+        gate.wait(30)  # the runs of a process that ended would be begun again
 
 
 KILLED = """

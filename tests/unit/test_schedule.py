@@ -32,6 +32,20 @@ from flows.schedule import (
 from flows.settings import Settings
 from tests.schedule_world import ZONE, a_job
 
+# What a build may select, and what it may not since there is no such thing.
+SELECTIONS = (
+    "fct_sessions",
+    "+fct_sessions+ @dim_dates 2+fct_sessions+3",
+    "agg_*_daily",
+    "source:landed.events+,tag:raw",
+    "path:models/marts engagement_rules+",
+)
+NO_SELECTIONS = {
+    "fct_sesions": "no model or seed fct_sesions in the project (there",
+    "+fct_sessions fct_sesions+": "no model or seed fct_sesions in",
+    "fct_sessions,source:landed.evnets+": "no dataset evnets in the contract",
+    "agg_nothing_*": "no model or seed agg_nothing_* in the project",
+}
 GOOD = a_job("good", "0 6 * * *")
 OTHER = a_job("other", "0 7 * * *")
 
@@ -96,10 +110,7 @@ def test_the_shipped_jobs_are_valid_and_day_and_zone_are_the_organisations() -> 
         ([steps(Extract("flows.schedule:fetch"))], "job good: runs: flows.schedule:fetch cannot be imported (Attr"),
         ([steps(Extract("flows.schedule:JOBS"))], "job good: runs: flows.schedule:JOBS is not a function"),
         ([steps(Extract("flows.schedule"))], "job good: runs: 'flows.schedule' is not package.module:function"),
-        ([steps(Build("fct_sesions"))], "job good: runs: no model or seed fct_sesions in the project (there"),
-        ([steps(Build("+fct_sessions fct_sesions+"))], "job good: runs: no model or seed fct_sesions in"),
-        ([steps(Build("fct_sessions,source:landed.evnets+"))], "job good: runs: no dataset evnets in the contract"),
-        ([steps(Build("agg_nothing_*"))], "job good: runs: no model or seed agg_nothing_* in the project"),
+        *(([steps(Build(selection))], f"job good: runs: {said}") for selection, said in NO_SELECTIONS.items()),
         ([steps(Build(" "))], "job good: runs: the selection is empty"),
     ],
 )  # fmt: skip
@@ -119,8 +130,7 @@ def test_what_is_wrong_with_a_job_is_said(jobs: list[Job], said: str | None) -> 
         [GOOD, replace(GOOD, name="twin"), a_job("both", Success(("good", "twin")))],
         [a_job("refine", Arrival(("events",))), a_job("after", Success(("refine",)))],
         [steps(Extract("flows.settings:Settings"), Build(), Publish(), Maintain("audit"))],
-        [steps(Build("fct_sessions"), Build("+fct_sessions+ @dim_dates 2+fct_sessions+3"), Build("agg_*_daily"))],
-        [steps(Build("source:landed.events+,tag:raw"), Build("path:models/marts engagement_rules+"))],
+        [steps(*map(Build, SELECTIONS))],
         [replace(GOOD, when=Cron("*/5 6-8 * JAN-MAR MON", "UTC"), retries=0, retry_delay=timedelta())],
     ],
 )
@@ -134,21 +144,23 @@ def test_owners_of_models_and_of_datasets_are_known() -> None:
         validate([replace(GOOD, owner=owner)])
 
 
-def selects_something(select: str, settings: Settings) -> bool:
-    """Whether dbt finds anything by the selection."""
-    from flows.project import run_dbt  # noqa: PLC0415  # dbt takes seconds to import
+def is_found(selection: str, settings: Settings) -> bool:
+    """Whether dbt finds something by each part of the selection."""
+    from flows.project import select_models  # noqa: PLC0415  # dbt takes seconds to import
 
-    return bool(run_dbt(settings, ["ls", "--select", select, "--resource-type", "model", "--resource-type", "seed"]))
+    try:
+        select_models(settings, selection)
+    except TidemarkError as error:
+        assert "names nothing in the project" in str(error)
+        return False
+    return True
 
 
-def test_dbt_finds_what_the_jobs_select(tmp_path: Path) -> None:
+def test_dbt_finds_what_may_be_selected_and_what_the_jobs_select(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
-    assert selects_something("path:models/marts,fct_sessions+", settings)
-    assert not selects_something("tag:no_such_tag", settings)  # so that this test can fail
-    for job in JOBS:
-        for step in job.runs:
-            if isinstance(step, Build) and step.select is not None:
-                assert selects_something(step.select, settings), f"job {job.name}: {step.select} selects nothing"
+    shipped = {step.select for job in JOBS for step in job.runs if isinstance(step, Build) and step.select is not None}
+    assert {selection for selection in {*SELECTIONS, *shipped} if not is_found(selection, settings)} == set()
+    assert {selection for selection in NO_SELECTIONS if is_found(selection, settings)} == set()
 
 
 def test_the_schedule_is_read_without_dbt_or_the_engine() -> None:

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from flows.contract import PROJECT
+from flows.journal import process_mark
 
 CLIENT = PROJECT / "flows" / "service" / "warm_client.py"
+# How a client ends that would run it itself where the host is to.
+BY_ITSELF = 99
 HOST = "import pathlib, sys; from flows.service.warm import Host, listen; Host(listen(pathlib.Path(sys.argv[1]))).run()"
 # Of whose forks the first fails, as where the machine has no more processes or memory.
 FORKLESS = (
@@ -31,6 +34,8 @@ def socket(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def host(socket: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The warm process; meanwhile a client cannot run anything itself."""
+    socket.with_name("sitecustomize.py").write_text(f"import os\nos._exit({BY_ITSELF})\n")
     process = subprocess.Popen([sys.executable, "-c", HOST, str(socket)], cwd=PROJECT)
     wait_for(socket.exists)
     yield process
@@ -38,9 +43,11 @@ def host(socket: Path) -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def client(socket: Path, *arguments: str, **more: object) -> subprocess.Popen[str]:
+def client(socket: Path, *arguments: str, said: str = "", **more: object) -> subprocess.Popen[str]:
+    """A run asked for. Python imports what lies beside the socket as it starts, but for this client with its -S."""
     command = [sys.executable, "-S", str(CLIENT), str(socket), "tests.warm_child", *arguments]
-    return subprocess.Popen(command, cwd=PROJECT, text=True, **more)  # type: ignore[call-overload,no-any-return]
+    environment = os.environ | {"SAID": said, "PYTHONPATH": str(socket.parent)}
+    return subprocess.Popen(command, cwd=PROJECT, env=environment, text=True, **more)  # type: ignore[call-overload,no-any-return]
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
@@ -55,20 +62,19 @@ def sleeper(socket: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], int]:
     file = tmp_path / "pid"
     run = client(socket, "sleep", str(file))
     wait_for(lambda: file.exists() and file.read_text() != "")
-    return run, int(file.read_text())
+    pid = int(file.read_text())
+    assert pid != run.pid, "it ran in the client itself"
+    return run, pid
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Whether a process runs: one that ended and was not buried does not."""
+    return process_mark(pid) is not None
 
 
 def test_streams_environment_and_folder_are_the_clients(host: subprocess.Popen[bytes], socket: Path) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    run = client(socket, "say", env={**os.environ, "SAID": "tide"}, **pipes)
+    run = client(socket, "say", said="tide", **pipes)
     said, error = run.communicate("in", timeout=30)
     word, folder, text, pid = said.split()
     assert (word, folder, text) == ("tide", str(PROJECT), "in")
@@ -147,8 +153,7 @@ def test_a_new_host_takes_the_place_of_a_killed_one(
     again = subprocess.Popen([sys.executable, "-c", HOST, str(socket)], cwd=PROJECT)
     try:
         wait_for(lambda: socket.exists() and socket.stat().st_ctime_ns != left)
-        run, pid = sleeper(socket, tmp_path)
-        assert pid != run.pid, "it ran in the client itself"
+        run, _ = sleeper(socket, tmp_path)
         run.kill()
     finally:
         again.kill()
