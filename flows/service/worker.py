@@ -1,4 +1,4 @@
-"""The worker: Prefect's own, which looks for work every ten seconds, and as soon as the server says that there is some.
+"""The worker: Prefect's own, which looks for work twice a minute, and as soon as the server says that there is some.
 
 Before that it waits for the server, and has :mod:`flows.service.deploy` make its deployments equal to the schedule.
 """
@@ -42,7 +42,7 @@ async def _look_when_told(worker: ProcessWorker) -> None:
                 async for _ in events:
                     await worker.get_and_submit_flow_runs()
         except Exception as error:
-            log.warning("the server tells nothing of scheduled runs (%s); they are looked for every ten seconds", error)
+            log.warning("the server tells nothing of scheduled runs (%s); they are looked for twice a minute", error)
         await anyio.sleep(RECONNECT_SECONDS)
 
 
