@@ -11,16 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from zoneinfo import ZoneInfo
 
-import yaml
 from filelock import FileLock, Timeout
 
-from flows.channels import Channels, load_channels, named, unknown_owners
-from flows.contract import PROJECT
+from flows.channels import Channels, load_channels, owners_in, unknown_owners
 from flows.errors import TidemarkError
 from flows.incidents import Incident, Incidents, Problem, Queued, open_incidents, opened, unsent
 from flows.messages import Message, cut, duration, fit, one_line
+from flows.schedule import local_day
 from flows.settings import Settings
 
 __all__ = [
@@ -103,7 +101,7 @@ def digest(settings: Settings, now: datetime) -> int:
     Once per day of the organisation's time zone; where there is nothing to tell, nothing is sent. Returns how many
     owners' messages arrived; the others go with the next observation. Raises as :func:`observe` does.
     """
-    day = now.astimezone(_timezone()).date()
+    day = local_day(now)
     with opened(settings) as store:
         with store.transaction():
             queued = [] if store.has_digest(day) else _queue_digests(store, day, now)
@@ -114,7 +112,7 @@ def digest(settings: Settings, now: datetime) -> int:
 def _queue_digests(store: Incidents, day: date, now: datetime) -> list[int]:
     by_owner: dict[str, list[Incident]] = defaultdict(list)
     for incident in store.warnings_to_tell():
-        for owner in named(incident.problem.owner):
+        for owner in owners_in(incident.problem.owner):
             by_owner[owner].append(incident)
     failing = {(i.problem.scope, i.problem.key) for i in store.open() if not i.problem.is_warning}
     queued = []
@@ -131,7 +129,7 @@ def send_test(settings: Settings, owner: str) -> list[tuple[str, str | None]]:
 
     Raises :class:`TidemarkError` where there is no such owner, the owner has none, or the channels file is wrong.
     """
-    if wrong := unknown_owners(named(owner)):
+    if wrong := unknown_owners(owners_in(owner)):
         raise TidemarkError(wrong)
     channels = load_channels(settings)
     if missing := _without_channel(owner, channels):
@@ -212,15 +210,11 @@ def _minute(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _timezone() -> ZoneInfo:
-    return ZoneInfo(yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["timezone"])
-
-
 def _without_channel(owner: str, channels: Channels) -> list[str]:
     """What to say of each of the owners who has no channel."""
     return [
         f"{channels.path} has no channel for owner {name} and no `default`: add one, docs/guides/alerts.md says how"
-        for name in named(owner)
+        for name in owners_in(owner)
         if not channels.of(name)
     ]
 

@@ -90,7 +90,7 @@ class Channels:
 
         Of several owners, those of each, and an address that several have once.
         """
-        names = named(owner)
+        names = owners_in(owner)
         found: dict[str, Channel] = {}
         for name in names:
             whose = name if name in self.by_owner else DEFAULT
@@ -102,7 +102,7 @@ class Channels:
         return tuple(found.values())
 
 
-def named(owner: str) -> list[str]:
+def owners_in(owner: str) -> list[str]:
     """The owners in a text that names one, or several with commas between, as a test of several models has them."""
     return [name.strip() for name in owner.split(",")]
 

@@ -98,7 +98,7 @@ def observe_schedule(settings: Settings, decisions: Sequence[Decision], known: K
     owners = {job.name: job.owner for job in JOBS}
     found = [
         Problem(
-            key=_late(decision.job, decision.due_at),
+            key=_late_key(decision.job, decision.due_at),
             scope="schedule",
             title=f"job {decision.job} is late",
             owner=owners[decision.job],
@@ -112,7 +112,7 @@ def observe_schedule(settings: Settings, decisions: Sequence[Decision], known: K
         if decision.is_late
     ]
     told = {problem.key for problem in found}
-    given_up = {_late(job, due_at) for job, due_at in _given_up(known)}
+    given_up = {_late_key(job, due_at) for job, due_at in _given_up(known)}
     found += [
         incident.problem
         for incident in open_incidents(settings)
@@ -122,7 +122,7 @@ def observe_schedule(settings: Settings, decisions: Sequence[Decision], known: K
     observe(settings, "schedule", found, now)
 
 
-def _late(job: str, due_at: datetime) -> str:
+def _late_key(job: str, due_at: datetime) -> str:
     return f"late:{job}:{due_at.isoformat()}"
 
 
@@ -154,7 +154,7 @@ def observe_runs(settings: Settings, failures: Sequence[Unbroken], now: datetime
             since=failed.since,
             detail=f"{failed.tries} tries; the last: {run.message or ''}",
             rows=None,
-            reproduce=_again(run.job, jobs.get(run.job)),
+            reproduce=_by_hand(run.job, jobs.get(run.job)),
             link=flow_run_url(settings, run.flow_run_id) if run.flow_run_id else None,
         )
         for failed in failures
@@ -165,7 +165,7 @@ def observe_runs(settings: Settings, failures: Sequence[Unbroken], now: datetime
     observe(settings, "flow", found, now)
 
 
-def _again(name: str, job: Job | None) -> str | None:
+def _by_hand(name: str, job: Job | None) -> str | None:
     """The commands that do by hand what a job does; None where only its flow can."""
     if job is None:
         return {LAND: "tidemark land", BACKFILL: "tidemark build --from ... --to ..."}[name]

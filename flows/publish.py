@@ -301,8 +301,7 @@ def rollback(settings: Settings, version: str | None = None) -> Manifest:
     The version rolled back from stays; a later `tidemark run` publishes anew only when there is something new.
     Raises :class:`TidemarkError` where there is no such version.
     """
-    settings.published.mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.published / ".publish.lock"):
+    with _one_publication(settings):
         kept = versions(settings)
         now = current_version(settings)
         if version is None:

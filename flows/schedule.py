@@ -305,6 +305,7 @@ def _there_are(known: Iterable[str]) -> str:
 
 @cache
 def owners() -> frozenset[str]:
+    """Whom models, by their groups, and datasets, by the contract, belong to."""
     groups = yaml.safe_load((PROJECT / "models" / "_groups.yml").read_text())["groups"]
     return frozenset({group["owner"]["name"] for group in groups} | {spec.owner for spec in load_specs().values()})
 

@@ -7,7 +7,6 @@ automations and the runs these start do not go through it. Takes the arguments o
 import functools
 from datetime import timedelta
 
-from docket import Worker
 from prefect.cli import app
 from prefect.server.api import background_workers
 
@@ -16,9 +15,8 @@ LOOK = timedelta(seconds=2)
 
 def main() -> None:
     """Run ``prefect`` with a worker of the queue that looks every :data:`LOOK`."""
-    vars(background_workers)["Worker"] = functools.partial(
-        Worker, minimum_check_interval=LOOK, scheduling_resolution=LOOK
-    )
+    module = vars(background_workers)
+    module["Worker"] = functools.partial(module["Worker"], minimum_check_interval=LOOK, scheduling_resolution=LOOK)
     app()
 
 

@@ -214,13 +214,13 @@ def server_error(settings: Settings) -> str | None:
 def watch(settings: Settings) -> None:
     """Watch until interrupted."""
     settings.inbox.mkdir(parents=True, exist_ok=True)
-    watcher = _begun(settings)
+    watcher = _begin(settings)
     log.info("watching %s", settings.inbox)
     for woken in _wakes(settings.inbox):
         watcher.turn(woken)
 
 
-def _begun(settings: Settings) -> Watcher:
+def _begin(settings: Settings) -> Watcher:
     """A watcher, as soon as the journal can be opened. Nobody else would tell that it cannot."""
     cry_at = time.monotonic()
     while True:

@@ -583,7 +583,7 @@ def test_a_watcher_that_cannot_begin_says_so_and_begins_when_it_can(
             journal.unlink(missing_ok=True)
 
     monkeypatch.setattr(watch.time, "sleep", sleep)
-    watch._begun(settings).turn(woken=False)
+    watch._begin(settings).turn(woken=False)
     assert pauses.count(PASS_SECONDS) == 3
     (told,) = bodies(hook)
     assert "the watcher cannot begin" in told and "journal.sqlite" in told
