@@ -20,10 +20,11 @@ from rich.table import Table
 from benchmarks.measure import Measurement, all_passed, in_turn, land_all, measured, median, settings_of
 from flows import sample
 from flows.build import build
-from flows.conform import SQL_TYPES
+from flows.conform_sql import SQL_TYPES
 from flows.contract import descriptors, load_specs
 from flows.publish import publish
-from flows.readers import _decompressed, _messages
+from flows.readers.compression import decompressed
+from flows.readers.protobuf import messages_in
 
 EVENT = "tidemark.events.v1.Event"
 FILES = {
@@ -75,7 +76,7 @@ def decode_with_ptars(path: str) -> int:
     message = descriptors().FindMessageTypeByName(EVENT)
     handler = ptars.HandlerPool([message.file]).get_for_message(message)
     rows = 0
-    for messages in _messages(_decompressed(Path(path))):
+    for messages in messages_in(decompressed(Path(path))):
         rows += int(handler.list_to_record_batch(messages).num_rows)
     return rows
 
@@ -120,7 +121,7 @@ def _prepare_files(work: Path) -> None:
 def _write_decodable(path: Path, out: BinaryIO) -> None:
     """The file's records that can be decoded: for one that cannot, `ptars` gives up at once and nothing is compared."""
     event = message_factory.GetMessageClass(descriptors().FindMessageTypeByName(EVENT))
-    for messages in _messages(_decompressed(path)):
+    for messages in messages_in(decompressed(path)):
         for message in messages:
             with suppress(DecodeError):
                 proto.serialize_length_prefixed(event.FromString(message), out)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from flows.contract import DatasetSpec, FieldSpec
 from flows.plain import Columns, Mask, gather, is_needed
-from flows.readers import PADDING, SCAN_BYTES
+from flows.readers.limits import PADDING, SCAN_BYTES
 
 Places = npt.NDArray[Any]
 # What is compared may reach beyond the last line.

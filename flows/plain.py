@@ -1,6 +1,6 @@
 """The short way for rows that are plainly in order: whole columns at once, with NumPy and Arrow.
 
-What a row means is defined by the SQL of :mod:`flows.conform` alone. Nearly every row is in order, though, and seeing
+What a row means is defined by :mod:`flows.conform_sql` alone. Nearly every row is in order, though, and seeing
 that costs a fraction of saying what is wrong with one that is not. So here a row either is *plain*, and then its
 values are exactly those that the SQL would give, or it is left to the SQL. In doubt it is not plain.
 """

@@ -35,7 +35,7 @@ from flows.errors import FileRefusedError, TidemarkError
 from flows.inbox import deliveries, file_format, is_settled
 from flows.land import COLUMNS, Conformers, Landing, discard, land_file, land_rows, open_for_landing
 from flows.pseudonymise import key_check
-from flows.readers import MAX_RECORD_BYTES, Chunk, Reject, Unknown, decoded, read_chunks
+from flows.readers import Chunk, Reject, Unknown, decoded, limits, read_chunks
 from flows.receipts import Receipt, Receipts, Status, batch_name, work_folder
 from flows.settings import Settings
 
@@ -263,7 +263,7 @@ def _parted(
 ) -> tuple[list[Reject], list[Reject]]:
     """The rejects that cannot be tried again, and those that can."""
     if kind == "csv":
-        csv.field_size_limit(MAX_RECORD_BYTES)
+        csv.field_size_limit(limits.MAX_RECORD_BYTES)
         can = [_is_one_csv_record(r.raw, spec.csv.encoding) for r in rejects]
     elif kind == "parquet":
         schema = _schema(columns)

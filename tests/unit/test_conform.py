@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows import readers
 from flows.contract import load_specs
 from flows.pseudonymise import Pseudonymiser
+from flows.readers import limits
 from flows.receipts import Status
 from tests.conftest import (
     ABSENT,
@@ -285,8 +285,8 @@ def outcomes_alone(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """The same, each case in a chunk of its own."""
     lake = Lake(tmp_path_factory.mktemp("alone"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "CHUNK_BYTES", 1)
-        patch.setattr(readers, "PIECE_BYTES", 4_096)
+        patch.setattr(limits, "CHUNK_BYTES", 1)
+        patch.setattr(limits, "PIECE_BYTES", 4_096)
         lake.land_one("web/events/cases.ndjson", b"".join(case.line + b"\n" for case in CASES))
     return outcomes_of(lake)
 

@@ -17,7 +17,7 @@ from flows import readers
 from flows.contract import load_specs
 from flows.errors import FileRefusedError
 from flows.inbox import file_format
-from flows.readers import Reject, read_chunks
+from flows.readers import Reject, limits, read_chunks
 from flows.receipts import Status
 from tests.conftest import (
     Lake,
@@ -96,7 +96,7 @@ def test_every_member_and_frame_is_read(tmp_path: Path, suffix: str, data: bytes
 def test_a_stream_cut_anywhere_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, data: bytes, piece: int
 ) -> None:
-    monkeypatch.setattr(readers, "PIECE_BYTES", piece)
+    monkeypatch.setattr(limits, "PIECE_BYTES", piece)
     for length in {*range(1, 40), *range(40, len(data), 97), *range(len(data) - 20, len(data))}:
         path = written(tmp_path, f"a.ndjson.{suffix}", data[:length])
         with pytest.raises(FileRefusedError, match=r"truncated|corrupt"):
@@ -157,8 +157,8 @@ def test_a_damaged_file_is_refused_whole_and_the_good_one_lands_under_its_name(l
 def test_a_stream_that_breaks_after_many_good_and_bad_rows_leaves_nothing(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "CHUNK_BYTES", 4_000)
-    monkeypatch.setattr(readers, "PIECE_BYTES", 1_000)
+    monkeypatch.setattr(limits, "CHUNK_BYTES", 4_000)
+    monkeypatch.setattr(limits, "PIECE_BYTES", 1_000)
     data = compressed(ndjson([*ROWS, event(99, platform="fax"), event(98, colour="red")] * 5), ".gz")
     lake.assert_nothing_landed(lake.land_one("web/events/part.ndjson.gz", data[:-1]))
     assert lake.rejects() == lake.unknown() == []
@@ -240,7 +240,7 @@ def test_a_flipped_bit_anywhere_in_parquet_is_refused_or_changes_no_row(tmp_path
 
 
 def test_parquet_row_groups_and_chunks_number_rows_throughout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "CHUNK_RECORDS", 7)
+    monkeypatch.setattr(limits, "CHUNK_RECORDS", 7)
     table = pa.table({"product": [f"p{i}" for i in range(40)]})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=11)
     rows, _ = read(tmp_path / "a.parquet")
@@ -351,9 +351,9 @@ def test_chunks_of_any_size_hold_the_same_rows(
     path = written(tmp_path, name, data)
     whole = [row for c in read_chunks(path, spec) for row in c.table.to_pylist()]
     expected = read(path, spec)
-    monkeypatch.setattr(readers, "CHUNK_BYTES", chunk)
-    monkeypatch.setattr(readers, "CHUNK_RECORDS", records)
-    monkeypatch.setattr(readers, "PIECE_BYTES", piece)
+    monkeypatch.setattr(limits, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(limits, "CHUNK_RECORDS", records)
+    monkeypatch.setattr(limits, "PIECE_BYTES", piece)
     chunks = list(read_chunks(path, spec))
     assert len(chunks) > 1 or name == "a.ndjson.zst"  # all of it decompresses at once
     assert [row for c in chunks for row in c.table.to_pylist()] == whole
@@ -372,9 +372,9 @@ def test_chunks_of_any_size_land_as_the_same_file(tmp_path: Path, monkeypatch: p
         for name, data in files.items():
             lake.deliver(name, data())
     lakes[0].land()
-    monkeypatch.setattr(readers, "CHUNK_BYTES", 900)
-    monkeypatch.setattr(readers, "CHUNK_RECORDS", 3)
-    monkeypatch.setattr(readers, "PIECE_BYTES", 64)
+    monkeypatch.setattr(limits, "CHUNK_BYTES", 900)
+    monkeypatch.setattr(limits, "CHUNK_RECORDS", 3)
+    monkeypatch.setattr(limits, "PIECE_BYTES", 64)
     lakes[1].land()
     assert lakes[0].rows() == lakes[1].rows()
     assert lakes[0].rejects() == lakes[1].rejects()
@@ -384,8 +384,8 @@ def test_chunks_of_any_size_land_as_the_same_file(tmp_path: Path, monkeypatch: p
 def test_a_line_without_end_is_refused_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "CHUNK_BYTES", 1 << 20)
-    monkeypatch.setattr(readers, "MAX_RECORD_BYTES", 4 << 20)
+    monkeypatch.setattr(limits, "CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(limits, "MAX_RECORD_BYTES", 4 << 20)
     data = zstandard.ZstdCompressor().compress(b"x" * (64 << 20))
     path = written(tmp_path, "a.ndjson.zst", data)
     with pytest.raises(FileRefusedError, match="4 MiB"):
@@ -393,7 +393,7 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(
 
 
 def test_a_chunk_split_is_the_same_rows_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "SPLIT_ROWS", 2)
+    monkeypatch.setattr(limits, "SPLIT_ROWS", 2)
     path = tmp_path / "a.ndjson"
     path.write_bytes(b"".join(b'{"n":%d}\n' % n for n in range(5)) + b"\xff\n")
     (chunk,) = readers.read_chunks(path, load_specs()["events"])
