@@ -5,8 +5,6 @@ pass through the statement of :mod:`flows.conform_sql`. Rows without a fault go 
 """
 
 import json
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import duckdb
@@ -14,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.conform_sql import columnar_sql, json_sql
+from flows.conform_sql import columnar_sql, json_columns, json_sql
 from flows.contract import Column, DatasetSpec, Treatment
+from flows.json_keys import Shapes
 from flows.lines import Lines
 from flows.plain import STRINGS, Columns, from_table, judge
 from flows.pseudonymise import Pseudonymiser, matches
 from flows.readers import Chunk, Reject, Unknown
+from flows.strict_json import fault_of, strictly_read, without_lone_surrogates
 
 ARROW_TYPES = {
     # Parquet is written faster from dictionaries, and they are made for the checks anyway.
@@ -64,7 +64,7 @@ class Conformer:
         self._pseudonymiser = pseudonymiser
         self._schema = landed_schema(spec)
         self._threads = threads
-        self._shapes: dict[int, tuple[list[tuple[str, ...]], list[str]]] = {}
+        self._shapes = Shapes(spec)
         self._opened: duckdb.DuckDBPyConnection | None = None
 
     @property
@@ -105,7 +105,8 @@ class Conformer:
 
     def _by_sql(self, chunk: Chunk, batch_id: int) -> Conformed:
         """The chunk conformed as the contract defines it, row by row."""
-        table = pa.Table.from_batches(chunk.table.to_batches(max_chunksize=BATCH_ROWS), chunk.table.schema)
+        table = without_lone_surrogates(self.spec, chunk.table) if chunk.is_json else chunk.table
+        table = pa.Table.from_batches(table.to_batches(max_chunksize=BATCH_ROWS), table.schema)
         sql = json_sql(self.spec) if chunk.is_json else columnar_sql(self.spec, table.schema)
         self._connection.execute(f"pragma {'dis' if table.num_rows < FEW_ROWS else 'en'}able_optimizer")
         self._connection.register("chunk", table)
@@ -113,11 +114,13 @@ class Conformer:
             typed = self._connection.execute(sql).to_arrow_table()
         finally:
             self._connection.unregister("chunk")
-        unknown = chunk.unknown
-        doubled: dict[int, str] = {}
-        if chunk.is_json:
-            unknown, doubled = self._read_shapes(typed, chunk)
-        rejects, keep = _rejected(typed, chunk, doubled)
+        documents = table["raw"] if chunk.is_json else typed["_document"] if "_document" in typed.column_names else None
+        unknown, faults = chunk.unknown, _faults(typed)
+        if documents is not None:
+            found, doubled = self._shapes.read(self._connection, typed, documents)
+            unknown = [*unknown, *found]
+            faults = doubled | faults | self._second_look(typed, chunk)
+        rejects, keep = _rejected(typed, chunk, faults)
         rows = typed if keep is None else typed.filter(keep)
         if rejects and unknown:
             gone = {reject.line for reject in rejects}
@@ -126,61 +129,32 @@ class Conformer:
         landed = self._landed(columns, None, rows["_line"], batch_id)
         return Conformed(landed, [*chunk.rejects, *rejects], unknown)
 
-    def _read_shapes(self, typed: pa.Table, chunk: Chunk) -> tuple[list[Unknown], dict[int, str]]:
-        """Unknown keys by row, and rows that name a key twice.
+    def _second_look(self, typed: pa.Table, chunk: Chunk) -> dict[int, str]:
+        """What a stricter parser finds in the rows that the statement found doubtful."""
+        doubtful = np.flatnonzero(typed["_is_doubtful"].to_numpy()).tolist()
+        if not doubtful:
+            return {}
+        if chunk.is_json:
+            texts = [raw.decode() for raw in chunk.raw(doubtful)]
+        else:
+            texts = typed["_document"].take(doubtful).to_pylist()
+        found = {}
+        for position, text in zip(doubtful, texts, strict=True):
+            fault = fault_of(self.spec, text)
+            if fault == "malformed|" and not chunk.is_json:
+                fault = f"wrong_type|{self._not_json(chunk.table, position)}"
+            if fault is not None:
+                found[position] = fault
+        return found
 
-        Producers write the same keys in the same order, so a chunk has few shapes (hashes of its key lists): one
-        row of each new shape is looked at, and of the odd shapes every row. The engine that read the rows reads
-        them here too: another parser would differ at the edges (depth, huge numbers, trailing commas).
-        """
-        shapes = typed["_shape"].to_numpy()
-        odd: dict[tuple[tuple[str, ...], ...], list[int]] = {}
-        doubled: dict[int, str] = {}
-        for shape in pc.unique(typed["_shape"]).to_pylist():
-            if shape == 0:  # not an object: rejected for that
-                continue
-            if shape not in self._shapes:
-                first = int(np.argmax(shapes == shape))
-                self._shapes[shape] = self._odd_keys(chunk.raw([first])[0].decode())
-            strange, twice = self._shapes[shape]
-            if twice:
-                doubled |= dict.fromkeys(np.flatnonzero(shapes == shape).tolist(), twice[0])
-            elif strange:
-                odd.setdefault(tuple(strange), []).extend(np.flatnonzero(shapes == shape).tolist())
-        unknown: list[Unknown] = []
-        for keys, positions in odd.items():
-            unknown += self._set_aside(typed["_line"].take(positions), chunk.raw(positions), keys)
-        return unknown, doubled
-
-    def _odd_keys(self, raw: str) -> tuple[list[tuple[str, ...]], list[str]]:
-        """The keys of a JSON row that the contract does not know, each with those above it, and keys named twice."""
-        levels = ["$", *(f"$.{p}" for p in self.spec.payloads)]
-        (found,) = self._connection.execute("select json_keys($1, $2)", [raw, levels]).fetchone() or ([],)
-        strange: list[tuple[str, ...]] = []
-        twice: list[str] = []
-        for above, keys in zip([(), *((p,) for p in self.spec.payloads)], found, strict=True):
-            known = {f.name for f in self.spec.fields if (f.payload,) == (above or (None,))}
-            known |= set() if above else set(self.spec.payloads)
-            strange += [(*above, key) for key in keys or [] if key not in known]
-            # An unknown key's name is the producer's own and may say anything: it is not told further.
-            twice += [key if key in known else "" for key, count in Counter(keys or []).items() if count > 1]
-        return strange, twice
-
-    def _set_aside(self, lines: pa.ChunkedArray, raws: list[bytes], keys: Sequence[tuple[str, ...]]) -> list[Unknown]:
-        """The values of unknown keys in rows of one shape."""
-        pointers = ["".join("/" + part.replace("~", "~0").replace("/", "~1") for part in key) for key in keys]
-        self._connection.register(
-            "odd", pa.table({"line": lines, "raw": pa.array(raws, pa.binary()).cast(pa.string())})
-        )
-        try:
-            found = self._connection.execute("select line, json_extract(raw, $1) from odd", [pointers]).fetchall()
-        finally:
-            self._connection.unregister("odd")
-        return [
-            Unknown(line, ".".join(key), value)
-            for line, values in found
-            for key, value in zip(keys, values, strict=True)
-        ]
+    def _not_json(self, table: pa.Table, position: int) -> str:
+        """Which of a row's columns of JSON is none."""
+        for name in json_columns(self.spec, table.schema):
+            try:
+                strictly_read(table[name][position].as_py() or "null")
+            except ValueError:
+                return name
+        return ""
 
     def _landed(
         self,
@@ -237,17 +211,22 @@ def _as_landed(values: pa.Array | pa.ChunkedArray | None, column: Column, size: 
     return values.dictionary_encode() if wanted == STRINGS else values.cast(wanted)
 
 
-def _rejected(typed: pa.Table, chunk: Chunk, doubled: dict[int, str]) -> tuple[list[Reject], pa.Array | None]:
+def _faults(typed: pa.Table) -> dict[int, str]:
+    """The faults that the statement found, by position."""
     faults = typed["_fault"]
-    if faults.null_count == len(faults) and not doubled:
+    if faults.null_count == len(faults):
+        return {}
+    return {i: fault for i, fault in enumerate(faults.to_pylist()) if fault is not None}
+
+
+def _rejected(typed: pa.Table, chunk: Chunk, faults: dict[int, str]) -> tuple[list[Reject], pa.Array | None]:
+    if not faults:
         return [], None
-    named = {i: f for i, f in enumerate(faults.to_pylist()) if f is not None}
-    named |= {i: f"duplicate_key|{key}" for i, key in doubled.items() if i not in named}
-    positions = sorted(named)
+    positions = sorted(faults)
     lines = typed["_line"].take(positions).to_pylist()
     rejects = []
     for position, line, raw in zip(positions, lines, chunk.raw(positions), strict=True):
-        reason, _, where = named[position].partition("|")
+        reason, _, where = faults[position].partition("|")
         rejects.append(Reject(line, reason, where or None, raw))
     keep = np.ones(typed.num_rows, bool)
     keep[positions] = False

@@ -81,6 +81,11 @@ class FieldSpec(_Frozen):
         return f"{self.payload}.{self.name}" if self.payload else self.name
 
     @property
+    def is_id(self) -> bool:
+        """Whether it says which thing or person is meant: an empty one then stands for nobody, not for somebody."""
+        return self.type == "uuid" or self.treatment is Treatment.PSEUDONYMISE or self.name.endswith("_id")
+
+    @property
     def column(self) -> str:
         """The column it lands in: a pseudonymised ``device_id`` lands as ``device_key``."""
         if self.treatment is Treatment.PSEUDONYMISE:

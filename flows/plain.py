@@ -21,6 +21,9 @@ Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 # Outside of these a time is a unit mistaken or a word such as infinity.
 EARLIEST, LATEST = date(1900, 1, 1), date(2100, 1, 1)
+# An id that is blank or nil (RFC 9562: all zeros, as devices give that hide theirs) is none: taken as one, it would
+# make one person of all that have none.
+NO_ID = r"[\s\p{Z}]*|\{?0{8}-?0{4}-?0{4}-?0{4}-?0{12}\}?"
 STRINGS = pa.dictionary(pa.int32(), pa.string())
 TYPES = {
     "date": pa.date32(),
@@ -31,8 +34,10 @@ TYPES = {
 }
 # What is read here where it is written as text.
 TEXT_TYPES = ("uuid", "timestamp", "date", "double", "bigint", "integer")
-# The ways of writing a time that are read here: to the second, millisecond or microsecond, with a Z.
+# The ways of writing a time that are read here: to the second, millisecond or microsecond, with a Z or an offset.
 TIME_LENGTHS = pa.array([20, 24, 27], pa.int32())
+TIME_LENGTHS_WITH_OFFSET = pa.array([25, 29, 32], pa.int32())
+OFFSET = r"^[+-](?:(?:0\d|1[0-7]):[0-5]\d|18:00)$"
 # As many digits always fit.
 SAFE_DIGITS = {"integer": 9, "bigint": 18, "double": 24}
 UUID_LENGTH = 36
@@ -67,6 +72,8 @@ def judge(spec: DatasetSpec, columns: Columns) -> dict[str, pa.Array]:
         if f.name in columns.values and f.name not in typed:
             typed[f.name], fits = _typed(f.type, columns.values[f.name])
             columns.plain &= fits
+            if f.is_id and pa.types.is_dictionary(typed[f.name].type):
+                typed[f.name] = _without_nobody(typed[f.name])
         good = _good(f, typed[f.name]) if f.name in typed else not f.required
         if good is not True and f.payload is not None and columns.kind is not None:
             good = good | (columns.kind != spec.payloads.index(f.payload))
@@ -88,6 +95,10 @@ def _typed(kind: str, values: pa.Array) -> tuple[pa.Array, Mask | bool]:
     length = pc.binary_length(values)
     if kind == "timestamp":
         likely = pc.and_(pc.is_in(length, TIME_LENGTHS), pc.ends_with(values, "Z"))
+        if not pc.all(likely).as_py():
+            offsets = pc.utf8_slice_codeunits(values, -6).dictionary_encode()
+            is_offset = pc.match_substring_regex(offsets.dictionary, OFFSET).take(offsets.indices)
+            likely = pc.or_(likely, pc.and_(pc.is_in(length, TIME_LENGTHS_WITH_OFFSET), is_offset))
         times, fits = _cast_where(likely, values, pa.timestamp("us", "UTC"))
         return times.cast(pa.timestamp("us")), fits
     if kind == "date":
@@ -121,6 +132,15 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
         return pa.concat_arrays([_cast(values[:half], wanted), _cast(values[half:], wanted)])
 
 
+def _without_nobody(ids: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The ids, NULL where one is none."""
+    is_none = pc.match_substring_regex(ids.dictionary, f"^(?:{NO_ID})$")
+    if not pc.any(is_none).as_py():
+        return ids
+    indices = pc.if_else(is_none.take(ids.indices), pa.scalar(None, pa.int32()), ids.indices)
+    return pa.DictionaryArray.from_arrays(indices, ids.dictionary)
+
+
 def _uuids(values: pa.StringArray) -> tuple[pa.Array, Mask]:
     """UUIDs with four hyphens as sixteen bytes; other ways of writing them do not fit here."""
     offsets = np.frombuffer(values.buffers()[1], np.int32, len(values) + 1, values.offset * 4)
@@ -132,6 +152,7 @@ def _uuids(values: pa.StringArray) -> tuple[pa.Array, Mask]:
     nibbles = NIBBLES[letters[:, DIGITS]]
     high, low = nibbles[:, 0::2], nibbles[:, 1::2]
     fits &= ~((high | low) > 0x0F).any(axis=1) & (letters[:, HYPHENS] == ord("-")).all(axis=1)
+    fits &= nibbles.any(axis=1)  # all zeros is no id
     bytes_ = pa.py_buffer(np.ascontiguousarray((high << 4) | low))
     valid = None if fits.all() else pa.array(fits).buffers()[1]
     uuids = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(values), [valid, bytes_])
