@@ -105,7 +105,9 @@ class Conformer:
 
     def _by_sql(self, chunk: Chunk, batch_id: int) -> Conformed:
         """The chunk conformed as the contract defines it, row by row."""
-        table = without_lone_surrogates(self.spec, chunk.table) if chunk.is_json else chunk.table
+        table = chunk.table
+        for name in ["raw"] if chunk.is_json else json_columns(self.spec, table.schema):
+            table = without_lone_surrogates(self.spec, table, name)
         table = pa.Table.from_batches(table.to_batches(max_chunksize=BATCH_ROWS), table.schema)
         sql = json_sql(self.spec) if chunk.is_json else columnar_sql(self.spec, table.schema)
         self._connection.execute(f"pragma {'dis' if table.num_rows < FEW_ROWS else 'en'}able_optimizer")

@@ -8,7 +8,7 @@ if any.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -105,11 +105,14 @@ def _payload_columns(present: dict[str, str]) -> list[str]:
     return [f"case {kind} end as event_type", f"{count} as payloads_"]
 
 
+NOWHERE = "null"
+
+
 @dataclass(frozen=True)
 class _Source:
     """Where a chunk holds a field: the expression, whether that is text, and the path in ``raw`` of what is JSON."""
 
-    expression: str = "null"
+    expression: str = NOWHERE
     is_text: bool = False
     json_path: str | None = None
 
@@ -129,11 +132,10 @@ def columnar_sql(spec: DatasetSpec, schema: pa.Schema) -> str:
     sources = {f.path: _source(f, schema, nested) for f in spec.fields}
     present = {p: _is_present(p, spec, schema, sources) for p in spec.payloads}
     columns = [*_values(spec, sources), *_payload_columns(present)]
-    first: list[tuple[str, str]] = []
     if not nested:
         select = ",\n        ".join(["_line", "0 :: ubigint as _shape", *columns])
         steps = f"\nwith extracted as (\n    select\n        {select}\n    from chunk\n)"
-        return steps + _typed_and_judged(spec, first, sources, "false", schema)
+        return steps + _typed_and_judged(spec, [], sources, "false", schema)
     members = ", ".join(
         f"case when {_is_json(name, spec)} then {_literal(json.dumps(name) + ':')} || {_id(name)} end"
         for name in nested
@@ -164,7 +166,7 @@ extracted as (
         {select}
     from parsed
 )"""
-    return steps + _typed_and_judged(spec, first, sources, _is_doubtful(spec, sources), schema, nested)
+    return steps + _typed_and_judged(spec, [], sources, _is_doubtful(spec, sources), schema, nested)
 
 
 def _is_json(name: str, spec: DatasetSpec) -> str:
@@ -180,20 +182,27 @@ def _values(spec: DatasetSpec, sources: "dict[str, _Source]") -> list[str]:
         by_name.setdefault(f.name, []).append(f)
     columns = []
     for name, fields in by_name.items():
-        held = [sources[f.path] for f in fields]
-        is_mixed = len({s.is_text for s in held if s.expression != "null"}) > 1
-        found = [f"cast({s.expression} as varchar)" if is_mixed and not s.is_text else s.expression for s in held]
-        columns.append(
-            f"{_without_nobody(fields[0], _coalesce(found), any(s.is_text for s in held))} as {_id(f'x_{name}')}"
-        )
+        value = _first_of([sources[f.path] for f in fields])
+        columns.append(f"{_without_nobody(fields[0], value)} as {_id(f'x_{name}')}")
     return columns
 
 
-def _without_nobody(f: FieldSpec, expression: str, is_text: bool) -> str:
+def _first_of(held: list[_Source]) -> _Source:
+    """The first of these that a row has; as text where one of them is text."""
+    found = [source for source in held if source.expression != NOWHERE]
+    is_text = any(source.is_text for source in found)
+    path = next((source.json_path for source in found if source.json_path), None)
+    parts = [s.expression if s.is_text or not is_text else f"cast({s.expression} as varchar)" for s in found]
+    if not parts:
+        return _Source("cast(null as varchar)")
+    return _Source(f"coalesce({', '.join(parts)})" if len(parts) > 1 else parts[0], is_text, path)
+
+
+def _without_nobody(f: FieldSpec, value: _Source) -> str:
     """The value, NULL where it is an id that is none."""
-    if not f.is_id or not is_text:
-        return expression
-    return f"case when not regexp_full_match({expression}, {_literal(NO_ID)}) then {expression} end"
+    if not f.is_id or not value.is_text:
+        return value.expression
+    return f"case when not regexp_full_match({value.expression}, {_literal(NO_ID)}) then {value.expression} end"
 
 
 def _typed_and_judged(
@@ -309,19 +318,15 @@ def _faults(f: FieldSpec, is_text: bool, source: _Source) -> list[tuple[str, str
 def _may_be_no_string(f: FieldSpec) -> bool:
     """Whether the text of a JSON value that is no string could pass the field's other conditions."""
     if f.accepted_values:
-        return any(re.fullmatch(r"[-\d{\[].*|(?i:true|false|nan|inf|infinity)", v) for v in f.accepted_values)
-    return not f.pattern or any(
-        re.fullmatch(f.pattern, v) for v in ("true", "NaN", "nan", "inf", "0", "-1.5", "{}", "[]")
-    )
+        return any(re.fullmatch(r"[-\d{\[].*|true|false", v) for v in f.accepted_values)
+    return not f.pattern or any(re.fullmatch(f.pattern, v) for v in ("true", "0", "-1.5", "{}", "[]"))
 
 
 def _not_json_string(f: FieldSpec, path: str) -> str:
     """Whether a value read as text was no JSON string; only what could be a number or nested is looked at twice."""
     x = _id(f"x_{f.name}")
     number = f"{x} < ';' and {x} >= '-' and try_cast({x} as double) is not null"
-    # NaN and Infinity, in any case: no JSON, but the engine reads them as numbers.
-    word = f"{x} in ('true', 'false') or ascii({x}) in (73, 78, 105, 110) and try_cast({x} as double) is not null"
-    doubtful = f"({number}) or {x} >= '{{' or ({x} >= '[' and {x} < '\\') or {word}"
+    doubtful = f"({number}) or {x} >= '{{' or ({x} >= '[' and {x} < '\\') or {x} in ('true', 'false')"
     return f"({doubtful}) and json_type(raw, {path}) <> 'VARCHAR'"
 
 
@@ -381,18 +386,16 @@ def _cast_text(kind: str, x: str) -> str:
 
 def _source(f: FieldSpec, schema: pa.Schema, nested: Sequence[str]) -> _Source:
     """Where a file of columns holds the field: in its own, in its payload's struct, or in a column of JSON."""
+    held = []
+    if f.path in schema.names and f.path not in nested:
+        held.append(_Source(_id(f.path), _holds_text(schema.field(f.path).type)))
     if f.path in nested or f.payload in nested:
-        held = _Source(".".join(["row_", *map(_id, f.path.split("."))]), True, _json_path(f))
-        if f.path in schema.names and f.path not in nested and _holds_text(schema.field(f.path).type):
-            return replace(held, expression=f"coalesce({_id(f.path)}, {held.expression})")
-        return held
-    if f.path in schema.names:
-        return _Source(_id(f.path), _holds_text(schema.field(f.path).type))
-    if f.payload in schema.names:
+        held.append(_Source(".".join(["row_", *map(_id, f.path.split("."))]), True, _json_path(f)))
+    elif f.payload in schema.names:
         struct = schema.field(f.payload).type
         if pa.types.is_struct(struct) and struct.get_field_index(f.name) >= 0:
-            return _Source(f"{_id(f.payload or '')}.{_id(f.name)}", _holds_text(struct.field(f.name).type))
-    return _Source()
+            held.append(_Source(f"{_id(f.payload or '')}.{_id(f.name)}", _holds_text(struct.field(f.name).type)))
+    return _first_of(held) if held else _Source()
 
 
 def _holds_text(held: pa.DataType) -> bool:
@@ -408,11 +411,6 @@ def _is_present(payload: str, spec: DatasetSpec, schema: pa.Schema, sources: dic
         is_text = _holds_text(schema.field(payload).type)
         found.append(_is_given(payload) if is_text else f"{_id(payload)} is not null")
     return f"({' or '.join(found)})" if found else "false"
-
-
-def _coalesce(expressions: list[str]) -> str:
-    found = [e for e in expressions if e != "null"]
-    return f"coalesce({', '.join(found)})" if len(found) > 1 else (found or ["cast(null as varchar)"])[0]
 
 
 def _quoted(values: Iterable[str]) -> str:

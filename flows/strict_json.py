@@ -63,22 +63,24 @@ def _body(row: Any, f: FieldSpec) -> Any:
     return row.get(f.payload) if f.payload and isinstance(row, dict) else row
 
 
-def without_lone_surrogates(spec: DatasetSpec, table: pa.Table) -> pa.Table:
+def without_lone_surrogates(spec: DatasetSpec, table: pa.Table, name: str) -> pa.Table:
     """The rows, halves of surrogate pairs replaced where only fields that do not land have any.
 
-    No UTF-8 can hold one, so the engine takes no row that has one. But what is dropped costs nobody an event.
+    No UTF-8 can hold one, so the engine takes no JSON that has one. But what is dropped costs nobody an event. ``name``
+    is the column of JSON: ``raw`` for whole rows, else the payload or field that it holds.
     """
-    texts = table["raw"]
+    texts = table[name].cast(pa.string())
     replaced: dict[int, str] = {}
     for position in pc.indices_nonzero(pc.match_substring_regex(texts, HALF_A_PAIR)).to_pylist():
         text = texts[position].as_py()
         whole = ESCAPE.sub(lambda found: REPLACEMENT if found[2] else found[0], text)
-        if whole != text and _lands_without_surrogates(spec, text):
+        row = text if name == "raw" else f"{{{json.dumps(name)}:{text}}}"
+        if whole != text and _lands_without_surrogates(spec, row):
             replaced[position] = whole
     if not replaced:
         return table
     mended = pa.array([replaced.get(position, text) for position, text in enumerate(texts.to_pylist())], pa.string())
-    return table.set_column(table.schema.get_field_index("raw"), "raw", mended)
+    return table.set_column(table.schema.get_field_index(name), name, mended)
 
 
 def _lands_without_surrogates(spec: DatasetSpec, text: str) -> bool:

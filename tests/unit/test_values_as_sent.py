@@ -157,6 +157,28 @@ def test_json_text_that_does_not_fit_is_rejected_for_what_is_wrong_with_it(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_half_a_surrogate_pair_costs_only_what_lands(lake: Lake, kind: str) -> None:
+    half = '"\\ud83d"'
+    with_payloads(lake, kind, [
+        {"search": f'{{"results_count":3,"query":{half}}}'},
+        {"content_view": f'{{"content_id":"c","content_type":"article","referrer":{half}}}'},
+    ])  # fmt: skip
+    assert [r["results_count"] for r in lake.rows()] == [3]
+    assert [(r["reason"], r["field"]) for r in lake.rejects()] == [("wrong_type", "content_view")]
+
+
+def test_a_payload_in_two_places_lands_with_the_values_of_both(lake: Lake) -> None:
+    row = {name: [value, value] for name, value in ENVELOPE.items()} | {
+        "event_id": [event(n)["event_id"] for n in (1, 2)]
+    }
+    columns = {"search": ['{"results_count":3}', None], "search.results_count": pa.array([None, 4], pa.int64())}
+    lake.land_one("web/events/text.parquet", parquet_of(pa.table(row | columns)))
+    columns["search"] = pa.array([{"results_count": 5}, None])
+    lake.land_one("web/events/struct.parquet", parquet_of(pa.table(row | columns)))
+    assert [r["results_count"] for r in lake.rows()] == [3, 4, 5, 4]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_unknown_keys_of_a_payload_as_text_are_set_aside(lake: Lake, kind: str) -> None:
     with_payloads(lake, kind, [{"search": "{}"}, {"search": '{"results_count":3,"filter":{"price":[1,2]}}'}])
     assert [r["results_count"] for r in lake.rows()] == [None, 3]
