@@ -1,7 +1,9 @@
 """What a value means does not hang on the rows around it, nor on the format that brings it."""
 
 import json
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -220,3 +222,48 @@ def test_unknown_keys_in_what_is_no_payload_are_none(lake: Lake) -> None:
     receipt = lake.land_one("web/events/part.ndjson", ndjson(rows))
     assert (receipt.rows_landed, receipt.rows_rejected) == (1, 1)
     assert [(u["_line"], u["key"], u["value"]) for u in lake.unknown()] == [(2, "colour", "null")]
+
+
+# --- against another reading of the same rules ----------------------------------------------------------------------
+
+
+def instant(text: str) -> datetime | None:
+    """A time as the rules have it, read character by character; None where it is none."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?( ?)(.*)", text)
+    if match is None:
+        return None
+    day, clock, fraction, _, zone = match.groups()
+    digits = (fraction or ".")[1:].rstrip("0")
+    offset = re.fullmatch(r"([+-])(\d\d):?(\d\d)?", zone)
+    if len(digits) > 6 or not (zone in ("", "Z", "UTC") or offset) or zone.endswith(":"):
+        return None
+    minutes = int(offset[2]) * 60 + int(offset[3] or 0) if offset else 0
+    if minutes > 18 * 60 or (offset and int(offset[3] or 0) > 59):
+        return None
+    try:
+        local = datetime.fromisoformat(f"{day}T{clock}.{digits.ljust(6, '0')}")
+    except ValueError:
+        return None
+    return local - timedelta(minutes=-minutes if offset and offset[1] == "-" else minutes)
+
+
+DAYS = ["01-15", "02-28", "12-31", "02-30"]
+CLOCKS = ["00:00:00", "10:20:30", "23:59:59", "23:60:00"]
+FRACTIONS = ["", ".5", ".123", ".123456", ".1234560", ".123456000", ".000000000", ".1234567", ".123456001", "."]
+OFFSETS = [
+    f"{s}{h:02}{rest}" for s in "+-" for h in (0, 9, 17, 18, 19, 99) for rest in ("", "00", ":00", ":30", "59", ":60")
+]
+ZONES = ["", "Z", " Z", "UTC", " UTC", "z", " CET", "America/New_York", "+01:00:00", "+1", "+01:", "-", " BST"]
+ZONES += [*OFFSETS, *(f" {offset}" for offset in OFFSETS)]
+
+
+@pytest.mark.parametrize("suffix", TEXT_FORMATS)
+def test_times_as_text_land_as_another_reading_of_the_rules_has_them(lake: Lake, suffix: str) -> None:
+    random = Random(7)
+    texts = [f"2026-{random.choice(DAYS)}{random.choice('T ')}{random.choice(CLOCKS)}" for _ in range(1_500)]
+    texts = [f"{text}{random.choice(FRACTIONS)}{random.choice(ZONES)}" for text in texts]
+    lake.land_one(f"web/events/part.{suffix}", as_text([event(n, occurred_at=t) for n, t in enumerate(texts)], suffix))
+    landed = {row["_line"] - (suffix == "csv"): row["occurred_at"] for row in lake.rows()}
+    wrong = [(text, landed.get(n), instant(text)) for n, text in enumerate(texts, 1) if landed.get(n) != instant(text)]
+    assert wrong == []
+    assert 200 < len(landed) < 1_300
