@@ -87,6 +87,7 @@ select
     cast(e.user_key as uuid) as user_key,
     e.session_id,
     coalesce(e.is_bot, false) as is_bot,
+    e.occurred_at > e.received_at + interval 24 hour as is_future,
     e.content_id,
     e.content_type,
     e.depth,
@@ -122,6 +123,7 @@ select
     coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as active_ms,
     bool_or(is_bot) as is_bot
 from events
+where not is_future
 group by event_date, product, device_key, session_id;
 
 -- The part of each session within a day; the long lanes without an id are split where they pause.
@@ -145,7 +147,7 @@ compared as (
         from events as e
         semi join long_lanes as l
             on e.device_key = l.device_key and e.event_date = l.event_date and e.product = l.product
-        where e.session_id is null
+        where e.session_id is null and not e.is_future
     ) as e
     window lane as (partition by e.event_date, e.product, e.device_key order by e.occurred_at, e.event_id)
 ),
@@ -389,7 +391,7 @@ engagement as (
         count(*) filter (where reaction in (from positive)) as positive_reactions_count,
         bool_or(is_bot) as is_bot
     from events
-    where event_type in ('content_view', 'content_progress', 'content_reaction')
+    where event_type in ('content_view', 'content_progress', 'content_reaction') and not is_future
     group by event_date, device_key, content_id
 ),
 
@@ -468,7 +470,7 @@ select
     count(*) filter (where event_type = 'advert_click') as clicks_count,
     clicks_count / nullif(impressions_count, 0) as click_rate
 from events
-where event_type in ('advert_impression', 'advert_click') and not is_bot
+where event_type in ('advert_impression', 'advert_click') and not is_bot and not is_future
 group by event_date, advert_id, slot, position, page_type, platform;
 
 create table fct_enquiries as
@@ -482,7 +484,8 @@ select
     user_key,
     event_date,
     occurred_at,
-    is_bot
+    is_bot,
+    is_future
 from events
 where event_type = 'enquiry';
 

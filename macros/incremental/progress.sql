@@ -52,7 +52,7 @@
     {% for id in lineage_of(node) if id in graph.nodes %}
         {% do marks.append(id ~ '=' ~ graph.nodes[id].checksum.checksum) %}
     {% endfor %}
-    {% for name in ['timezone', 'session_gap_minutes', 'late_after_hours'] %}
+    {% for name in ['timezone', 'session_gap_minutes', 'late_after_hours', 'future_after_hours'] %}
         {% do marks.append(name ~ '=' ~ var(name)) %}
     {% endfor %}
     {% do return(local_md5(marks | join(','))) %}

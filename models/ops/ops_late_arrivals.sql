@@ -1,5 +1,5 @@
--- One row per day, product and platform: how many of its events were received late, and how late. The day is
--- the one the events happened on, and an event counts as late by its first copy.
+-- One row per day, product and platform: how many of its events were received late, and how late, and how
+-- many are from the future. The day is the one the events happened on, and the first copy of an event counts.
 {{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='event_date') }}
 
 with events as (
@@ -13,6 +13,7 @@ measured as (
         event_date,
         product,
         platform,
+        is_future,
         greatest({{ milliseconds_between('occurred_at', 'received_at') }}, 0) as lateness_milliseconds
     from events
 ),
@@ -26,6 +27,7 @@ counted as (
         cast(
             count_if(lateness_milliseconds > {{ var('late_after_hours') * 3600000 }}) as bigint
         ) as late_events_count,
+        cast(count_if(is_future) as bigint) as future_events_count,
         max(lateness_milliseconds) as max_lateness_milliseconds
     from measured
     group by event_date, product, platform
@@ -37,6 +39,7 @@ select
     platform,
     events_count,
     late_events_count,
+    future_events_count,
     cast(late_events_count as double) / nullif(events_count, 0) as late_rate,
     cast(max_lateness_milliseconds as double) / 1000 as max_lateness_seconds
 from counted

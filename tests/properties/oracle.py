@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 ZONE = ZoneInfo("Europe/Stockholm")
 GAP = timedelta(minutes=30)
+AHEAD = timedelta(hours=24)
 SEEDS = Path(__file__).parents[2] / "seeds"
 
 Event = dict[str, Any]
@@ -54,6 +55,11 @@ def _precedence(copy: Event) -> list[tuple[bool, Any]]:
     return [(value is None, value) for value in values]  # absent comes last
 
 
+def is_future(event: Event) -> bool:
+    """Whether the event happened so long after it was received that its time is wrong."""
+    return bool(event["occurred_at"] > event["received_at"] + AHEAD)
+
+
 # --- sessions --------------------------------------------------------------------------------------------------------
 
 
@@ -73,10 +79,12 @@ class Session(NamedTuple):
 
 
 def split_into_sessions(events: Iterable[Event]) -> list[list[Event]]:
-    """The events of each session in order. Over 30 minutes of silence end one; where the client keeps a session id of
+    """The events of each session in order, those from the future left out. Over 30 minutes of silence end one; where the client keeps a session id of
     its own, only another id does, or a whole day without it."""
     lanes: dict[tuple[str, UUID, str | None], list[Event]] = defaultdict(list)
     for event in events:
+        if is_future(event):
+            continue
         lanes[event["product"], event["device_key"], event["session_id"]].append(event)
     found: list[list[Event]] = []
     for lane in lanes.values():
@@ -216,7 +224,7 @@ def fct_content_engagement(events: list[Event]) -> list[Engagement]:
     positive = {row["reaction"] for row in _seed("reactions") if row["is_positive"] == "true"}
     met: dict[tuple[date, UUID, str], list[Event]] = defaultdict(list)
     for event in sorted(events, key=lambda e: (e["occurred_at"], e["event_id"])):
-        if event["event_type"] in CONTENT_EVENTS:
+        if event["event_type"] in CONTENT_EVENTS and not is_future(event):
             met[local_day(event["occurred_at"]), event["device_key"], event["content_id"]].append(event)
     rows = []
     for key, done in met.items():
@@ -299,13 +307,14 @@ class Enquiry(NamedTuple):
     event_date: date
     occurred_at: datetime
     is_bot: bool
+    is_future: bool
 
 
 def agg_adverts_daily(events: list[Event]) -> list[AdvertDay]:
     """One row per day and place an advert was shown or clicked in, robots left out."""
     met: dict[tuple[Any, ...], list[Event]] = defaultdict(list)
     for e in events:
-        if e["event_type"] in ("advert_impression", "advert_click") and not e["is_bot"]:
+        if e["event_type"] in ("advert_impression", "advert_click") and not (e["is_bot"] or is_future(e)):
             place = e["advert_id"], e["slot"], e["position"], e["page_type"], e["platform"]
             met[local_day(e["occurred_at"]), *place].append(e)
     rows = []
@@ -321,6 +330,7 @@ def fct_enquiries(events: list[Event]) -> list[Enquiry]:
         Enquiry(
             enquiry_key=str(e["event_id"]),
             event_date=local_day(e["occurred_at"]),
+            is_future=is_future(e),
             **{name: e[name] for name in Enquiry._fields if name in e},
         )
         for e in events

@@ -23,7 +23,7 @@ with events as (
         active_ms,
         is_bot
     from {{ ref('int_events__events_deduplicated') }}
-    where {{ in_days }}
+    where not is_future and {{ in_days }}
 ),
 
 lanes_summed as (
@@ -73,7 +73,7 @@ events_without_id as (
         active_ms,
         is_bot
     from {{ ref('int_events__events_deduplicated') }}
-    where session_id is null and {{ in_days }}
+    where session_id is null and not is_future and {{ in_days }}
 ),
 
 neighbours_found as (

@@ -4,7 +4,7 @@
 
 with events as (
     select * from {{ ref('int_events__events_deduplicated') }}
-    where event_type in ('content_view', 'content_progress', 'content_reaction')
+    where event_type in ('content_view', 'content_progress', 'content_reaction') and not is_future
 ),
 
 reactions as (

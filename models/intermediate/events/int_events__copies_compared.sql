@@ -1,6 +1,9 @@
--- One row per copy of an event that came more than once on its day: whether it is the copy that counts. That is
--- the one received first, ties broken by every other column in a fixed order, so that neither the order of
--- delivery nor the split into files can change which copy stays.
+-- One row per copy of an event that came more than once on its day: whether it is the copy that counts, and in
+-- what it differs from that one. The copy received first counts, ties broken by every other column in a fixed
+-- order, so that neither the order of delivery nor the split into files can change which copy stays.
+--
+-- A retry repeats an event in all but the times of sending and receipt. A copy that says something else is no
+-- copy but another event under the same id, or one that changed on the way: it does not count, and is told of.
 --
 -- Copies carry the same occurred_at and so meet on one day: the model is a function of the day. An event_id
 -- on two days is its producer's fault; both are kept, and a test tells the owner.
@@ -10,12 +13,12 @@
     'occurred_at', 'event_type', 'product', 'platform', 'app_version', 'device_key', 'user_key',
     'session_id', 'has_analytics_consent', 'has_personalisation_consent', 'has_advertising_consent', 'country',
     'is_bot', 'content_id', 'content_type', 'referrer', 'depth', 'active_ms', 'reaction', 'results_count',
-    'advert_id', 'slot', 'position', 'page_type', 'request_id', 'channel', '_batch_id', '_line'
+    'advert_id', 'slot', 'position', 'page_type', 'request_id', 'channel'
 ] %}
 
 {% set in_days = in_days_to_replace('event_date') %}
 
--- The same rows three times, each with the columns of its step: a step read twice would be kept whole in memory.
+-- The same rows twice, each with the columns of its step: a step read twice would be kept whole in memory.
 with ids as (
     select event_id
     from {{ ref('stg_clients__events') }}
@@ -23,17 +26,6 @@ with ids as (
 ),
 
 copies as (
-    select
-        event_date,
-        event_id,
-        received_at,
-        _batch_id,
-        _line
-    from {{ ref('stg_clients__events') }}
-    where {{ in_days }}
-),
-
-copies_in_full as (
     select * from {{ ref('stg_clients__events') }}
     where {{ in_days }}
 ),
@@ -47,63 +39,44 @@ repeated as (
     having count(*) > 1
 ),
 
-copies_of_repeated as (
-    select
-        copies.event_date,
-        copies.event_id,
-        copies.received_at,
-        copies._batch_id,
-        copies._line,
-        count(*) over (partition by copies.event_date, copies.event_id) as copies_count
-    from copies
-    inner join repeated
-        on copies.event_id = repeated.event_id
-),
-
--- Fewer still come twice at one instant: only those are read in full.
-received_together as (
-    select
-        event_date,
-        event_id,
-        received_at
-    from copies_of_repeated
-    group by event_date, event_id, received_at
-    having count(*) > 1
-),
-
-ties_broken as (
-    select
-        copies_in_full._batch_id,
-        copies_in_full._line,
-        row_number() over (
-            partition by copies_in_full.event_date, copies_in_full.event_id, copies_in_full.received_at
-            order by
-                copies_in_full.sent_at asc nulls last{% for column in compared %},
-                copies_in_full.{{ column }} asc nulls last{% endfor %}
-        ) as tie_number
-    from copies_in_full
-    inner join received_together
-        on
-            copies_in_full.event_date = received_together.event_date
-            and copies_in_full.event_id = received_together.event_id
-            and copies_in_full.received_at is not distinct from received_together.received_at
-),
-
 numbered as (
     select
-        copies_of_repeated.*,
+        copies.*,
+        count(*) over (partition by copies.event_date, copies.event_id) as copies_count,
         row_number() over (
-            partition by copies_of_repeated.event_date, copies_of_repeated.event_id
+            partition by copies.event_date, copies.event_id
             order by
-                copies_of_repeated.received_at asc nulls last,
-                ties_broken.tie_number asc nulls last
+                copies.received_at asc nulls last,
+                copies.sent_at asc nulls last{% for column in compared %},
+                copies.{{ column }} asc nulls last{% endfor %},
+                copies._batch_id asc nulls last,
+                copies._line asc nulls last
         ) as copy_number
-    from copies_of_repeated
-    left join ties_broken
-        on
-            copies_of_repeated._batch_id = ties_broken._batch_id
-            and copies_of_repeated._line = ties_broken._line
-    where copies_of_repeated.copies_count > 1
+    from copies
+    inner join repeated on copies.event_id = repeated.event_id
+),
+
+copies_that_count as (
+    select * from numbered
+    where copy_number = 1
+),
+
+differences_named as (
+    select
+        numbered.event_date,
+        numbered.event_id,
+        numbered._batch_id,
+        numbered._line,
+        numbered.copy_number,
+        numbered.copies_count,
+        concat_ws(
+            ', '{% for column in compared %},
+            case when numbered.{{ column }} is distinct from first.{{ column }} then '{{ column }}' end{% endfor %}
+        ) as differs_in
+    from numbered
+    inner join copies_that_count as first
+        on numbered.event_date = first.event_date and numbered.event_id = first.event_id
+    where numbered.copies_count > 1
 )
 
 select
@@ -112,5 +85,6 @@ select
     _batch_id,
     _line,
     copy_number = 1 as is_first,
-    copies_count
-from numbered
+    copies_count,
+    differs_in
+from differences_named

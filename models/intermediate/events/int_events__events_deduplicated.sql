@@ -1,5 +1,8 @@
 -- One row per event: of its copies the one received first. A view: events stand once in the warehouse, as they
 -- landed, and the few copies that do not count are left out when events are read.
+--
+-- An event that happened long after it was received has a wrong time: its day is not known. It is kept, flagged,
+-- and left out of sessions, engagement and all figures.
 with copies as (
     select * from {{ ref('stg_clients__events') }}
 ),
@@ -11,7 +14,9 @@ compared as (
 one_of_each as (
     select
         copies.*,
-        coalesce(compared.copies_count, 1) as copies_count
+        coalesce(compared.copies_count, 1) as copies_count,
+        copies.occurred_at
+        > copies.received_at + interval {{ var('future_after_hours') }} hour as is_future
     from copies
     left join compared
         on
@@ -39,6 +44,7 @@ select
     has_advertising_consent,
     country,
     is_bot,
+    is_future,
     content_id,
     content_type,
     referrer,

@@ -1,5 +1,5 @@
 -- One row per day, advert, slot, position, page type and platform: how often the advert was shown there and
--- how often clicked, robots left out. A click counts where and when it was made.
+-- how often clicked, robots and events from the future left out. A click counts where and when it was made.
 {{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='event_date') }}
 
 with events as (
@@ -7,6 +7,7 @@ with events as (
     where
         event_type in ('advert_impression', 'advert_click')
         and not is_bot
+        and not is_future
         and {{ in_days_to_replace('event_date') }}
 ),
 

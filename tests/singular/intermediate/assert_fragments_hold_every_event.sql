@@ -1,11 +1,11 @@
--- Every event belongs to exactly one session fragment of its day. A row here is a day on which sessions lost
--- or repeat events: the data platform stops publishing, and rebuilds int_audience__session_fragments_split
--- and what follows it once the cause is known.
+-- Every event that is not from the future belongs to exactly one session fragment of its day. A row here is a day
+-- on which sessions lost or repeat events: the data platform stops publishing, and rebuilds
+-- int_audience__session_fragments_split and what follows it once the cause is known.
 {% set changed = in_days_changed('event_date', 'int_audience__session_fragments_split') %}
 
 with events as (
     select * from {{ ref('int_events__events_deduplicated') }}
-    where {{ changed }}
+    where not is_future and {{ changed }}
 ),
 
 fragments as (

@@ -27,7 +27,7 @@ with events as (
         active_ms,
         is_bot
     from intermediate.int_events__events_deduplicated
-    where event_date between @start_date and @end_date
+    where not is_future and event_date between @start_date and @end_date
 ),
 
 lanes_summed as (
@@ -77,7 +77,7 @@ events_without_id as (
         active_ms,
         is_bot
     from intermediate.int_events__events_deduplicated
-    where session_id is null and event_date between @start_date and @end_date
+    where session_id is null and not is_future and event_date between @start_date and @end_date
 ),
 
 neighbours_found as (

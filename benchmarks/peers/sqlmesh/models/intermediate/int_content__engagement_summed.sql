@@ -8,7 +8,7 @@ MODEL (
 -- rules of engagement. Product and type are those of the day's first event, should events disagree.
 with events as (
     select * from intermediate.int_events__events_deduplicated
-    where event_type in ('content_view', 'content_progress', 'content_reaction')
+    where event_type in ('content_view', 'content_progress', 'content_reaction') and not is_future
 ),
 
 reactions as (

@@ -17,7 +17,8 @@ compared as (
 one_of_each as (
     select
         copies.*,
-        coalesce(compared.copies_count, 1) as copies_count
+        coalesce(compared.copies_count, 1) as copies_count,
+        copies.occurred_at > copies.received_at + interval '24' hour as is_future
     from copies
     left join compared
         on
@@ -45,6 +46,7 @@ select
     has_advertising_consent,
     country,
     is_bot,
+    is_future,
     content_id,
     content_type,
     referrer,

@@ -8,12 +8,13 @@ MODEL (
 );
 
 -- One row per day, advert, slot, position, page type and platform: how often the advert was shown there and
--- how often clicked, robots left out. A click counts where and when it was made.
+-- how often clicked, robots and events from the future left out. A click counts where and when it was made.
 with events as (
     select * from intermediate.int_events__events_deduplicated
     where
         event_type in ('advert_impression', 'advert_click')
         and not is_bot
+        and not is_future
         and event_date between @start_date and @end_date
 ),
 

@@ -23,5 +23,6 @@ select
     user_key,
     event_date,
     occurred_at,
-    is_bot
+    is_bot,
+    is_future
 from enquiries

@@ -20,6 +20,7 @@ measured as (
         event_date,
         product,
         platform,
+        is_future,
         greatest(date_diff('millisecond', occurred_at, received_at), 0) as lateness_milliseconds
     from events
 ),
@@ -33,6 +34,7 @@ counted as (
         cast(
             count_if(lateness_milliseconds > @VAR('late_after_hours') * 3600000) as bigint
         ) as late_events_count,
+        cast(count_if(is_future) as bigint) as future_events_count,
         max(lateness_milliseconds) as max_lateness_milliseconds
     from measured
     group by event_date, product, platform
@@ -44,6 +46,7 @@ select
     platform,
     events_count,
     late_events_count,
+    future_events_count,
     cast(late_events_count as double) / nullif(events_count, 0) as late_rate,
     cast(max_lateness_milliseconds as double) / 1000 as max_lateness_seconds
 from counted
