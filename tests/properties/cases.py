@@ -300,6 +300,7 @@ def as_landed(copy: Event) -> Event:
         | {column: copy[payload].get(column) for column in PAYLOADS}
         | {
             "event_id": UUID(copy["event_id"]),
+            "session_id": copy["session_id"] or None,  # an empty id is none
             "event_type": payload,
             "device_key": _key("device_key", copy["device_id"]),
             "user_key": _key("user_key", copy["user_id"]),
@@ -309,7 +310,7 @@ def as_landed(copy: Event) -> Event:
 
 
 def _key(column: str, value: str | None) -> UUID | None:
-    return None if value is None else UUID(bytes=PSEUDONYMS.one(column, value))
+    return UUID(bytes=PSEUDONYMS.one(column, value)) if value else None
 
 
 def states_of(case: Case, number: int) -> list[tuple[State, dict[str, Any]]]:
