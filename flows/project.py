@@ -2,9 +2,10 @@
 
 import hashlib
 import io
+import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from dbt.contracts.graph.manifest import Manifest
 
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
+from flows.logic import ProjectLogic, environment_in, variables_given, variables_of
 from flows.settings import Settings
 
 STORED = ("incremental", "table")
@@ -66,6 +68,7 @@ class Project:
     def __init__(self, manifest: Manifest, fingerprint: str) -> None:
         self.manifest = manifest
         self.fingerprint = fingerprint
+        self._logic: dict[str, ProjectLogic] = {}
 
     @cached_property
     def models(self) -> dict[str, Model]:
@@ -118,6 +121,17 @@ class Project:
         return {
             node.name: owner_of(self.manifest, node) for kind in ("model", "seed", "test") for node in self._nodes(kind)
         }
+
+    def logic(self, given: Mapping[str, Any]) -> ProjectLogic:
+        """The logic of every model and seed, with ``given`` variables before the project's own."""
+        key = _text_of(given)
+        if key not in self._logic:
+            self._logic[key] = ProjectLogic(self.manifest, variables_of(PROJECT, given))
+        return self._logic[key]
+
+    def fingerprint_with(self, given: Mapping[str, Any]) -> str:
+        """The mark of the project with these variables: without any, that of the project as it is."""
+        return hashlib.sha256((self.fingerprint + _text_of(given)).encode()).hexdigest() if given else self.fingerprint
 
     def below(self, name: str) -> frozenset[str]:
         """The models made from this model or seed, directly or not, and itself where it is a model."""
@@ -205,6 +219,10 @@ def owner_of(manifest: Manifest, node: Any) -> str:
     return ", ".join(sorted(owners - {""}))
 
 
+def _text_of(variables: Mapping[str, Any]) -> str:
+    return json.dumps(variables, sort_keys=True, default=str)
+
+
 def _day_column(node: Any) -> str | None:
     """As the macro ``day_column`` has it."""
     if node.config.get("incremental_strategy") == "replace_days":
@@ -240,7 +258,10 @@ def run_dbt(
     :class:`TidemarkError` where dbt could not begin; how each node went is in the result.
     """
     project = read_project(settings)
-    return _invoke(settings, arguments, project.fingerprint, project.manifest, callbacks, environment)
+    given = variables_given(arguments)
+    # Only while dbt runs: what is started from this process later may be another project.
+    handed = {"TIDEMARK_LOGIC": project.logic(given).as_json(), **(environment or {})}
+    return _invoke(settings, arguments, project.fingerprint_with(given), project.manifest, callbacks, handed)
 
 
 def select_models(settings: Settings, selection: str) -> frozenset[str]:
@@ -306,11 +327,19 @@ def _invoke(
 
 
 def project_fingerprint(project: Path) -> str:
-    """A mark of everything in the project that shapes the marts: models, macros, seeds, tests, settings."""
+    """A mark of everything in the project that shapes the marts: models, macros, seeds, tests, settings, and the
+    environment variables they read."""
     mark = hashlib.sha256()
+    read: set[str] = set()
     for folder in ("models", "macros", "seeds", "tests/generic", "tests/singular"):
         for path in sorted((project / folder).rglob("*")):
             if path.is_file():
-                mark.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes() + b"\0")
-    mark.update((project / "dbt_project.yml").read_bytes())
+                content = path.read_bytes()
+                mark.update(str(path.relative_to(project)).encode() + b"\0" + content + b"\0")
+                if b"env_var" in content:
+                    read.update(environment_in(content.decode(errors="replace")))
+    settings = (project / "dbt_project.yml").read_bytes()
+    mark.update(settings)
+    for name in sorted(read.union(environment_in(settings.decode(errors="replace")))):
+        mark.update(f"\0{name}={os.environ.get(name, '')}".encode())
     return mark.hexdigest()

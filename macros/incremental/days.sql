@@ -5,11 +5,19 @@
 {% endmacro %}
 
 {#-
-    The days that new batches hold events of, or the days chosen, as a list of 'YYYY-MM-DD'; `reach` days after
-    each belong too.
+    How many days before and after a touched one change with it, as a list of two: worked out from what the model and
+    all above it read around their days (flows/logic.py). None where that cannot be told.
+-#}
+{% macro reach_of(node) %}
+    {% do return(known_logic(node).get('reach', [0, 0])) %}
+{% endmacro %}
+
+{#-
+    The days that new batches hold events of, or the days chosen, as a list of 'YYYY-MM-DD'; the days that these reach
+    belong too.
 -#}
 {% macro days_touched() %}
-    {% set reach = config.get('meta', {}).get('reach_days', 0) %}
+    {% set before, after = reach_of(model) %}
     {% set batches = batches_to_see() %}
     {% set chosen = days_chosen() %}
     {% if chosen %}
@@ -20,7 +28,7 @@
     {% set rows = run_query("
         select distinct strftime(landed.event_date + reach.days, '%Y-%m-%d')
         from " ~ ref('int_events__days_landed') ~ " as landed
-        cross join (select unnest(range(0, " ~ (reach + 1) ~ ")) :: integer as days) as reach
+        cross join (select unnest(range(-" ~ before ~ ", " ~ (after + 1) ~ ")) :: integer as days) as reach
         where " ~ touched ~ "
         order by 1
     ") %}

@@ -30,32 +30,20 @@
     {% do return((seen or [progress['']['batch_id']]) | min) %}
 {% endmacro %}
 
-{#- The nodes that `node` is made from, itself among them, sorted by id. -#}
-{% macro lineage_of(node) %}
-    {% set ids, queue = [], [node.unique_id] %}
-    {% for _ in range(1000) if queue %}
-        {% set id = queue.pop() %}
-        {% if id not in ids %}
-            {% do ids.append(id) %}
-            {% if id in graph.nodes %}{% do queue.extend(graph.nodes[id].depends_on.nodes) %}{% endif %}
-        {% endif %}
-    {% endfor %}
-    {% do return(ids | sort) %}
+{#-
+    What Tidemark tells of a model or seed (flows/logic.py): the mark of its logic, and its reach. Nothing where dbt was
+    started without Tidemark.
+-#}
+{% macro known_logic(node) %}
+    {% do return(fromjson(env_var('TIDEMARK_LOGIC', '{}')).get(node.name, {})) %}
 {% endmacro %}
 
 {#-
-    A mark of the logic that made a model: its SQL, its seeds, the project's variables, and the same of
-    everything above it. A model whose logic is not the one that built it is rebuilt whole.
+    A mark of the logic that makes a model: its SQL, the macros, variables and seeds behind it, and the same of
+    everything above it. '' where it is not known: no mark is equal to that.
 -#}
 {% macro logic_of(node) %}
-    {% set marks = [] %}
-    {% for id in lineage_of(node) if id in graph.nodes %}
-        {% do marks.append(id ~ '=' ~ graph.nodes[id].checksum.checksum) %}
-    {% endfor %}
-    {% for name in ['timezone', 'session_gap_minutes', 'late_after_hours', 'future_after_hours'] %}
-        {% do marks.append(name ~ '=' ~ var(name)) %}
-    {% endfor %}
-    {% do return(local_md5(marks | join(','))) %}
+    {% do return(known_logic(node).get('mark', '')) %}
 {% endmacro %}
 
 {#-
@@ -133,11 +121,16 @@
     {% endif %}
 {% endmacro %}
 
-{#- dbt's own rule, and one more: a model that another logic built, or that kept no progress, is rebuilt whole. -#}
+{#-
+    dbt's own rule, and one more: a model that another logic built, or that kept no progress, is rebuilt whole. So is one
+    of which it is not known whether another logic built it, or how far what is new reaches.
+-#}
 {% macro should_full_refresh() %}
     {% set asked = config.get('full_refresh') %}
     {% if asked is none %}{% set asked = flags.FULL_REFRESH %}{% endif %}
     {% if asked or not execute or model.config.materialized != 'incremental' %}{% do return(asked) %}{% endif %}
     {% if load_relation(this) is none %}{% do return(asked) %}{% endif %}
-    {% do return(read_progress().get(model.name, {}).get('logic') != logic_of(model)) %}
+    {% set logic = logic_of(model) %}
+    {% if not logic or reach_of(model) is none %}{% do return(true) %}{% endif %}
+    {% do return(read_progress().get(model.name, {}).get('logic') != logic) %}
 {% endmacro %}
