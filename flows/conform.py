@@ -4,7 +4,6 @@ Rows that are plainly in order take the short way of :mod:`flows.plain`, which g
 pass through the statement of :mod:`flows.conform_sql`. Rows without a fault go on to be pseudonymised.
 """
 
-import json
 from dataclasses import dataclass, field, replace
 
 import duckdb
@@ -14,11 +13,13 @@ import pyarrow.compute as pc
 
 from flows.conform_sql import columnar_sql, json_columns, json_sql
 from flows.contract import Column, DatasetSpec, Treatment
+from flows.fit import fit
 from flows.json_keys import Shapes
 from flows.lines import Lines
 from flows.plain import STRINGS, Columns, from_table, judge
 from flows.pseudonymise import Pseudonymiser, matches
 from flows.readers import Chunk, Reject, Unknown
+from flows.readers.values import json_texts
 from flows.strict_json import fault_of, strictly_read, without_lone_surrogates
 
 ARROW_TYPES = {
@@ -84,12 +85,13 @@ class Conformer:
         """Give back what the connection holds."""
         if self._opened is not None:
             self._opened.close()
+            self._opened = None
 
     def conform(self, chunk: Chunk, batch_id: int) -> Conformed:
         """The chunk's rows split into those that fit and those that do not."""
         if not chunk.is_json:
             unknown = [*chunk.unknown, *_unknown_columns(self.spec, chunk.table)]
-            chunk = replace(chunk, table=_known_columns(self.spec, chunk.table), unknown=unknown)
+            chunk = _fitted(self.spec, replace(chunk, table=_known_columns(self.spec, chunk.table), unknown=unknown))
         try:
             columns = _in_columns(self.spec, chunk)
             typed = judge(self.spec, columns) if columns else {}
@@ -114,8 +116,10 @@ class Conformer:
         self._connection.register("chunk", table)
         try:
             typed = self._connection.execute(sql).to_arrow_table()
-        finally:
-            self._connection.unregister("chunk")
+        except duckdb.Error:
+            self.close()  # an engine that failed within may answer nothing any more: the next file gets a new one
+            raise
+        self._connection.unregister("chunk")
         documents = table["raw"] if chunk.is_json else typed["_document"] if "_document" in typed.column_names else None
         unknown, faults = chunk.unknown, _faults(typed)
         if documents is not None:
@@ -235,6 +239,22 @@ def _rejected(typed: pa.Table, chunk: Chunk, faults: dict[int, str]) -> tuple[li
     return rejects, pa.array(keep)
 
 
+def _fitted(spec: DatasetSpec, chunk: Chunk) -> Chunk:
+    """The chunk in the contract's types; rows with a value that is not exactly of its field's type are rejected."""
+    fitted = fit(spec, chunk.table)
+    chunk = replace(chunk, table=fitted.table)
+    if not fitted.misfits:
+        return chunk
+    rows = sorted(fitted.misfits)
+    lines = chunk.table["_line"].take(pa.array(rows)).to_pylist()
+    found = zip(rows, lines, chunk.raw(rows), strict=True)
+    rejects = [Reject(line, "wrong_type", fitted.misfits[row], raw) for row, line, raw in found]
+    gone = set(lines)
+    left = chunk.taken(np.setdiff1d(np.arange(chunk.table.num_rows), rows))
+    unknown = [u for u in chunk.unknown if u.line not in gone]
+    return replace(left, rejects=[*chunk.rejects, *rejects], unknown=unknown)
+
+
 def _known_columns(spec: DatasetSpec, table: pa.Table) -> pa.Table:
     """The columns the contract knows; others could only be mistaken for them, as names of other case are."""
     known = {f.path for f in spec.fields} | set(spec.payloads) | {"_line"}
@@ -254,8 +274,6 @@ def _unknown_columns(spec: DatasetSpec, table: pa.Table) -> list[Unknown]:
         if name in known:
             continue
         present = pc.is_valid(column)
-        for line, value in zip(
-            table["_line"].filter(present).to_pylist(), column.filter(present).to_pylist(), strict=True
-        ):
-            unknown.append(Unknown(line, name, json.dumps(value, default=str)))
+        lines, texts = table["_line"].filter(present).to_pylist(), json_texts(column.filter(present))
+        unknown += [Unknown(line, name, text or "null") for line, text in zip(lines, texts, strict=True)]
     return unknown

@@ -1,5 +1,10 @@
 """Errors that are for people: what is wrong, where, and what to do."""
 
+import errno
+
+# No file is at fault for these.
+MACHINE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO})
+
 
 class TidemarkError(Exception):
     """Something a person must see and can act on; its text says what, where and what to do."""

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from traceback import extract_tb
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ from filelock import FileLock
 
 from flows.conform import Conformed, Conformer, landed_schema
 from flows.contract import DatasetSpec, Redelivery, load_specs
-from flows.errors import FileRefusedError, TidemarkError
+from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError
 from flows.inbox import Delivery, file_format, is_settled, new_deliveries, strays, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
 from flows.readers import Part, columns_of, decoded, read_parts
@@ -43,6 +44,7 @@ UNKNOWN_SCHEMA = pa.schema(
 # In a quarantine file's metadata: the columns its rows stood in, without which CSV and Parquet cannot be read again.
 COLUMNS = b"tidemark.columns"
 EXAMPLES = 3
+PACKAGE = Path(__file__).parent
 
 
 @dataclass
@@ -195,13 +197,20 @@ def land_file(
             update={"reason": f"the same bytes landed as {known.file} (batch {known.batch_id})"}
         )
     else:
+        reason: str | None = None
         try:
             parts, columns = read_parts(delivery.path, spec), partial(columns_of, delivery.path, spec)
             receipt = land_rows(settings, spec, receipt, made, parts, columns, conformers.of(spec), done)
-        except FileRefusedError as error:
+        except (TidemarkError, OSError, sqlite3.Error) as error:
+            if not isinstance(error, FileRefusedError):
+                raise  # the lake's own: the next file would meet it too
+            reason = str(error)
+        except Exception as error:  # whatever a file's rows make a library throw costs that file alone
+            reason = _thrown(error)
+        if reason is not None:
             for path in made.iterdir():
                 path.unlink()
-            update = {"status": Status.REFUSED, "reason": str(error), "supersedes_batch_id": None}
+            update = {"status": Status.REFUSED, "reason": reason, "supersedes_batch_id": None}
             receipt = receipt.model_copy(update=update)
     if not _is_as_found(delivery):
         # Written to or replaced since: the checksum and the rows may be of different bytes.
@@ -234,7 +243,7 @@ def land_rows(
     unknown = _LazyParquet(stem.with_suffix(".unknown.parquet"), UNKNOWN_SCHEMA)
     landed = examples = 0
     with rejects, unknown, pq.ParquetWriter(data, landed_schema(spec), **_parquet_options(spec)) as writer:
-        for part in _conformed(parts, conformers, receipt.batch_id):
+        for part in _of_the_file(_conformed(parts, conformers, receipt.batch_id)):
             writer.write_table(part.rows)
             landed += part.rows.num_rows
             rejects.write(
@@ -273,6 +282,31 @@ def land_rows(
             "rejects_path": f"quarantine/{spec.name}/{rejects.path.name}" if rejects.rows else None,
         }
     )
+
+
+def _of_the_file(conformed: Iterator[Conformed]) -> Iterator[Conformed]:
+    """The chunks as they come, and any error in reading or conforming them as the file's own.
+
+    Writing the batch is no part of this: an error there is the lake's. So is what this machine has no more of (room,
+    open files), and a file that was taken away is looked at by the caller.
+    """
+    try:
+        yield from conformed
+    except (TidemarkError, FileNotFoundError):
+        raise
+    except OSError as error:
+        if error.errno in MACHINE_ERRORS:
+            raise
+        raise FileRefusedError(_thrown(error)) from error
+    except Exception as error:
+        raise FileRefusedError(_thrown(error)) from error
+
+
+def _thrown(error: Exception) -> str:
+    """What was thrown, and where; not what it says, which may repeat a value of the file."""
+    ours = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(PACKAGE)]
+    where = f" in {Path(ours[-1].filename).relative_to(PACKAGE)}, line {ours[-1].lineno}" if ours else ""
+    return f"reading its rows failed ({type(error).__name__}{where}); deliver it again, written another way"
 
 
 def _conformed(parts: Iterator[Part], conformers: list[Conformer], batch_id: int) -> Iterator[Conformed]:
