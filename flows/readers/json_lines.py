@@ -33,7 +33,8 @@ EMPTY_ARRAY = re.compile(rb"\s*\[\s*\]\s*\Z")
 def read_json(pieces: Iterator[bytes], is_document: bool) -> Iterator[Part]:
     """The rows of a file, each on a line of its own, or those of an array or of objects over several lines.
 
-    An empty array alone is no row where the name promises a document, and one that does not fit where it promises lines.
+    An empty array alone is no row where the name promises a document, and one that does not fit where it promises
+    lines.
     """
     blank_lines, head, rest = _begun(pieces)
     pieces = chain(cut(head), rest)
