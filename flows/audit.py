@@ -26,8 +26,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from flows.contract import PROJECT, DatasetSpec, load_specs
-from flows.errors import TidemarkError
+from flows.errors import FileRefusedError, TidemarkError
 from flows.readers import read_chunks
+from flows.readers.columns import OtherColumnsError
 from flows.receipts import DATA, RECEIPT, Receipt, Status, batch_name
 from flows.settings import Settings
 from flows.warehouse import open_warehouse
@@ -50,15 +51,17 @@ MISSING = (-1, -1)
 class Batch:
     """What was measured of a batch: rows at each step, None where that step was not measured or not yet built.
 
-    ``data_fault`` and ``quarantine_fault`` say why a file could not be counted. ``lines_differ`` is True where a retry
-    did not take up just the lines that the batch before it had rejected. ``entered`` are the rows landed and rejected
-    by landed.landings, both -1 where it lacks the batch and None where it has not come so far. ``noted`` is what
+    ``delivered_fault`` says why the delivered file, which landed, would be refused today. ``data_fault`` and
+    ``quarantine_fault`` say why a file could not be counted. ``lines_differ`` is True where a retry did not take up
+    just the lines that the batch before it had rejected. ``entered`` are the rows landed and rejected by
+    landed.landings, both -1 where it lacks the batch and None where it has not come so far. ``noted`` is what
     int_events__days_landed counts, ``superseded`` what a later delivery withdrew, and ``expected`` what deduplication
     must keep, where that can be told by batch.
     """
 
     receipt: Receipt
     delivered: int | None = None
+    delivered_fault: str | None = None
     data: int | None = None
     data_fault: str | None = None
     quarantine: int | None = None
@@ -195,6 +198,10 @@ def _judge_lake(batch: Batch) -> Iterator[Finding]:
             text = f"the receipt says {r.status} and yet holds {r.rows_landed or batch.data or r.rows_rejected:,} rows"
             yield _finding(r, "receipt", text, changed, 0, r.rows_landed)
         return
+    if batch.delivered_fault is not None:
+        text = f"the file in the inbox would be refused today ({batch.delivered_fault})"
+        text += f", so the {r.rows_read:,} rows of its receipt may not be all that it holds"
+        yield _finding(r, "inbox", text, "have it mended and delivered again")
     if batch.delivered is not None and batch.delivered != r.rows_read:
         text = f"the file in the inbox holds {batch.delivered:,} rows and its receipt says {r.rows_read:,}"
         yield _finding(r, "inbox", text, changed, batch.delivered, r.rows_read)
@@ -412,7 +419,8 @@ def _measure_lake(
             if path.is_file():
                 inbox[r.file] = inbox.get(r.file) or _sha256(path)
                 if inbox[r.file] == r.sha256:
-                    measured = replace(measured, delivered=_rows_delivered(path, specs[r.dataset]))
+                    rows, fault = _rows_delivered(path, specs[r.dataset])
+                    measured = replace(measured, delivered=rows, delivered_fault=fault)
                     there += measured.delivered is not None
         elif r.retries_batch_id is not None and (earlier := before.get(r.delivery_batch_id)):
             measured = replace(measured, lines_differ=_lines_differ(settings, earlier, r))
@@ -438,12 +446,17 @@ def _rows_of(settings: Settings, path: str) -> tuple[int | None, str | None]:
         return None, f"is damaged ({str(error).splitlines()[0]})"
 
 
-def _rows_delivered(path: Path, spec: DatasetSpec) -> int | None:
-    """The rows of a delivered file, read once more; None where the contract of today does not take it."""
+def _rows_delivered(path: Path, spec: DatasetSpec) -> tuple[int | None, str | None]:
+    """The rows of a delivered file, read once more, or why it cannot be read; neither where the contract of today does
+    not take it."""
     try:
-        return sum(int(chunk.table.num_rows) + len(chunk.rejects) for chunk in read_chunks(path, spec))
-    except Exception:  # whatever a damaged file makes a library throw
-        return None
+        return sum(int(chunk.table.num_rows) + len(chunk.rejects) for chunk in read_chunks(path, spec)), None
+    except (OtherColumnsError, OSError):
+        return None, None
+    except FileRefusedError as error:
+        return None, str(error)
+    except Exception as error:  # whatever a damaged file makes a library throw
+        return None, type(error).__name__
 
 
 def _lines_differ(settings: Settings, before: Receipt, retry: Receipt) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-FORMATS = ("ndjson", "json", "pb", "parquet", "csv")
+FORMATS = ("ndjson", "jsonl", "json", "pb", "parquet", "csv", "tsv")
+COMPRESSIONS = ("gz", "zst")
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,17 @@ class Delivery:
 
 
 def file_format(name: str) -> str | None:
-    """The format a file's name promises: ``part-1.ndjson.gz`` is ndjson; None where it is none of ours."""
-    stem = name.removesuffix(".gz").removesuffix(".zst")
-    suffix = stem.rsplit(".", 1)[-1] if "." in stem else ""
-    return suffix if suffix in FORMATS else None
+    """The format a file's name promises: ``part-1.NDJSON.gz`` is ndjson; None where it is none of ours."""
+    stem, _, suffix = name.lower().rpartition(".")
+    if suffix in COMPRESSIONS:
+        stem, _, suffix = stem.rpartition(".")
+    return suffix if stem and suffix in FORMATS else None
+
+
+def compression_of(name: str) -> str | None:
+    """How a file is compressed by its name: gz, zst, or None where it is not."""
+    suffix = name.lower().rpartition(".")[2]
+    return suffix if suffix in COMPRESSIONS else None
 
 
 def is_partial(name: str) -> bool:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,12 +36,14 @@ from flows.inbox import deliveries, file_format, is_settled
 from flows.land import COLUMNS, Conformers, Landing, discard, land_file, land_rows, open_for_landing
 from flows.pseudonymise import key_check
 from flows.readers import Chunk, Reject, Unknown, decoded, limits, read_chunks
+from flows.readers.csv import DELIMITERS, PIECE, is_one_row
+from flows.readers.json_lines import chunk_of
+from flows.readers.protobuf import decoder_of
 from flows.readers.values import json_rows
 from flows.receipts import Receipt, Receipts, Status, batch_name, work_folder
 from flows.settings import Settings
 
 PIECE_ROWS = 10_000
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MEND = "restore it, or have the rows delivered again in a new file"
 
 
@@ -166,7 +168,7 @@ def _retry_batch(
 
 def _columns(quarantine: pq.ParquetFile, before: Receipt) -> str | None:
     noted = (quarantine.metadata.metadata or {}).get(COLUMNS)
-    if noted is None and before.format in ("csv", "parquet"):
+    if noted is None and before.format in (*DELIMITERS, "parquet"):
         raise FileRefusedError(
             "their quarantine file does not say which columns they stood in, as those of earlier versions do not; "
             "have the rows delivered again in a new file"
@@ -225,9 +227,15 @@ def _chunks_again(
     # Columns are always named here, also for datasets whose files have no header.
     named = spec.model_copy(update={"csv": spec.csv.model_copy(update={"headerless": False})})
     path = work / f"again.{kind}"
+    decode = chunk_of if kind not in (*DELIMITERS, "pb", "parquet") else decoder_of(spec) if kind == "pb" else None
     for batch in quarantine.iter_batches(batch_size=PIECE_ROWS):
         rejects = [Reject(r["_line"], r["reason"], r["field"], r["raw"]) for r in batch.to_pylist()]
-        kept, tried = _parted(rejects, kind, spec, columns)
+        if decode is not None:
+            # These need no file around them to be read.
+            for some in _bounded(rejects):
+                yield decode([r.raw for r in some], np.array([r.line for r in some], np.int64))
+            continue
+        kept, tried = _parted(rejects, kind, named, columns)
         if kept:
             nothing = pa.table({"_line": pa.array([], pa.int64()), "raw": pa.array([], pa.string())})
             yield Chunk(nothing, lambda positions: [], kept, is_json=True)
@@ -241,6 +249,13 @@ def _chunks_again(
         for chunk in read_chunks(path, named):
             yield _with_lines(chunk, np.array(file.starts), lines)
     path.unlink(missing_ok=True)
+
+
+def _bounded(rejects: list[Reject]) -> Iterator[list[Reject]]:
+    """The rejects, in parts of not much more than CHUNK_BYTES."""
+    ends = np.cumsum([len(r.raw) for r in rejects]) // limits.CHUNK_BYTES
+    cuts = [0, *(np.flatnonzero(np.diff(ends)) + 1).tolist(), len(rejects)]
+    return (rejects[start:end] for start, end in pairwise(cuts))
 
 
 def _with_lines(chunk: Chunk, starts: np.ndarray, lines: np.ndarray) -> Chunk:
@@ -263,60 +278,38 @@ def _parted(
     rejects: list[Reject], kind: str, spec: DatasetSpec, columns: str | None
 ) -> tuple[list[Reject], list[Reject]]:
     """The rejects that cannot be tried again, and those that can."""
-    if kind == "csv":
-        csv.field_size_limit(limits.MAX_RECORD_BYTES)
-        can = [_is_one_csv_record(r.raw, spec.csv.encoding) for r in rejects]
-    elif kind == "parquet":
+    if kind in DELIMITERS:
+        width = len(json.loads(columns or "[]"))
+        can = [not r.reason.startswith(PIECE) and is_one_row(r.raw, spec, DELIMITERS[kind], width) for r in rejects]
+    else:
         schema = _schema(columns)
         if _restored([r.raw for r in rejects], schema) is not None:
             return [], rejects
         can = [_restored([r.raw], schema) is not None for r in rejects]
-    else:
-        can = [bool(r.raw.strip()) or kind == "pb" for r in rejects]  # a blank line of JSON is no row
     return [r for r, c in zip(rejects, can, strict=True) if not c], [r for r, c in zip(rejects, can, strict=True) if c]
 
 
 def _as_file(raws: list[bytes], kind: str, spec: DatasetSpec, columns: str | None) -> _File:
     """Rows as a file of their format, one after the other."""
-    if kind == "pb":
-        return _File(b"".join(_varint(len(raw)) + raw for raw in raws), list(range(1, len(raws) + 1)))
     if kind == "parquet":
         out = io.BytesIO()
         pq.write_table(_restored(raws, _schema(columns)), out)
         return _File(out.getvalue(), list(range(1, len(raws) + 1)))
-    # Only the first byte order mark is none of the row's.
-    header = _csv_header(columns, spec.csv.encoding) if kind == "csv" else BYTE_ORDER_MARK
+    header = _csv_header(columns, spec.csv.encoding, DELIMITERS[kind])
     first = header.count(b"\n") + 1
     starts = list(accumulate((raw.count(b"\n") + 1 for raw in raws), initial=first))[:-1]
     return _File(header + b"".join(raw + b"\n" for raw in raws), starts)
 
 
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes(out + bytes([number]))
-
-
-def _csv_header(columns: str | None, encoding: str) -> bytes:
+def _csv_header(columns: str | None, encoding: str, delimiter: str) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(json.loads(columns or "[]"))
+    csv.writer(text, lineterminator="\n", delimiter=delimiter).writerow(json.loads(columns or "[]"))
     try:
         return text.getvalue().encode(encoding, "surrogateescape")
     except UnicodeEncodeError as error:
         raise FileRefusedError(
             f"their columns' names cannot be written in {encoding}, the contract's encoding"
         ) from error
-
-
-def _is_one_csv_record(raw: bytes, encoding: str) -> bool:
-    """Whether the text is one record by itself: else it would swallow the next, or be two."""
-    lines = (line.decode(encoding, "surrogateescape") for line in io.BytesIO(raw))
-    try:
-        return len(list(csv.reader(lines, strict=True))) == 1
-    except csv.Error:
-        return False
 
 
 def _schema(columns: str | None) -> pa.Schema:

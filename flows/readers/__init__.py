@@ -8,6 +8,7 @@ What the records mean is not decided here but in :mod:`flows.conform`, once for 
 import base64
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,14 +16,19 @@ import pyarrow.parquet as pq
 from flows.contract import DatasetSpec
 from flows.errors import FileRefusedError
 from flows.inbox import FORMATS, file_format
+from flows.readers import signatures
 from flows.readers.chunks import Chunk, Part, RawRows, Reject, Unknown, decoded
 from flows.readers.compression import decompressed
-from flows.readers.csv import header_of, read_csv, records_in
+from flows.readers.csv import DELIMITERS, header_of, read_csv, records_in
 from flows.readers.json_lines import read_json
 from flows.readers.parquet import plain_parquet, read_parquet, refusing_damage
 from flows.readers.protobuf import read_protobuf
 
 __all__ = ["Chunk", "Part", "RawRows", "Reject", "Unknown", "columns_of", "decoded", "read_chunks", "read_parts"]
+
+EMPTY = "the file is empty ({}); an extract without rows has at least a header or is an empty array"
+# What says nothing in a text: blanks, line ends and the bytes of a byte order mark.
+NOTHING = b" \t\r\n\xef\xbb\xbf"
 
 
 def read_chunks(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
@@ -38,14 +44,14 @@ def read_chunks(path: Path, spec: DatasetSpec) -> Iterator[Chunk]:
 def read_parts(path: Path, spec: DatasetSpec) -> Iterator[Part]:
     """The file's chunks, each still to be decoded by a call, in any thread. Both steps raise as `read_chunks` does."""
     if path.stat().st_size == 0:
-        raise FileRefusedError("the file is empty (0 bytes); an extract without rows has at least a header")
+        raise FileRefusedError(EMPTY.format("0 bytes"))
     kind = file_format(path.name)
-    if kind in ("ndjson", "json"):
-        yield from read_json(decompressed(path))
+    if kind in ("ndjson", "jsonl", "json"):
+        yield from read_json(_content(path, is_text=True), is_document=kind == "json")
     elif kind == "pb":
-        yield from read_protobuf(decompressed(path), spec)
-    elif kind == "csv":
-        yield from read_csv(decompressed(path), spec)
+        yield from read_protobuf(_content(path, is_text=False), spec)
+    elif kind in DELIMITERS:
+        yield from read_csv(_content(path, is_text=True), spec, DELIMITERS[kind])
     elif kind == "parquet":
         yield from read_parquet(path, spec)
     else:
@@ -56,9 +62,37 @@ def columns_of(path: Path, spec: DatasetSpec) -> str | None:
     """What a single row of the file does not say by itself: the names of a CSV's columns as a JSON list, the schema of
     a Parquet file as base64; None for other formats. Raises :class:`FileRefusedError` as :func:`read_chunks` does."""
     kind = file_format(path.name)
-    if kind == "csv":
-        return json.dumps(header_of(records_in(decompressed(path), spec.csv), spec))
+    if kind in DELIMITERS:
+        records = records_in(decompressed(path), spec.csv, DELIMITERS[kind])
+        return json.dumps(header_of(records, spec, DELIMITERS[kind]))
     if kind == "parquet":
         with plain_parquet(path) as plain, refusing_damage():
             return base64.b64encode(pq.read_schema(plain).serialize().to_pybytes()).decode()
     return None
+
+
+def _content(path: Path, is_text: bool) -> Iterator[bytes]:
+    """The file's bytes, which are neither nothing nor obviously something else."""
+    pieces = decompressed(path)
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= signatures.HEAD_BYTES:
+            break
+    if what := signatures.kind_of(head):
+        promised = file_format(path.name)
+        raise FileRefusedError(
+            f"the name promises {promised}, and the content is {what}; deliver it under its own ending"
+        )
+    if is_text and (wide := signatures.wide_encoding(head)):
+        raise FileRefusedError(f"the text is {wide}; deliver it as UTF-8")
+    says_something = False
+    for piece in chain([head], pieces):
+        says_something = says_something or bool(
+            piece.strip(NOTHING) if is_text and not piece.isspace() else not is_text and piece
+        )
+        yield piece
+    if not says_something:
+        raise FileRefusedError(
+            EMPTY.format("nothing but blanks and line ends from line 1 on" if head else "0 bytes after decompression")
+        )

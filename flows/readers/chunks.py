@@ -69,8 +69,11 @@ class Chunk:
         def raw(positions: list[int]) -> list[bytes]:
             return self.raw([start + position for position in positions])
 
-        part = replace(self, table=self.table.slice(start, size), raw=raw)
-        return part if start == 0 else replace(part, rejects=[], unknown=[])
+        table = self.table.slice(start, size)
+        # What is said of a row stays with the row.
+        lines = set(table["_line"].to_pylist()) if self.unknown else set()
+        unknown = [u for u in self.unknown if u.line in lines]
+        return replace(self, table=table, raw=raw, rejects=[] if start else self.rejects, unknown=unknown)
 
 
 # A chunk that is read but not decoded yet.

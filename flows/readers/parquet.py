@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from flows.contract import DatasetSpec
 from flows.errors import MACHINE_ERRORS, FileRefusedError
+from flows.inbox import compression_of
 from flows.readers import limits
 from flows.readers.chunks import Chunk, Part, Reject
 from flows.readers.columns import check_columns
@@ -30,7 +31,7 @@ def read_parquet(path: Path, spec: DatasetSpec) -> Iterator[Part]:
 @contextmanager
 def plain_parquet(path: Path) -> Iterator[Path]:
     """The file without the compression around it: Parquet is read from its end, which a stream does not reach."""
-    if path.suffix not in (".gz", ".zst"):
+    if compression_of(path.name) is None:
         yield path
         return
     with tempfile.NamedTemporaryFile(suffix=".parquet") as whole:

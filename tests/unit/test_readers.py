@@ -63,7 +63,9 @@ EXPECTED = [(i + 1, json.dumps(row).encode()) for i, row in enumerate(ROWS)]
     ("name", "expected"),
     [
         ("a.ndjson", "ndjson"), ("a.json", "json"), ("a.b.pb.gz", "pb"), ("a.csv.zst", "csv"), ("a.parquet", "parquet"),
-        ("a.txt", None), ("ndjson", None), ("a.ndjson.bz2", None), ("a.NDJSON", None), ("a.gz", None),
+        ("a.txt", None), ("ndjson", None), ("a.ndjson.bz2", None), ("a.gz", None),
+        ("a.NDJSON", "ndjson"), ("a.Ndjson.GZ", "ndjson"), ("A.CSV.Zst", "csv"), ("a.jsonl", "jsonl"), ("a.tsv", "tsv"),
+        ("a.PB.GZ", "pb"), ("a.ndjson.zst.gz", None), ("a.ndjson.gz.zst", None), ("a.csv.bak", None),
     ],
 )  # fmt: skip
 def test_the_format_is_what_the_name_promises(name: str, expected: str | None) -> None:
@@ -289,11 +291,11 @@ def test_csv_rejects_keep_their_bytes(lake: Lake) -> None:
     assert [(r["_line"], r["raw"]) for r in lake.rejects("things")] == [(3 + 2 * i, row) for i, row in enumerate(bad)]
 
 
-def test_an_unterminated_quote_costs_no_row_before_it(lake: Lake) -> None:
-    data = b"id,text\n1,a\n2,b\n" + b'3,"c\n4,d\n'
-    receipt = lake.land_one("x/things/a.csv", data, THINGS)
-    assert (receipt.rows_landed, receipt.rows_rejected) == (2, 1)
-    assert [r["raw"] for r in lake.rejects("things")] == [b'3,"c\n4,d']
+def test_an_unterminated_quote_is_refused_by_its_line(lake: Lake) -> None:
+    receipt = lake.land_one("x/things/a.csv", b"id,text\n1,a\n2,b\n" + b'3,"c\n4,d\n', THINGS)
+    lake.assert_nothing_landed(receipt)
+    assert "line 4" in (receipt.reason or "")
+    assert lake.rejects("things") == []
 
 
 def test_a_field_beyond_the_reader_s_limit_does_not_stop_the_file(lake: Lake) -> None:
