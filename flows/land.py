@@ -21,8 +21,8 @@ from filelock import FileLock
 
 from flows.conform import Conformed, Conformer, landed_schema
 from flows.contract import DatasetSpec, Redelivery, load_specs
-from flows.errors import FileRefusedError, TidemarkError
-from flows.inbox import Delivery, file_format, is_settled, new_deliveries, strays, wait_for_settling
+from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
+from flows.inbox import Delivery, file_format, is_settled, new_deliveries, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
 from flows.readers import Part, columns_of, decoded, read_parts
 from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
@@ -114,9 +114,9 @@ def _land_all(
     progress: Callable[[Receipt], None],
     wait_for_young: bool,
 ) -> Landing:
-    done = Landing(strays=strays(settings.inbox, set(specs)))
+    done = Landing()
     with Conformers(settings, receipts) as conformers:
-        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged)
+        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged, done.strays.append)
         for delivery in _settled(settings, new, done, wait_for_young):
             try:
                 receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)
@@ -124,6 +124,9 @@ def _land_all(
                 if delivery.path.exists():
                     raise
                 continue  # taken away while it was read
+            except UnreadableFileError as error:
+                done.strays.append(f"{delivery.name}: {error}")
+                continue
             if receipt is not None:
                 done.receipts.append(receipt)
                 progress(receipt)
@@ -143,7 +146,7 @@ def _settled(settings: Settings, new: Iterable[Delivery], done: Landing, wait_fo
         stat = wait_for_settling(delivery.path, settings.settle_seconds, until)
         if stat is not None:
             yield replace(delivery, stat=stat)
-        elif delivery.path.exists():
+        elif os.path.exists(delivery.path):  # noqa: PTH110 (False also where it may not be looked at any more)
             done.unsettled.append(delivery.name)
 
 
@@ -158,7 +161,8 @@ def land_file(
 ) -> Receipt | None:
     """One file, from its bytes to its receipt; None where these bytes under this name are known already.
 
-    With ``again``, bytes that were refused are tried once more, and None says that they are refused again.
+    With ``again``, bytes that were refused are tried once more, and None says that they are refused again. Raises
+    :class:`~flows.errors.UnreadableFileError` where it cannot be read at all.
     """
     sha256 = _sha256(delivery.path)
     last = receipts.last_of_file(delivery.name)
@@ -392,7 +396,10 @@ def _parquet_options(spec: DatasetSpec) -> dict[str, object]:
 
 
 def _is_as_found(delivery: Delivery) -> bool:
-    now, then = delivery.path.stat(), delivery.stat
+    try:
+        now, then = delivery.path.stat(), delivery.stat
+    except PermissionError:
+        return False
     return (now.st_ino, now.st_size, now.st_mtime_ns) == (then.st_ino, then.st_size, then.st_mtime_ns)
 
 
@@ -403,8 +410,16 @@ def discard(settings: Settings, receipt: Receipt) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Raises :class:`UnreadableFileError` where it cannot be read: its rights may have changed since it was found."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableFileError(
+            f"cannot be read ({error.strerror or error}); give the right to read it, or take it away"
+        ) from error
 
 
 def _sync_file(path: Path) -> None:
