@@ -1,11 +1,12 @@
 """Land what settled in the inbox: verify, conform to the contract, pseudonymise, quarantine, commit."""
 
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -22,6 +23,7 @@ from filelock import FileLock
 from flows.conform import Conformed, Conformer, landed_schema
 from flows.contract import DatasetSpec, Redelivery, load_specs
 from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
+from flows.hints import LOOKED_AT, Rejected, no_row_fits
 from flows.inbox import Delivery, file_format, is_settled, new_deliveries, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
 from flows.readers import Part, columns_of, decoded, read_parts
@@ -237,6 +239,9 @@ def land_rows(
     rejects = _LazyParquet(stem.with_suffix(".parquet"), REJECTS_SCHEMA)
     unknown = _LazyParquet(stem.with_suffix(".unknown.parquet"), UNKNOWN_SCHEMA)
     landed = examples = 0
+    reasons: Counter[tuple[str, str | None]] = Counter()
+    first: list[Rejected] = []
+    names: str | None = None
     with rejects, unknown, pq.ParquetWriter(data, landed_schema(spec), **_parquet_options(spec)) as writer:
         for part in _conformed(parts, conformers, receipt.batch_id):
             writer.write_table(part.rows)
@@ -253,6 +258,8 @@ def land_rows(
                     for r in part.rejects
                 ]
             )
+            reasons.update((r.reason, r.field) for r in part.rejects)
+            first += [Rejected(r.reason, r.field, r.raw) for r in part.rejects[: LOOKED_AT - len(first)]]
             unknown.write(
                 [{"_batch_id": receipt.batch_id, "_line": u.line, "key": u.key, "value": u.value} for u in part.unknown]
             )
@@ -266,9 +273,15 @@ def land_rows(
         data.unlink()
     else:
         _sync_file(data)
+    why = None
+    if rejects.rows and not landed:
+        # Of Parquet the rows, as JSON, say as much.
+        header = json.loads(names) if names and receipt.format == "csv" else []
+        why = no_row_fits(rejects.rows, reasons, first, header, spec, load_specs() | {spec.name: spec})
     return receipt.model_copy(
         update={
             "status": Status.LANDED,
+            "reason": why,
             "rows_read": landed + rejects.rows,
             "rows_landed": landed,
             "rows_rejected": rejects.rows,
