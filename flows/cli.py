@@ -1,7 +1,10 @@
 """The ``tidemark`` command: sample, land, build, test, publish, run, serve, stop, rollback, status, audit, alert."""
 
+import io
 import json
 import os
+import shlex
+import sqlite3
 import sys
 import time
 from collections import Counter
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import duckdb
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +24,7 @@ from rich.table import Table
 from flows.audit import Audit, audit
 from flows.backfill import Request, backfill
 from flows.build import FAILED, Build, build, build_open, run_every_test
+from flows.contract import load_specs
 from flows.errors import TidemarkError
 from flows.land import Landing, land
 from flows.publish import Publication, current_version, describe_causes, publish, rollback
@@ -42,20 +47,54 @@ DAY = click.DateTime(["%Y-%m-%d"])
 out = _Console(highlight=False, soft_wrap=True)
 
 
+def safe(text: str) -> str:
+    """A line as it can be printed: names of files may hold line breaks and what a terminal takes for commands."""
+    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+
+
+def rule() -> None:
+    """A line across the terminal, in a sign that it can show."""
+    is_plain = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    out.rule(style="dim", characters="-" if is_plain else "─")
+
+
 class _Command(click.Group):
     """Errors meant for people end the command with their text and exit code 1, without a traceback."""
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        # A terminal that cannot show a sign must not stop what is told after it, nor make what was done look undone.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ValidationError as error:
-            for fault in error.errors():
+            # What is below a home that cannot be is no fault of its own.
+            for fault in [f for f in error.errors() if f["loc"] == ("home",)] or error.errors():
                 name = "TIDEMARK_" + "_".join(str(part) for part in fault["loc"]).upper()
-                out.print(f"[bold red]error:[/] {name} is {escape(repr(fault['input']))}: {fault['msg']}")
+                what = fault["msg"].removeprefix("Value error, ")
+                _say_error(f"{name} is {str(fault['input'])!r}: {what}")
             sys.exit(1)
         except TidemarkError as error:
-            out.print(f"[bold red]error:[/] {escape(str(error))}")
+            _say_error(str(error))
             sys.exit(1)
+        except (OSError, sqlite3.Error, duckdb.Error) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            _say_error(
+                f"{' '.join(str(error).split())}; what was done before is whole; mend the cause (a missing permission, "
+                "a full disk) and run the same again"
+            )
+            sys.exit(1)
+
+
+def _say_error(text: str) -> None:
+    out.print(
+        "\n".join(f"{'' if n else '[bold red]error:[/] '}{safe(line)}" for n, line in enumerate(text.split("\n")))
+    )
 
 
 @click.group(cls=_Command)
@@ -65,8 +104,8 @@ def main(ctx: click.Context) -> None:
     """Tidemark: extracts land, models build, marts are published.
 
     All data lives below TIDEMARK_HOME (default ./data). Exit code 0: done, though files may have been refused and rows
-    quarantined (`status` exits 1 while a file is refused); 1: it could not be done, and the output says what is wrong,
-    where and what to do; 2: the command was not understood.
+    quarantined (`status` exits 1 while a file is refused or no row of it fits); 1: it could not be done, and the output
+    says what is wrong, where and what to do; 2: the command was not understood.
     """
     ctx.obj = Settings()
 
@@ -176,7 +215,7 @@ def run_command(settings: Settings) -> None:
     """Land, build and publish; where nothing is new, say so and do nothing."""
     started = time.monotonic()
     done = run(settings, on_landed=_say_landed, on_built=_say)
-    out.rule(style="dim")
+    rule()
     _tell_landing(settings, done.landing)
     if done.build is None:
         out.print("[bold]built[/]    nothing new since the last build, which passed")
@@ -283,7 +322,7 @@ def alert_command(settings: Settings, owner: str) -> None:
 
     answers = send_test(settings, owner)
     for label, error in answers:
-        out.print(escape(f"{label}: {f'not taken: {error}' if error else 'taken'}"))
+        out.print(safe(f"{label}: {f'not taken: {error}' if error else 'taken'}"))
     if any(error for _, error in answers):
         sys.exit(1)
 
@@ -292,6 +331,8 @@ def _say_landed(receipt: Receipt) -> None:
     what = f"{receipt.rows_landed:,} rows"
     if receipt.rows_rejected:
         what += f", {receipt.rows_rejected:,} rejected"
+    if receipt.has_no_fit:
+        what += f": {receipt.reason}"
     if receipt.status is not Status.LANDED:
         what = f"{receipt.status}: {receipt.reason}"
     again = f" (a retry of batch {receipt.retries_batch_id})" if receipt.retries_batch_id else ""
@@ -299,7 +340,7 @@ def _say_landed(receipt: Receipt) -> None:
 
 
 def _say(line: str) -> None:
-    out.print(escape(line), style="dim")
+    out.print(safe(line), style="dim")
 
 
 def _tell_landing(settings: Settings, landing: Landing) -> None:
@@ -313,16 +354,28 @@ def _tell_landing(settings: Settings, landing: Landing) -> None:
             f"{files(Status.REFUSED):,} files refused; {rows('unknown_keys'):,} unknown keys set aside"
         )
     for example in landing.examples[:5]:
-        out.print(f"         [yellow]quarantined[/] {escape(example)}")
+        out.print(f"         [yellow]quarantined[/] {safe(example)}")
     if rows("rows_rejected") > 5:
         out.print(f"         all of them, with reason and text: {settings.quarantine}/<dataset>/*.parquet")
+    owners = {name: spec.owner or "none" for name, spec in load_specs().items()}
     for receipt in landing.receipts:
         if receipt.status is Status.REFUSED:
-            out.print(f"         [yellow]refused[/] {escape(f'{receipt.file}: {receipt.reason}')}")
+            out.print(f"         [yellow]refused[/] {safe(f'{receipt.file}: {receipt.reason}')}")
+        elif receipt.has_no_fit:
+            told = f"{receipt.file}: {receipt.reason} (owner: {owners[receipt.dataset]})"
+            out.print(f"         [yellow]nothing fits[/] {safe(told)}")
+        elif receipt.rows_rejected > receipt.rows_landed:
+            share = f"{receipt.rows_rejected:,} of {receipt.rows_read:,} rows rejected"
+            out.print(f"         [yellow]mostly rejected[/] {safe(f'{receipt.file}: {share}')}")
+    if any(receipt.has_no_fit for receipt in landing.receipts):
+        out.print(
+            "         `tidemark status` names these until rows of them land: deliver them again, or mend the contract"
+        )
+        out.print("         and run `tidemark land --retry-quarantine`")
     for name in landing.unsettled:
-        out.print(f"         still being written, left for the next run: {escape(name)}")
+        out.print(f"         still being written, left for the next run: {safe(name)}")
     for stray in landing.strays:
-        out.print(f"         [yellow]left alone[/] {escape(stray)}")
+        out.print(f"         [yellow]left alone[/] {safe(stray)}")
 
 
 def _tell_retry(settings: Settings, done: Retried) -> None:
@@ -336,11 +389,11 @@ def _tell_retry(settings: Settings, done: Retried) -> None:
         reasons[left.reason, left.field] += left.rows
     for (reason, where), count in reasons.most_common():
         field = f", field {where}" if where else ""
-        out.print(f"         [yellow]still quarantined[/] {count:,} rows: {escape(reason.replace('_', ' ') + field)}")
+        out.print(f"         [yellow]still quarantined[/] {count:,} rows: {safe(reason.replace('_', ' ') + field)}")
     for receipt in done.still_refused:
-        out.print(f"         [yellow]still refused[/] {escape(f'{receipt.file}: {receipt.reason}')}")
+        out.print(f"         [yellow]still refused[/] {safe(f'{receipt.file}: {receipt.reason}')}")
     for line in done.not_tried:
-        out.print(f"         [yellow]not retried[/] {escape(line)}")
+        out.print(f"         [yellow]not retried[/] {safe(line)}")
     if rows:
         out.print("         they reach the marts with the next `tidemark run`")
 
@@ -356,13 +409,13 @@ def _tell_audit(done: Audit) -> None:
         lines.append([t.dataset, *map(_count, known), *kept, _count(t.not_built)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for name, *cells in lines if done.totals else []:
-        out.print(escape("  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])])))
+        out.print(safe("  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])])))
     for note in done.notes if done.totals else ["no file landed in that period"]:
-        out.print(f"[dim]{escape(note)}[/]")
+        out.print(f"[dim]{safe(note)}[/]")
     for finding in done.findings:
         which = f" (batch {finding.batch_id}, {finding.file})" if finding.batch_id and finding.file else ""
-        out.print(f"[red]{finding.dataset}, {finding.step}:[/] {escape(finding.text + which)}")
-        out.print(f"    {escape(finding.remedy)}")
+        out.print(f"[red]{finding.dataset}, {finding.step}:[/] {safe(finding.text + which)}")
+        out.print(f"    {safe(finding.remedy)}")
     if not done.findings:
         out.print("[bold]audit[/]    nothing was lost and nothing invented, as far as it was looked at")
 
@@ -382,7 +435,8 @@ def _tell_build(done: Build) -> None:
         out.print(f"         [yellow]warning[/] {node.name}: {node.failures:,} rows (owner: {node.owner or 'none'})")
     for node in done.failed:
         found = f"{node.failures:,} rows" if node.failures else node.message.strip()[:500]
-        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {escape(found)}")
+        told = "\n".join(map(safe, found.splitlines()))
+        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {told}")
         out.print(f"                reproduce: tidemark build -- --select {node.name}")
 
 
@@ -402,20 +456,21 @@ def _tell_publication(settings: Settings, publication: Publication) -> None:
     out.print(table)
     for t in manifest.stale:
         since, as_of = f"{t.stale_since:%Y-%m-%d %H:%M} UTC", f"{t.as_of:%Y-%m-%d %H:%M} UTC"
-        because = escape(describe_causes(t.stale_because))
+        because = safe(describe_causes(t.stale_because))
         out.print(f"         [yellow]stale[/] {t.name} since {since}, rows as of {as_of}: waits for {because}")
     for missing in manifest.missing:
-        out.print(f"         [yellow]missing[/] {missing.name}: waits for {escape(describe_causes(missing.because))}")
+        out.print(f"         [yellow]missing[/] {missing.name}: waits for {safe(describe_causes(missing.because))}")
     for line in how_to_query(settings):
-        out.print(f"         {escape(line)}")
+        out.print(f"         {safe(line)}")
 
 
 def how_to_query(settings: Settings) -> list[str]:
     """One command line and one SQLAlchemy URL that read the published marts."""
     path = settings.published / "current" / "marts.duckdb"
+    quoted = shlex.quote(str(path))
     query = "select product, sum(sessions_count) as sessions from agg_audience_daily group by all order by all"
     return [
-        f'query:  .venv/bin/duckdb -readonly {path} "{query}"',
+        f'query:  .venv/bin/duckdb -readonly {quoted} "{query}"',
         f"or:     duckdb:///{path.absolute()}?access_mode=read_only  (SQLAlchemy)",
     ]
 
@@ -424,7 +479,7 @@ def _tell_status(sections: Iterable[Section]) -> None:
     for heading, lines in sections:
         out.print(f"[bold]{heading}[/]")
         for line in lines:
-            out.print(f"  {escape(line)}")
+            out.print(f"  {safe(line)}")
 
 
 if __name__ == "__main__":

@@ -12,3 +12,7 @@ class TidemarkError(Exception):
 
 class FileRefusedError(TidemarkError):
     """A delivered file cannot be landed at all; its text says why, without the file's name."""
+
+
+class UnreadableFileError(TidemarkError):
+    """A delivered file that cannot be opened or read now; its text says why, without the file's name."""

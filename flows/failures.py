@@ -121,7 +121,8 @@ def read_failing(settings: Settings) -> list[Failing]:
 
 
 # A node fails without a break since the first result that is like the newest, a failure or a warning, and after which
-# none was unlike it. Rows are in the order in which they were recorded.
+# none was unlike it. Rows are in the order in which they were recorded. A mark of a time to come is of a clock that ran
+# ahead, and says nothing of what came before what.
 NEWEST = """
 with results as (
     select
@@ -161,6 +162,10 @@ left join unlike on newest.node_id = unlike.node_id
 left join ops.model_progress as progress on newest.resource_type = 'model' and newest.node_name = progress.model
 where
     newest.outcome <> 'good'
-    and (progress.marked_at is null or progress.marked_at <= newest.recorded_at)
+    and (
+        progress.marked_at is null
+        or progress.marked_at <= newest.recorded_at
+        or progress.marked_at > current_timestamp at time zone 'UTC'
+    )
 order by newest.node_id
 """

@@ -1,19 +1,26 @@
 """Find the files of the inbox: ``<source>/<dataset>/**/*.<format>[.gz|.zst]``."""
 
+import errno
 import os
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISBLK, S_ISCHR, S_ISFIFO, S_ISREG, S_ISSOCK
 
 FORMATS = ("ndjson", "jsonl", "json", "pb", "parquet", "csv", "tsv")
 COMPRESSIONS = ("gz", "zst")
+# Times are kept in nanoseconds since 1970 as whole numbers of 64 bits: from 1677 to 2262.
+LAST_NS = 2**63 - 1
+MAY_NOT = "may not be read by this user; give the right to read it, or take it away"
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A file of the inbox: ``name`` is its path there, ``stat`` how it was when found."""
+    """A file of the inbox: ``name`` is its path there, ``stat`` how it was when found.
+
+    ``dataset`` is '' where the file is not below ``<source>/<dataset>/``.
+    """
 
     path: Path
     name: str
@@ -52,48 +59,41 @@ def is_settled(stat: os.stat_result, now: float, settle_seconds: float) -> bool:
 
 
 def deliveries(inbox: Path) -> Iterator[Delivery]:
-    """The inbox's files in order of name, partial ones left out."""
-    for path in sorted(_files(inbox)):
-        parts = path.relative_to(inbox).parts
-        if len(parts) < 3 or any(is_partial(part) for part in parts) or not _is_text(path):
-            continue
-        try:
-            stat = path.stat()
-        except FileNotFoundError:  # taken away or renamed since the listing
-            continue
-        if not S_ISREG(stat.st_mode):  # reading a pipe would wait for ever
-            continue
-        yield Delivery(path, "/".join(parts), parts[0], parts[1], stat)
+    """The inbox's files in order of name; left out are partial ones, and those that cannot be looked at."""
+    for found in _walk(inbox):
+        if isinstance(found, Delivery) and found.dataset and not _fault(found):
+            yield found
 
 
 def new_deliveries(
-    inbox: Path, datasets: Container[str], is_dealt_with: Callable[[str, os.stat_result], bool]
+    inbox: Path,
+    datasets: Collection[str],
+    is_dealt_with: Callable[[str, os.stat_result], bool],
+    on_left_alone: Callable[[str], None] = lambda told: None,
 ) -> Iterator[Delivery]:
-    """The deliveries that landing can take and has not dealt with, settled or not."""
-    for delivery in deliveries(inbox):
-        is_ours = delivery.dataset in datasets and file_format(delivery.path.name) is not None
-        if is_ours and not is_dealt_with(delivery.name, delivery.stat):
-            yield delivery
+    """The deliveries that landing can take and has not dealt with, settled or not.
 
-
-def strays(inbox: Path, datasets: set[str]) -> list[str]:
-    """Files that can never be taken, each with the reason: a wrong place, dataset, format or name."""
-    found = []
-    for path in sorted(_files(inbox)):
-        parts = path.relative_to(inbox).parts
-        if any(is_partial(part) for part in parts):
+    What it passes over for a reason that a person can mend goes to ``on_left_alone``, as a line with name and reason.
+    """
+    for found in _walk(inbox):
+        if isinstance(found, _PassedOver):
+            on_left_alone(f"{_as_text(found.name)}: {found.why}")
+        elif fault := _fault(found) or _not_ours(found, datasets):
+            on_left_alone(f"{_as_text(found.name)}: {fault}")
+        elif is_dealt_with(found.name, found.stat):
             continue
-        name = "/".join(parts)
-        if not _is_text(path):
-            name = os.fsencode(name).decode(errors="replace")
-            found.append(f"{name}: the name is not UTF-8")
-        elif len(parts) < 3:
-            found.append(f"{name}: not below <source>/<dataset>/")
-        elif parts[1] not in datasets:
-            found.append(f"{name}: no dataset {parts[1]} in the contract (there are {', '.join(sorted(datasets))})")
-        elif file_format(path.name) is None:
-            found.append(f"{name}: not {', '.join(f'.{f}' for f in FORMATS)}, plain, .gz or .zst")
-    return found
+        elif os.access(found.path, os.R_OK, effective_ids=True):
+            yield found
+        else:
+            on_left_alone(f"{found.name}: {MAY_NOT}")
+
+
+def strays(inbox: Path, datasets: Collection[str]) -> list[str]:
+    """What landing passes over, each with the reason: a wrong place, dataset, format or name, or no way to read it."""
+    told: list[str] = []
+    for _ in new_deliveries(inbox, datasets, lambda name, stat: False, told.append):
+        pass
+    return told
 
 
 def wait_for_settling(path: Path, settle_seconds: float, until: float) -> os.stat_result | None:
@@ -101,7 +101,7 @@ def wait_for_settling(path: Path, settle_seconds: float, until: float) -> os.sta
     while True:
         try:
             stat = path.stat()
-        except FileNotFoundError:
+        except OSError:  # taken away, or no longer to be reached
             return None
         if is_settled(stat, time.time(), settle_seconds):
             return stat
@@ -110,16 +110,113 @@ def wait_for_settling(path: Path, settle_seconds: float, until: float) -> os.sta
         time.sleep(0.05)
 
 
-def _is_text(path: Path) -> bool:
+@dataclass(frozen=True)
+class _PassedOver:
+    """Something of the inbox that is no file to be read, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Something to look at: its path, its name in the inbox, and the inodes of the folders that it is in."""
+
+    path: str
+    name: str
+    above: frozenset[tuple[int, int]]
+    entry: os.DirEntry[str] | None
+
+
+def _walk(inbox: Path) -> Iterator[Delivery | _PassedOver]:
+    """What is in the inbox, in order of name, partial names left out.
+
+    Links to folders are followed, each folder once by way of a link, so that links cannot lead round for ever.
+    """
+    linked: dict[tuple[int, int], str] = {}
+    waiting = [_Place(str(inbox), "", frozenset(), None)]
+    while waiting:
+        at = waiting.pop()
+        try:
+            if at.entry and not at.entry.is_dir():
+                yield _file(at.entry, at.name)
+                continue
+            stat = Path(at.path).stat()
+            inode = (stat.st_dev, stat.st_ino)
+            if at.entry and at.entry.is_symlink():
+                if inode in at.above:
+                    yield _PassedOver(at.name, "a link back to a folder that it is in; remove it")
+                    continue
+                if inode in linked:
+                    first = _as_text(linked[inode])
+                    yield _PassedOver(at.name, f"a link to the folder that {first} links to; remove one of them")
+                    continue
+                linked[inode] = at.name
+            with os.scandir(at.path) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            if why := _why_not(at, error):
+                yield _PassedOver(at.name or str(inbox), why)
+            continue
+        above, prefix = at.above | {inode}, at.name and f"{at.name}/"
+        waiting += [
+            _Place(entry.path, prefix + entry.name, above, entry) for entry in entries if not is_partial(entry.name)
+        ]
+
+
+def _file(entry: os.DirEntry[str], name: str) -> Delivery | _PassedOver:
+    """A file as it is now; what is none, such as a pipe, is passed over: reading it would wait for ever."""
+    stat = entry.stat()
+    if not S_ISREG(stat.st_mode):
+        return _PassedOver(name, f"a {_kind(stat.st_mode)}, no file; remove it")
+    source, *rest = name.split("/")
+    return Delivery(Path(entry.path), name, source, rest[0] if len(rest) > 1 else "", stat)
+
+
+def _fault(found: Delivery) -> str | None:
+    """Why a file cannot be noted as landed, whatever is in it."""
+    if not _is_text(found.name):
+        return "the name is not UTF-8"
+    if not all(abs(ns) <= LAST_NS for ns in (found.stat.st_mtime_ns, found.stat.st_ctime_ns)):
+        return "its modification time is not between 1678 and 2262; `touch` gives it that of now"
+    return None
+
+
+def _not_ours(found: Delivery, datasets: Collection[str]) -> str | None:
+    """Why the contract has no place for a file of this path."""
+    if not found.dataset:
+        return "not below <source>/<dataset>/"
+    if found.dataset not in datasets:
+        return f"no dataset {found.dataset} in the contract (there are {', '.join(sorted(datasets))})"
+    if file_format(found.path.name) is None:
+        return f"not {', '.join(f'.{f}' for f in FORMATS)}, plain, .gz or .zst"
+    return None
+
+
+def _why_not(at: _Place, error: OSError) -> str | None:
+    """Why something cannot be looked at; None where that is no fault, since it was taken away meanwhile."""
+    if error.errno == errno.ENOENT:
+        return "a link to nothing; mend or remove it" if Path(at.path).is_symlink() else None
+    if error.errno == errno.ELOOP:
+        return "a link that leads back to itself; remove it"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return MAY_NOT
+    return f"cannot be read ({error.strerror or error}); see to it, or take it away"
+
+
+def _kind(mode: int) -> str:
+    kinds = ((S_ISFIFO, "pipe"), (S_ISSOCK, "socket"), (S_ISCHR, "device"), (S_ISBLK, "device"))
+    return next((kind for is_one, kind in kinds if is_one(mode)), "thing of another kind")
+
+
+def _is_text(name: str) -> bool:
     """Whether the name can be written down: Python keeps other bytes as lone surrogates."""
     try:
-        str(path).encode()
+        name.encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith((".", "_"))]
-        yield from (Path(parent) / name for name in names)
+def _as_text(name: str) -> str:
+    return os.fsencode(name).decode(errors="replace")

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from flows.errors import TidemarkError
 from flows.messages import Message, cut
+from flows.readonly import open_to_read
 from flows.settings import Settings
 
 KEPT_DAYS = 400
@@ -100,10 +101,16 @@ class Queued:
 
 
 class Incidents:
-    """The store; several processes may use it at once. Changes belong into :meth:`transaction`."""
+    """The store; several processes may use it at once. Changes belong into :meth:`transaction`.
 
-    def __init__(self, settings: Settings) -> None:
+    One that is ``read_only`` must be there already and is not changed.
+    """
+
+    def __init__(self, settings: Settings, read_only: bool = False) -> None:
         path = settings.incidents
+        if read_only:
+            self._database = open_to_read(path)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
@@ -344,18 +351,18 @@ def unsent(settings: Settings) -> list[Incident]:
 def _read(settings: Settings, query: Callable[[Incidents], list[Incident]]) -> list[Incident]:
     if not settings.incidents.exists():
         return []
-    with opened(settings) as store:
+    with opened(settings, read_only=True) as store:
         return query(store)
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Incidents]:
+def opened(settings: Settings, read_only: bool = False) -> Iterator[Incidents]:
     """The store, closed again afterwards.
 
     Raises :class:`TidemarkError` where it cannot be read or written.
     """
     try:
-        store = Incidents(settings)
+        store = Incidents(settings, read_only)
         try:
             yield store
         finally:

@@ -22,6 +22,7 @@ from typing import Literal
 from flows.decide import Known
 from flows.errors import TidemarkError
 from flows.presence import Presence
+from flows.readonly import open_to_read
 from flows.receipts import Receipts
 from flows.schedule import Arrival, Job, organisation_timezone
 from flows.settings import Settings
@@ -109,8 +110,7 @@ class Journal:
         self.path = settings.home / "jobs" / "journal.sqlite"
         with self._explained():
             if read_only:
-                uri = f"{self.path.resolve().as_uri()}?mode=ro"
-                self._database = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+                self._database = open_to_read(self.path)
                 return
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=30, isolation_level=None)
@@ -403,7 +403,7 @@ class Journal:
         if not awaited and not required:
             return {}, {}, None
         try:
-            with closing(Receipts(settings)) as receipts:
+            with closing(Receipts(settings, self._is_read_only)) as receipts:
                 arrived = {name: tuple(receipts.landed_after(name, done)) for name, done in awaited.items()}
                 present = {name: self._days_present(receipts, name) for name in required}
         except (OSError, sqlite3.Error, ValueError) as error:

@@ -1,11 +1,12 @@
 """Land what settled in the inbox: verify, conform to the contract, pseudonymise, quarantine, commit."""
 
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -22,8 +23,9 @@ from filelock import FileLock
 
 from flows.conform import Conformed, Conformer, landed_schema
 from flows.contract import DatasetSpec, Redelivery, load_specs
-from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError
-from flows.inbox import Delivery, file_format, is_settled, new_deliveries, strays, wait_for_settling
+from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError, UnreadableFileError
+from flows.hints import LOOKED_AT, Rejected, no_row_fits
+from flows.inbox import Delivery, file_format, is_settled, new_deliveries, wait_for_settling
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
 from flows.readers import Part, columns_of, decoded, read_parts
 from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
@@ -116,9 +118,9 @@ def _land_all(
     progress: Callable[[Receipt], None],
     wait_for_young: bool,
 ) -> Landing:
-    done = Landing(strays=strays(settings.inbox, set(specs)))
+    done = Landing()
     with Conformers(settings, receipts) as conformers:
-        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged)
+        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged, done.strays.append)
         for delivery in _settled(settings, new, done, wait_for_young):
             try:
                 receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)
@@ -126,6 +128,9 @@ def _land_all(
                 if delivery.path.exists():
                     raise
                 continue  # taken away while it was read
+            except UnreadableFileError as error:
+                done.strays.append(f"{delivery.name}: {error}")
+                continue
             if receipt is not None:
                 done.receipts.append(receipt)
                 progress(receipt)
@@ -145,7 +150,7 @@ def _settled(settings: Settings, new: Iterable[Delivery], done: Landing, wait_fo
         stat = wait_for_settling(delivery.path, settings.settle_seconds, until)
         if stat is not None:
             yield replace(delivery, stat=stat)
-        elif delivery.path.exists():
+        elif os.path.exists(delivery.path):  # noqa: PTH110 (False also where it may not be looked at any more)
             done.unsettled.append(delivery.name)
 
 
@@ -160,7 +165,8 @@ def land_file(
 ) -> Receipt | None:
     """One file, from its bytes to its receipt; None where these bytes under this name are known already.
 
-    With ``again``, bytes that were refused are tried once more, and None says that they are refused again.
+    With ``again``, bytes that were refused are tried once more, and None says that they are refused again. Raises
+    :class:`~flows.errors.UnreadableFileError` where it cannot be read at all.
     """
     sha256 = _sha256(delivery.path)
     last = receipts.last_of_file(delivery.name)
@@ -242,6 +248,9 @@ def land_rows(
     rejects = _LazyParquet(stem.with_suffix(".parquet"), REJECTS_SCHEMA)
     unknown = _LazyParquet(stem.with_suffix(".unknown.parquet"), UNKNOWN_SCHEMA)
     landed = examples = 0
+    reasons: Counter[tuple[str, str | None]] = Counter()
+    first: list[Rejected] = []
+    names: str | None = None
     with rejects, unknown, pq.ParquetWriter(data, landed_schema(spec), **_parquet_options(spec)) as writer:
         for part in _of_the_file(_conformed(parts, conformers, receipt.batch_id)):
             writer.write_table(part.rows)
@@ -258,6 +267,8 @@ def land_rows(
                     for r in part.rejects
                 ]
             )
+            reasons.update((r.reason, r.field) for r in part.rejects)
+            first += [Rejected(r.reason, r.field, r.raw) for r in part.rejects[: LOOKED_AT - len(first)]]
             unknown.write(
                 [{"_batch_id": receipt.batch_id, "_line": u.line, "key": u.key, "value": u.value} for u in part.unknown]
             )
@@ -271,9 +282,15 @@ def land_rows(
         data.unlink()
     else:
         _sync_file(data)
+    why = None
+    if rejects.rows and not landed:
+        # Of Parquet the rows, as JSON, say as much.
+        header = json.loads(names) if names and receipt.format == "csv" else []
+        why = no_row_fits(rejects.rows, reasons, first, header, spec, load_specs() | {spec.name: spec})
     return receipt.model_copy(
         update={
             "status": Status.LANDED,
+            "reason": why,
             "rows_read": landed + rejects.rows,
             "rows_landed": landed,
             "rows_rejected": rejects.rows,
@@ -426,7 +443,10 @@ def _parquet_options(spec: DatasetSpec) -> dict[str, object]:
 
 
 def _is_as_found(delivery: Delivery) -> bool:
-    now, then = delivery.path.stat(), delivery.stat
+    try:
+        now, then = delivery.path.stat(), delivery.stat
+    except PermissionError:
+        return False
     return (now.st_ino, now.st_size, now.st_mtime_ns) == (then.st_ino, then.st_size, then.st_mtime_ns)
 
 
@@ -437,8 +457,16 @@ def discard(settings: Settings, receipt: Receipt) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Raises :class:`UnreadableFileError` where it cannot be read: its rights may have changed since it was found."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableFileError(
+            f"cannot be read ({error.strerror or error}); give the right to read it, or take it away"
+        ) from error
 
 
 def _sync_file(path: Path) -> None:

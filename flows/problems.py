@@ -16,6 +16,7 @@ from flows.decide import Decision, Known, instant_of_slot
 from flows.errors import TidemarkError
 from flows.incidents import open_incidents
 from flows.journal import Unbroken
+from flows.messages import one_line
 from flows.receipts import Receipts, Status
 from flows.schedule import BACKFILL, JOBS, LAND, Build, Job, Maintain, Publish
 from flows.settings import Settings
@@ -62,7 +63,7 @@ def _detail(path: str, message: str, skipped: Sequence[str]) -> str:
 
 
 def observe_refused(settings: Settings) -> None:
-    """Tell which files were refused and not delivered again since.
+    """Tell which files were refused, or had no row that fits, and were not delivered again since.
 
     Raises :class:`TidemarkError` where the receipts cannot be read, or incidents not written.
     """
@@ -70,13 +71,16 @@ def observe_refused(settings: Settings) -> None:
     try:
         with closing(Receipts(settings)) as receipts:
             refused = receipts.last_of_each_file(Status.REFUSED)
+            unfit = receipts.last_without_a_fit()
     except (OSError, sqlite3.Error, ValueError) as error:
         raise TidemarkError(f"the receipts below {settings.landed} cannot be read: {error}") from error
+    titles = [(receipt, f"file {one_line(receipt.file)} was refused") for receipt in refused]
+    titles += [(receipt, f"no row of file {one_line(receipt.file)} fits") for receipt in unfit]
     found = [
         Problem(
             key=f"file:{receipt.file}",
             scope="landing",
-            title=f"file {receipt.file} was refused",
+            title=title,
             owner=owners.get(receipt.dataset, OPERATOR),
             since=receipt.landed_at,
             detail=receipt.reason or "",
@@ -84,7 +88,7 @@ def observe_refused(settings: Settings) -> None:
             reproduce="tidemark land --retry-quarantine",
             link=None,
         )
-        for receipt in refused
+        for receipt, title in titles
     ]
     observe(settings, "landing", found, datetime.now(UTC))
 

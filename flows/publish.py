@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
@@ -31,11 +31,11 @@ from flows.failures import Cause, find_causes
 from flows.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, read_project
 from flows.receipts import sync_folder
 from flows.settings import Settings
+from flows.views import MANIFEST, MARTS, heal_views, versions
 from flows.warehouse import open_warehouse, read_open_work, warehouse_held
 
 CURRENT = "current"
-MARTS = "marts.duckdb"
-MANIFEST = "manifest.json"
+STAMP = "%Y%m%dT%H%M%S.%fZ"
 PARQUET = "parquet"
 # The table in MARTS that tells readers how fresh the others are.
 PUBLISHED_TABLES = "published_tables"
@@ -158,7 +158,6 @@ def publish(settings: Settings, force: bool = False) -> Publication:
     Raises :class:`TidemarkError` where no whole build of the project has come to its end, and
     :class:`NothingGoodError` where nothing is good and there is no version yet: what readers see then stays as it is.
     """
-    _check_path(settings.published.absolute())
     # No build may begin between the check and the copy: what it leaves half done would be published.
     with warehouse_held(settings, "publishing"), _one_publication(settings):
         project = read_project(settings)
@@ -167,6 +166,7 @@ def publish(settings: Settings, force: bool = False) -> Publication:
             raise TidemarkError(f"nothing was published: {still.reason}; `tidemark status` says more")
         causes = find_causes(project, still)
         _clean_up(settings)
+        heal_views(settings)
         newest = newest_manifest(settings)
         if newest is None and causes.keys() == {model.name for model in _published_models(project)}:
             failed = sorted({cause.name for because in causes.values() for cause in because})
@@ -253,7 +253,7 @@ def _publish(
     )
     _prepare_current(settings, version)
     partial = folder / f"{MANIFEST}.partial"
-    partial.write_text(manifest.model_dump_json(indent=1))
+    partial.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     _sync_file(partial)
     partial.rename(folder / MANIFEST)
     # Linked files were made durable when they were written, and journals keep the order of links and renames.
@@ -301,6 +301,8 @@ def rollback(settings: Settings, version: str | None = None) -> Manifest:
     The version rolled back from stays; a later `tidemark run` publishes anew only when there is something new.
     Raises :class:`TidemarkError` where there is no such version.
     """
+    if not settings.published.is_dir():
+        raise TidemarkError(f"there is no version below {settings.published} yet; `tidemark run` publishes one")
     with _one_publication(settings):
         kept = versions(settings)
         now = current_version(settings)
@@ -313,15 +315,10 @@ def rollback(settings: Settings, version: str | None = None) -> Manifest:
             version = older[-1]
         elif version not in kept:
             raise TidemarkError(f"there is no version {version}; kept are: {', '.join(kept) or 'none'}")
+        manifest = read_manifest(settings, version)
+        heal_views(settings)
         _point_current_at(settings, version)
-        return read_manifest(settings, version)
-
-
-def versions(settings: Settings) -> list[str]:
-    """The versions kept, oldest first."""
-    if not settings.published.exists():
-        return []
-    return sorted(p.parent.name for p in settings.published.glob(f"[0-9]*/{MANIFEST}"))
+        return manifest
 
 
 def current_version(settings: Settings) -> str | None:
@@ -334,8 +331,8 @@ def read_manifest(settings: Settings, version: str) -> Manifest:
     """The manifest of a kept version."""
     path = settings.published / version / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_text())
-    except ValidationError as error:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON, of its members, of UTF-8
         raise TidemarkError(
             f"{path} cannot be read: it is damaged, or an earlier Tidemark published it; delete the folder "
             f"{path.parent} (and the link `current` where it points there) and publish again"
@@ -517,14 +514,6 @@ def _freshness(version: str, tables: list[PublishedTable]) -> pa.Table:
     return pa.Table.from_pylist(rows, FRESHNESS)
 
 
-def _check_path(path: Path) -> None:
-    if set(str(path)) & set("*?[="):
-        raise TidemarkError(
-            f"the views of a version cannot name files below {path}: DuckDB takes *, ? and [ in a path for patterns "
-            "and = for a partition; choose a TIDEMARK_HOME without them"
-        )
-
-
 def _files(folder: Path, table: PublishedTable) -> str:
     below = _escape(folder / PARQUET / table.name)
     if table.day_column is None:
@@ -595,8 +584,10 @@ def _prune(settings: Settings) -> None:
     """Drop the oldest versions beyond the number kept, never the current one nor one a reader may still have open."""
     recent = datetime.now(UTC) - timedelta(hours=settings.keep_hours)
     kept = versions(settings)
-    for version, next_one in pairwise(kept[: 1 - settings.keep_versions]):
-        was_left_at = read_manifest(settings, next_one).created_at
+    made_at = [read_manifest(settings, version).created_at for version in kept[1:]]
+    # No version was made after a later one: a clock that ran ahead only said so.
+    left_at = [*accumulate(reversed(made_at), min)][::-1]
+    for version, was_left_at in zip(kept[: -settings.keep_versions], left_at, strict=False):
         if version != current_version(settings) and was_left_at < recent:
             # Without its manifest it is no version, should this be killed in the middle.
             (settings.published / version / MANIFEST).unlink()
@@ -605,10 +596,12 @@ def _prune(settings: Settings) -> None:
 
 def _new_version(settings: Settings) -> str:
     """A name that sorts after every kept one, even when the clock was set back."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    stamp = datetime.now(UTC).strftime(STAMP)
     kept = versions(settings)
     if kept and stamp <= kept[-1]:
-        return f"{kept[-1]}+1"
+        # A microsecond more each time: anything appended would grow, at last too long for a name.
+        newest = datetime.strptime(kept[-1].partition("+")[0], STAMP)
+        return (newest + timedelta(microseconds=1)).strftime(STAMP)
     return stamp
 
 

@@ -15,10 +15,24 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from flows.readonly import open_to_read
 from flows.settings import Settings
 
 RECEIPT = "receipt.json"
 DATA = "data.parquet"
+INDEX = "index.sqlite"
+TABLES = """
+create table if not exists receipts (
+    batch_id integer primary key, dataset text not null, file text not null, sha256 text not null,
+    status text not null, rejected integer not null, superseded_by integer, receipt text not null,
+    retries integer
+);
+create index if not exists receipts_by_file on receipts (file, batch_id);
+create index if not exists receipts_by_content on receipts (dataset, sha256);
+create table if not exists seen (
+    file text primary key, bytes integer not null, mtime_ns integer not null, ctime_ns integer not null
+);
+"""
 
 
 class Status(StrEnum):
@@ -31,6 +45,8 @@ class Status(StrEnum):
 
 class Receipt(BaseModel):
     """One delivered file and what became of it. Paths are relative: ``file`` to the inbox, others to the lake.
+
+    ``reason`` says why it was refused, of which batch it is a duplicate, or why no row of it fits.
 
     A retry has a receipt too: ``retries_batch_id`` names the batch in which the file landed first. Its ``rows_read``
     are the rows that the file's batch before it (that one, or an earlier retry) had rejected, and its own rejects take
@@ -62,6 +78,11 @@ class Receipt(BaseModel):
     landed_at: datetime
 
     @property
+    def has_no_fit(self) -> bool:
+        """Whether rows were read and none of them landed: the file is likely no extract of this dataset."""
+        return self.status is Status.LANDED and self.rows_read > 0 and self.rows_landed == 0
+
+    @property
     def delivery_batch_id(self) -> int:
         """The batch in which the file landed first: for a retry not its own."""
         return self.retries_batch_id or self.batch_id
@@ -73,29 +94,28 @@ def batch_name(batch_id: int) -> str:
 
 
 class Receipts:
-    """The receipts of a lake, found through the index. One landing at a time may write."""
+    """The receipts of a lake, found through the index. One landing at a time may write.
 
-    def __init__(self, settings: Settings) -> None:
+    One that is ``read_only`` changes and makes nothing, for those who only look and may have no right to write. Where
+    the index is missing or behind, it reads the receipts themselves.
+    """
+
+    def __init__(self, settings: Settings, read_only: bool = False) -> None:
         self._settings = settings
-        settings.landed.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(settings.landed / "index.sqlite", timeout=30)
-        self._database.executescript(
-            """
-            pragma journal_mode = wal;
-            pragma synchronous = normal;
-            create table if not exists receipts (
-                batch_id integer primary key, dataset text not null, file text not null, sha256 text not null,
-                status text not null, rejected integer not null, superseded_by integer, receipt text not null,
-                retries integer
-            );
-            create index if not exists receipts_by_file on receipts (file, batch_id);
-            create index if not exists receipts_by_content on receipts (dataset, sha256);
-            create table if not exists seen (
-                file text primary key, bytes integer not null, mtime_ns integer not null, ctime_ns integer not null
-            );
-            """
-        )
-        if not self._database.execute("select 1 from pragma_table_info('receipts') where name = 'retries'").fetchone():
+        index = settings.landed / INDEX
+        if read_only:
+            self._database = _opened_to_read(index)
+            if _is_as_now(self._database) and self._find(self.last_batch_id() + 1) is None:
+                return
+            behind, self._database = self._database, sqlite3.connect(":memory:")
+            behind.backup(self._database)
+            behind.close()
+        else:
+            settings.landed.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(index, timeout=30)
+            self._database.executescript("pragma journal_mode = wal; pragma synchronous = normal;")
+        self._database.executescript(TABLES)
+        if not _is_as_now(self._database):
             self._database.execute("alter table receipts add column retries integer")  # made before there were any
         self._database.execute("create index if not exists receipts_by_retries on receipts (retries, batch_id)")
         self._catch_up()
@@ -115,7 +135,7 @@ class Receipts:
             while path := self._find(last + len(found) + 1):
                 found.append(path)
         for path in found:
-            self._enter(Receipt.model_validate_json(path.read_text()))
+            self._enter(Receipt.model_validate_json(path.read_text(encoding="utf-8")))
         self._database.commit()
 
     def _find(self, batch_id: int) -> Path | None:
@@ -229,6 +249,16 @@ class Receipts:
         )
         return [Receipt.model_validate_json(text) for (text,) in rows]
 
+    def last_without_a_fit(self) -> list[Receipt]:
+        """The files of which, as they were last delivered, no row fitted, nor does any since after a retry; by name."""
+        rows = self._database.execute(
+            f"select receipt from receipts as r where status = '{Status.LANDED}' and rejected > 0 and retries is null "
+            "and json_extract(receipt, '$.rows_landed') = 0 and not exists (select 1 from receipts as later "
+            "where later.file = r.file and later.retries is null and later.batch_id > r.batch_id) "
+            "and not exists (select 1 from receipts as again where again.retries = r.batch_id) order by file"
+        )
+        return [Receipt.model_validate_json(text) for (text,) in rows]
+
     def last_with_rejects(self, dataset: str | None = None) -> list[tuple[Receipt, int | None]]:
         """The batches whose rejects stand, in order: of each delivered file the last, where it left rows in
         quarantine. With each the later batch that superseded the file, if any did."""
@@ -269,7 +299,7 @@ class Receipts:
 
     def commit(self, receipt: Receipt, made: Path) -> None:
         """Commit a batch: write its receipt into the folder ``made``, then rename the folder into place."""
-        with (made / RECEIPT).open("w") as file:
+        with (made / RECEIPT).open("w", encoding="utf-8") as file:
             file.write(receipt.model_dump_json(indent=2))
             file.flush()
             os.fsync(file.fileno())
@@ -289,6 +319,20 @@ class Receipts:
         for folder in self._settings.quarantine.iterdir():
             for name in (f"{begun}.parquet", f"{begun}.unknown.parquet"):
                 (folder / name).unlink(missing_ok=True)
+
+
+def _opened_to_read(index: Path) -> sqlite3.Connection:
+    """A connection that changes nothing; to an empty database where there is no index yet."""
+    if index.parent.exists():
+        os.scandir(index.parent).close()  # or what may not be read would look empty
+    if not index.exists():
+        return sqlite3.connect(":memory:")
+    return open_to_read(index)
+
+
+def _is_as_now(database: sqlite3.Connection) -> bool:
+    """Whether the index has the columns of today."""
+    return bool(database.execute("select 1 from pragma_table_info('receipts') where name = 'retries'").fetchone())
 
 
 def work_folder(settings: Settings) -> Path:

@@ -15,6 +15,7 @@ import base64
 import csv
 import io
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.contract import DatasetSpec, load_specs
-from flows.errors import FileRefusedError, TidemarkError
+from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
 from flows.inbox import deliveries, file_format, is_settled
 from flows.land import COLUMNS, Conformers, Landing, discard, land_file, land_rows, open_for_landing
 from flows.pseudonymise import key_check
@@ -205,6 +206,9 @@ def _retry_refused(
             if delivery.path.exists():
                 raise
             continue  # taken away while it was read
+        except UnreadableFileError as why:
+            done.not_tried.append(f"{delivery.name}: {why}")
+            continue
         last = receipt or receipts.last_of_file(delivery.name)
         if last is not None and last.status is Status.REFUSED:
             done.still_refused.append(last)
@@ -213,7 +217,7 @@ def _retry_refused(
             progress(receipt)
             if receipt.rejects_path:
                 done.left += _left(settings.lake / receipt.rejects_path, receipt.file)
-    gone = [name for name in refused if not (settings.inbox / name).exists()]
+    gone = [name for name in refused if not os.path.lexists(settings.inbox / name)]
     done.not_tried += [f"{name}: refused, and no longer in the inbox; have it delivered again" for name in gone]
 
 

@@ -1,10 +1,21 @@
 """Where Tidemark keeps its data, and the few things an operator may set, all from the environment."""
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# Of these DuckDB takes *, ? and [ in a path for patterns, \ for an escape of one, = for a partition, and # for the
+# beginning of something else; a URL ends its path at ?. Each was tried.
+NOT_IN_A_HOME = "*?[\\=#"
+# As DuckDB takes it, but for a share of the machine's memory, which it does not take everywhere.
+MEMORY = re.compile(r"(\d+\.?\d*|\.\d+)\s*(?:(k|m|g|t)(i?)b?|b|bytes?)", re.IGNORECASE)
+UNLIMITED = ("-1", "none")
+LEAST_MEMORY = 64_000_000
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
 class Settings(BaseSettings):
@@ -14,14 +25,24 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("data"), description="The folder that holds the lake, warehouse and publications.")
     settle_seconds: float = Field(
-        5.0, ge=0, description="Seconds an inbox file must be unchanged, unless it was renamed into place."
+        5.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Seconds an inbox file must be unchanged, unless it was renamed into place.",
     )
     pseudonym_key: SecretStr | None = Field(
         None, description="The secret of the keyed hashes; a file below home/secrets/ where unset."
     )
     keep_versions: int = Field(7, ge=2, description="How many published versions are kept.")
-    keep_hours: float = Field(24, ge=0, description="Hours a published version is kept at least, for its readers.")
-    threads: int = Field(2, ge=1, description="Threads DuckDB uses.")
+    keep_hours: float = Field(
+        24,
+        ge=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Hours a published version is kept at least, for its readers.",
+    )
+    threads: int = Field(2, ge=1, le=1024, description="Threads DuckDB uses.")
     memory_limit: str = Field("8GB", description="Memory DuckDB may use while building.")
     channels: Path = Field(
         description="Says where each owner's alerts go, and holds secrets; a file below home/secrets/ where unset."
@@ -35,6 +56,61 @@ class Settings(BaseSettings):
 
     server_host: str = Field("127.0.0.1", description="The address Prefect's server listens on; it asks no password.")
     server_port: int = Field(4200, ge=1, le=65535, description="The port of Prefect's server on this machine.")
+
+    @field_validator("home", "channels", mode="before")
+    @classmethod
+    def _path(cls, given: Any, info: ValidationInfo) -> Any:
+        path = str(given)
+        if not path.strip():
+            raise ValueError("it is empty; give a path, or leave it unset")
+        if path.startswith("~"):
+            raise ValueError("~ is not expanded here; write the whole path, or $HOME in the shell")
+        if any(not character.isprintable() for character in path):
+            raise ValueError("it holds a line break, a control character or bytes that are not UTF-8; choose another")
+        return given
+
+    @field_validator("home")
+    @classmethod
+    def _home(cls, home: Path) -> Path:
+        try:
+            paths = (str(home.absolute()), str(home.resolve()))
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"it cannot be followed: {error}") from None
+        for path in paths:
+            if found := sorted({*path} & {*NOT_IN_A_HOME}):
+                raise ValueError(
+                    f"the path {path} has {' and '.join(found)} in it, which means something else to DuckDB; choose a "
+                    f"home without {' '.join(NOT_IN_A_HOME)}"
+                )
+            if any(not character.isprintable() for character in path):
+                raise ValueError("the folder it is in has a line break or a control character in its path")
+        return home
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _memory(cls, text: str) -> str:
+        text = text.strip()
+        if text.lower() in UNLIMITED:
+            return text
+        found = MEMORY.fullmatch(text)
+        if found is None:
+            raise ValueError("it must be a number and a unit, as in 8GB, 512MB or 1.5GiB")
+        number, unit, is_binary = found.groups()
+        power = " kmgt".index((unit or " ").lower())
+        if float(number) * (1024 if is_binary else 1000) ** power < LEAST_MEMORY:
+            raise ValueError("DuckDB cannot work with less than 64MB")
+        return text
+
+    @field_validator("server_host")
+    @classmethod
+    def _host(cls, host: str) -> str:
+        try:
+            ip_address(host)
+        except ValueError:
+            # Numbers and dots alone are meant as an address.
+            if not HOST.fullmatch(host) or re.fullmatch(r"[\d.]+", host):
+                raise ValueError("it must be an address or a host's name, without a port, such as 127.0.0.1") from None
+        return host
 
     @property
     def lake(self) -> Path:

@@ -12,16 +12,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from filelock import Timeout
-
 from flows.contract import load_specs
 from flows.errors import TidemarkError
-from flows.inbox import Delivery, is_settled, new_deliveries, strays
+from flows.inbox import Delivery, is_settled, new_deliveries
 from flows.messages import duration
-from flows.publish import Manifest, current_version, describe_causes, read_manifest, versions
-from flows.receipts import Receipts, Status
+from flows.publish import Manifest, current_version, describe_causes, read_manifest
+from flows.receipts import INDEX, Receipts, Status
 from flows.settings import Settings
-from flows.warehouse import WarehouseInUseError, has_tables, open_warehouse, warehouse_held, warehouse_lock
+from flows.views import MARTS, moved_from, versions
+from flows.warehouse import WarehouseInUseError, has_tables, open_warehouse, warehouse_at_rest, warehouse_held
 
 Section = tuple[str, list[str]]
 
@@ -43,6 +42,17 @@ class RefusedFile:
     file: str
     refused_at: datetime
     reason: str
+
+
+@dataclass(frozen=True)
+class UnfitFile:
+    """A file of which no row fits, as it was last delivered, nor by a retry since; ``reason`` has the likely cause."""
+
+    file: str
+    landed_at: datetime
+    rows: int
+    reason: str
+    owner: str
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,8 @@ class StaleTable:
 
 @dataclass(frozen=True)
 class PublishedStatus:
-    """What readers see. ``note`` says what is wrong where a version is named but cannot be read."""
+    """What readers see. ``note`` says what is wrong where a version is named but cannot be read; ``moved_from`` is the
+    folder whose files its views name, where that is another one."""
 
     version: str | None = None
     note: str | None = None
@@ -109,6 +120,7 @@ class PublishedStatus:
     not_good: tuple[StaleTable, ...] = ()
     newest_version: str | None = None
     versions_kept: int = 0
+    moved_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,7 @@ class LakeStatus:
     left_alone: tuple[str, ...]
     datasets: tuple[DatasetStatus, ...]
     refused: tuple[RefusedFile, ...]
+    unfit: tuple[UnfitFile, ...]
     warehouse: WarehouseStatus
     published: PublishedStatus
 
@@ -129,9 +142,11 @@ class LakeStatus:
         return bool(
             self.left_alone
             or self.refused
+            or self.unfit
             or self.warehouse.is_broken
             or self.warehouse.failed
             or self.published.note
+            or self.published.moved_from
             or self.published.not_good
         )
 
@@ -162,15 +177,16 @@ def read_totals(settings: Settings) -> Totals:
 
 
 def read_status(settings: Settings, now: datetime) -> LakeStatus:
-    """Read how things stand; writes nothing but the landing index where it was behind.
+    """Read how things stand; writes nothing.
 
-    Raises :class:`TidemarkError` where that index cannot be read.
+    Raises :class:`TidemarkError` where the receipts or their index cannot be read.
     """
     specs = load_specs()
     with _receipts(settings) as receipts:
         last_batch_id = receipts.last_batch_id()
         published, manifest = _read_published(settings, last_batch_id)
-        new = list(new_deliveries(settings.inbox, specs, receipts.is_unchanged))
+        left_alone: list[str] = []
+        new = list(new_deliveries(settings.inbox, specs, receipts.is_unchanged, left_alone.append))
         settled: dict[str, list[Delivery]] = defaultdict(list)
         for delivery in new:
             if is_settled(delivery.stat, time.time(), settings.settle_seconds):
@@ -180,12 +196,18 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
         refused = tuple(
             RefusedFile(r.file, r.landed_at, r.reason or "") for r in receipts.last_of_each_file(Status.REFUSED)
         )
+        unfit = tuple(
+            UnfitFile(r.file, r.landed_at, r.rows_read, r.reason or "no row fits", specs[r.dataset].owner)
+            for r in receipts.last_without_a_fit()
+            if r.dataset in specs
+        )
     return LakeStatus(
         read_at=now,
         still_being_written=len(new) - sum(map(len, settled.values())),
-        left_alone=tuple(strays(settings.inbox, set(specs))),
+        left_alone=tuple(left_alone),
         datasets=datasets,
         refused=refused,
+        unfit=unfit,
         warehouse=_read_warehouse(settings, last_batch_id),
         published=published,
     )
@@ -194,14 +216,14 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
 @contextmanager
 def _receipts(settings: Settings) -> Iterator[Receipts]:
     try:
-        with closing(Receipts(settings)) as receipts:
+        with closing(Receipts(settings, read_only=True)) as receipts:
             yield receipts
     except (OSError, ValueError) as error:
         raise TidemarkError(
             f"how the lake stands cannot be read ({error}); see to the file it names and its rights"
         ) from error
     except sqlite3.Error as error:
-        index = settings.landed / "index.sqlite"
+        index = settings.landed / INDEX
         raise TidemarkError(
             f"the landing index {index} cannot be read ({error}); see to disk space and rights; where it is damaged, "
             "delete it: it is made anew from the receipts"
@@ -230,9 +252,9 @@ def _read_warehouse(settings: Settings, last_batch_id: int) -> WarehouseStatus:
         return not_built
     try:
         # A build that begins while a reader has the file open cannot: so it waits for this, or this leaves it alone.
-        with warehouse_lock(settings).acquire(timeout=0):
+        with warehouse_at_rest(settings):
             return _read_free_warehouse(settings, last_batch_id) or not_built
-    except Timeout:
+    except BlockingIOError:
         return WarehouseStatus(
             "in use by a build or a publication at work; how the last run went can be told afterwards"
         )
@@ -251,9 +273,10 @@ def _read_free_warehouse(settings: Settings, last_batch_id: int) -> WarehouseSta
     except TidemarkError as error:
         return WarehouseStatus(str(error), is_broken=True)
     with warehouse:
+        # By when they were entered: a clock that ran ahead gave an earlier run a later time.
         run = (
             warehouse.execute(
-                "select run_id, command, started_at, status from ops.dbt_runs order by started_at desc limit 1"
+                "select run_id, command, started_at, status from ops.dbt_runs order by rowid desc limit 1"
             ).fetchone()
             if has_tables(warehouse, "dbt_runs")
             else None
@@ -281,8 +304,10 @@ def _read_published(settings: Settings, last_batch_id: int) -> tuple[PublishedSt
     if version is None:
         return PublishedStatus(), None
     kept = versions(settings)
+    folder = settings.published / version
     try:
         manifest = read_manifest(settings, version)
+        moved = moved_from(folder) if (folder / MARTS).exists() else None
     except (TidemarkError, OSError) as error:
         note = str(error) if isinstance(error, TidemarkError) else f"{error}; publish again: `tidemark publish --force`"
         return PublishedStatus(version, note, versions_kept=len(kept)), None
@@ -298,6 +323,7 @@ def _read_published(settings: Settings, last_batch_id: int) -> tuple[PublishedSt
             not_good=tuple(not_good),
             newest_version=kept[-1],
             versions_kept=len(kept),
+            moved_from=str(moved) if moved else None,
         ),
         manifest,
     )
@@ -319,6 +345,8 @@ def _describe_inbox(status: LakeStatus) -> Iterator[str]:
     for d in status.datasets:
         if d.waiting_since:
             yield f"{d.dataset}: {d.waiting_files:,} files wait, the oldest for {ago(d.waiting_since, status.read_at)}"
+    if status.left_alone:
+        yield f"{len(status.left_alone):,} left alone, each for the reason it is told with"
     for stray in status.left_alone:
         yield f"left alone: {stray}"
 
@@ -340,6 +368,8 @@ def _describe_landed(status: LakeStatus) -> Iterator[str]:
             yield f"{d.dataset}: {behind}; readers see {seen}"
     for receipt in status.refused:
         yield f"refused: {receipt.file}: {receipt.reason}"
+    for unfit in status.unfit:
+        yield f"NOTHING FITS: {unfit.file}: {unfit.reason} (owner: {unfit.owner})"
 
 
 def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:
@@ -352,7 +382,7 @@ def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:
     yield f"last run: {warehouse.last_run} at {minute(warehouse.last_run_at)}: {ended}"
     yield f"{warehouse.landings_not_built:,} landings not built yet"
     for node in warehouse.failed:
-        found = f"{node.rows:,} rows" if node.rows else node.message
+        found = f"{node.rows:,} rows" if node.rows else " ".join(node.message.split())
         yield f"failed: {node.kind} {node.name}: {found}; reproduce: tidemark build -- --select {node.name}"
 
 
@@ -367,6 +397,11 @@ def _describe_published(published: PublishedStatus) -> Iterator[str]:
         f"current is {published.version}: {published.tables} tables, made {minute(published.created_at)}, "
         f"{published.landings_behind:,} landings behind"
     )
+    if published.moved_from:
+        yield (
+            f"MOVED: its views name files below {published.moved_from}, as where it was made: readers get errors, or "
+            "what is there; `tidemark run` mends it"
+        )
     for table in published.not_good:
         if table.since:
             as_of = minute(table.as_of) if table.as_of else "before"

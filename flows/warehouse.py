@@ -1,9 +1,11 @@
 """The warehouse file: open it, enter landings into it, and tell what in it is not yet built or tested."""
 
+import fcntl
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -16,6 +18,9 @@ from flows.settings import Settings
 
 # The format of the tables that macros/project/prepare_warehouse.sql makes.
 FORMAT = 2
+LOCK = ".build.lock"
+# What DuckDB says of a file that it cannot read whoever asks: it is none of its own, or damaged.
+DAMAGE = ("not a valid DuckDB database", "corrupt", "Corrupt", "Serialization Error", "checksum", "database header")
 
 
 class WarehouseInUseError(TidemarkError):
@@ -54,7 +59,24 @@ class OpenWork:
 def warehouse_lock(settings: Settings) -> FileLock:
     """The lock that whoever writes the warehouse holds, from what it reads of it to what it makes of that."""
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(settings.warehouse.parent / ".build.lock")
+    return FileLock(settings.warehouse.parent / LOCK)
+
+
+@contextmanager
+def warehouse_at_rest(settings: Settings) -> Iterator[None]:
+    """Keep builds from beginning, for those who only look and may have no right to write.
+
+    Raises :class:`BlockingIOError` where somebody is at work in the warehouse.
+    """
+    try:
+        lock = (settings.warehouse.parent / LOCK).open("rb")
+    except OSError:  # nobody has built here, or this user may not see it: there is nothing to be held
+        yield
+        return
+    with lock:
+        # As filelock does it, which would need the right to write; gone when the file is closed.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
 
 
 @contextmanager
@@ -79,16 +101,18 @@ def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDB
     :class:`TidemarkError` what is wrong with it where something is."""
     try:
         return duckdb.connect(str(settings.warehouse), read_only=read_only)
-    except duckdb.IOException as error:
+    except duckdb.Error as error:
         if "Could not set lock" in str(error):
             raise WarehouseInUseError(
                 f"another process has the warehouse {settings.warehouse} open ({str(error).splitlines()[0]}); "
                 "readers should open published/current/marts.duckdb instead; close it and run again"
             ) from error
-        raise TidemarkError(
-            f"the warehouse {settings.warehouse} cannot be opened ({error}); it is disposable: "
-            "delete it and run `tidemark build` to rebuild it from the landed zone"
-        ) from error
+        remedy = "mend the cause and run the same again"
+        if any(words in str(error) for words in DAMAGE):
+            remedy = "it is disposable: delete it and run `tidemark build` to rebuild it from the landed zone"
+        elif "Permission denied" in str(error):
+            remedy = "give this user the right to it, and run the same again"
+        raise TidemarkError(f"the warehouse {settings.warehouse} cannot be opened ({error}); {remedy}") from error
 
 
 def enter_landings(settings: Settings) -> int:
@@ -96,13 +120,30 @@ def enter_landings(settings: Settings) -> int:
     with open_warehouse(settings) as warehouse:
         if _has_table(warehouse, "landed", "landings"):
             return _enter(settings, warehouse)
-    run_dbt(settings, ["run-operation", "make_warehouse_tables"])
+    errors: list[str] = []
+
+    def on_event(event: Any) -> None:
+        if event.info.level == "error":
+            errors.append(event.info.msg)
+
+    run_dbt(settings, ["run-operation", "make_warehouse_tables"], [on_event])
     with open_warehouse(settings) as warehouse:
+        if not _has_table(warehouse, "landed", "landings"):
+            why = " ".join(" ".join(errors).split()) or "dbt gave no reason"
+            raise TidemarkError(
+                f"the tables of the warehouse {settings.warehouse} could not be made: {why}; mend the cause and run "
+                f"the same again; more is in {settings.warehouse.parent / 'logs' / 'dbt.log'}"
+            )
         return _enter(settings, warehouse)
 
 
 def _enter(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> int:
-    if not _is_of_format(warehouse):
+    made_as = _format(warehouse)
+    if made_as > FORMAT:
+        raise TidemarkError(
+            f"the warehouse {settings.warehouse} was made by a later Tidemark; use that one, or another TIDEMARK_HOME"
+        )
+    if made_as < FORMAT:
         raise TidemarkError(
             f"the warehouse {settings.warehouse} was made by an earlier Tidemark; it is disposable: "
             "delete it and run `tidemark build` to rebuild it from the landed zone"
@@ -210,10 +251,12 @@ def has_tables(warehouse: duckdb.DuckDBPyConnection, *names: str) -> bool:
     return all(_has_table(warehouse, "ops", name) for name in names)
 
 
-def _is_of_format(warehouse: duckdb.DuckDBPyConnection) -> bool:
+def _format(warehouse: duckdb.DuckDBPyConnection) -> int:
+    """The format of the warehouse's tables, 0 where it is of before there was one."""
     if not _has_table(warehouse, "ops", "warehouse"):
-        return False
-    return warehouse.execute("select format from ops.warehouse").fetchone() == (FORMAT,)
+        return 0
+    row = warehouse.execute("select format from ops.warehouse").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _last_batch(warehouse: duckdb.DuckDBPyConnection) -> int:

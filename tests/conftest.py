@@ -5,9 +5,12 @@ import gzip
 import io
 import json
 import multiprocessing
+import os
 import re
+import shutil
 import struct
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,8 @@ EVENT: dict[str, Any] = {
 }
 VIEW: dict[str, Any] = {"content_id": "c-1", "content_type": "article", "referrer": "https://example.org/"}
 ABSENT = object()
+# The user and group that own nothing.
+NOBODY = 65534
 
 
 def event(number: int = 0, /, payload: str = "content_view", body: Any = None, **changes: Any) -> dict[str, Any]:
@@ -261,3 +266,39 @@ def make_warehouse_tables(db: duckdb.DuckDBPyConnection) -> None:
     found = re.search(r"macro warehouse_tables\(\) %}(.*?){% endmacro %}", text, re.DOTALL)
     assert found is not None
     db.execute(found[1])
+
+
+def as_nobody(work: Callable[[], Any]) -> Any:
+    """What the work gives in a child that has no more rights than anybody: root is refused nothing."""
+    if os.geteuid():
+        return work()
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        try:
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            os.write(writer, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        text = told.read()
+    os.waitpid(child, 0)
+    return json.loads(text)
+
+
+@pytest.fixture
+def open_lake() -> Iterator[Lake]:
+    """A lake whose folders anybody may reach and write, which those of pytest are not."""
+    home = Path(tempfile.mkdtemp(prefix="tidemark-"))
+    home.chmod(0o777)
+    lake = Lake(home)
+    for folder in (lake.settings.inbox, lake.settings.landed, lake.settings.quarantine, home / "warehouse"):
+        folder.mkdir(parents=True)
+        folder.chmod(0o777)
+    lake.settings.lake.chmod(0o777)
+    yield lake
+    for folder in home.rglob("*"):
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(0o777)
+    shutil.rmtree(home)

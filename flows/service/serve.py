@@ -213,6 +213,8 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:  # it is another user's
+        return True
     return True
 
 

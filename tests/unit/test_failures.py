@@ -200,6 +200,16 @@ def test_a_model_made_by_a_build_that_was_killed_is_made(settings: Settings) -> 
     assert failing(settings) == {"right": 0}
 
 
+def test_a_model_made_while_the_clock_ran_ahead_fails_when_it_fails(settings: Settings) -> None:
+    with open_warehouse(settings) as db:
+        ahead = datetime.now(UTC) + timedelta(days=300)
+        db.execute(
+            "insert into ops.model_progress values ('left', 0, ['events'], '', 0, ?)", [ahead.replace(tzinfo=None)]
+        )
+    record(settings, 0, left="error")
+    assert failing(settings) == {"left": 0}
+
+
 def test_what_is_gone_from_the_project_does_not_fail(settings: Settings) -> None:
     record(settings, 0, gone="fail", left="error")
     assert failing(settings) == {"left": 0}

@@ -232,6 +232,18 @@ def test_a_refused_file_is_told_to_the_owner_of_its_dataset_until_it_is_delivere
     assert "recovered" in hook.texts[1]
 
 
+def test_a_file_of_which_no_row_fits_is_told_to_its_owner_until_rows_of_it_land(settings: Settings, hook: Hook) -> None:
+    lake = Lake(settings.home)
+    lake.land_one("web/events/a.ndjson", b'[{"event_id":1},\n{"event_id":2}]\n')
+    observe_refused(settings)
+    (text,) = bodies(hook)
+    assert "no row of file web/events/a.ndjson fits" in text and f"owner: {load_specs()['events'].owner}" in text
+    assert "a JSON array" in text
+    lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
+    observe_refused(settings)
+    assert "recovered" in hook.texts[1]
+
+
 def test_a_server_that_does_not_answer_is_told_once_and_its_return(settings: Settings, hook: Hook) -> None:
     for minutes in (0, 1):
         observe_server(settings, "connection refused", NOW + timedelta(minutes=minutes))

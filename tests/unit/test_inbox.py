@@ -1,15 +1,20 @@
 """What of the inbox is taken, what waits, and what is told to be in the wrong place."""
 
 import os
+import socket
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.inbox import deliveries, is_partial, is_settled, strays, wait_for_settling
-from tests.conftest import Lake, event, ndjson
+from flows.inbox import MAY_NOT, deliveries, is_partial, is_settled, new_deliveries, strays, wait_for_settling
+from flows.receipts import Status
+from tests.conftest import NOBODY, Lake, as_nobody, event, ndjson
 
 DATA = ndjson([event(1)])
 
@@ -171,3 +176,202 @@ def test_a_linked_file_lands_like_any_other(lake: Lake, tmp_path: Path) -> None:
 def test_an_inbox_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert list(deliveries(tmp_path / "none")) == []
     assert strays(tmp_path / "none", {"events"}) == []
+
+
+def landed_by_nobody(lake: Lake) -> tuple[list[str], list[str]]:
+    """What landed, and what was left alone."""
+
+    def work() -> tuple[list[str], list[str]]:
+        done = lake.land()
+        return [r.file for r in done.receipts], done.strays
+
+    landed, alone = as_nobody(work)
+    return landed, alone
+
+
+def test_what_may_not_be_read_is_told_and_the_rest_lands(open_lake: Lake) -> None:
+    inbox = open_lake.settings.inbox
+    put(inbox, "web/events/a-good.ndjson")
+    secret = put(inbox, "web/events/b-secret.ndjson")
+    put(inbox, "web/events/locked/part.ndjson")
+    put(inbox, "web/events/listed/part.ndjson")
+    put(inbox, "sealed/events/part.ndjson")
+    last = put(inbox, "web/events/z-good.ndjson")
+    last.write_bytes(ndjson([event(2)]))
+    for path, mode in ((secret, 0), (inbox / "web/events/locked", 0), (inbox / "sealed", 0o300)):
+        path.chmod(mode)
+    (inbox / "web/events/listed").chmod(0o444)  # its names can be read, its files not reached
+    landed, alone = landed_by_nobody(open_lake)
+    assert landed == ["web/events/a-good.ndjson", "web/events/z-good.ndjson"]
+    told = [line.partition(": ") for line in alone]
+    assert [name for name, _, _ in told] == [
+        "sealed", "web/events/b-secret.ndjson", "web/events/listed/part.ndjson", "web/events/locked",
+    ]  # fmt: skip
+    assert {why for _, _, why in told} == {MAY_NOT}
+
+
+def test_what_may_be_read_again_lands(open_lake: Lake) -> None:
+    secret = put(open_lake.settings.inbox, "web/events/part.ndjson")
+    secret.chmod(0)
+    assert landed_by_nobody(open_lake)[0] == []
+    secret.chmod(0o644)
+    assert landed_by_nobody(open_lake) == (["web/events/part.ndjson"], [])
+
+
+def test_an_inbox_that_may_not_be_read_is_told(open_lake: Lake) -> None:
+    put(open_lake.settings.inbox, "web/events/part.ndjson")
+    open_lake.settings.inbox.chmod(0)
+    assert landed_by_nobody(open_lake) == ([], [f"{open_lake.settings.inbox}: {MAY_NOT}"])
+
+
+def test_a_file_that_can_no_longer_be_read_when_it_is_to_land_stops_no_other(
+    open_lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rights were taken away after it was listed: the first file's landing does it here."""
+    inbox = open_lake.settings.inbox
+    for number, name in enumerate("abc"):
+        put(inbox, f"web/events/{name}.ndjson").write_bytes(ndjson([event(number)]))
+    if not os.geteuid():
+        os.chown(inbox / "web/events/b.ndjson", NOBODY, NOBODY)
+    found = list(new_deliveries(inbox, {"events"}, lambda name, stat: False))
+    monkeypatch.setattr("flows.land.new_deliveries", lambda *_: iter(found))
+
+    def work() -> tuple[list[str], list[str]]:
+        (inbox / "web/events/b.ndjson").chmod(0)
+        done = open_lake.land()
+        return [r.file for r in done.receipts], done.strays
+
+    landed, alone = as_nobody(work)
+    assert landed == ["web/events/a.ndjson", "web/events/c.ndjson"]
+    assert len(alone) == 1 and alone[0].startswith("web/events/b.ndjson: cannot be read (Permission denied)")
+
+
+@pytest.fixture
+def lake_of_all_times(tmp_path: Path) -> Iterator[Lake]:
+    """A lake in memory where there is such a place: disks keep times of some centuries only."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as home:
+        yield Lake(Path(home))
+
+
+@pytest.mark.parametrize("seconds", [9_300_000_000, 16_000_000_000, -9_300_000_000, 2**40])
+def test_a_time_that_no_receipt_can_hold_is_told_and_the_rest_lands(lake_of_all_times: Lake, seconds: int) -> None:
+    path = put(lake_of_all_times.settings.inbox, "web/events/a.ndjson")
+    put(lake_of_all_times.settings.inbox, "web/events/b.ndjson")
+    os.utime(path, ns=(0, seconds * 10**9))
+    if int(path.stat().st_mtime) != seconds:
+        pytest.skip("this file system keeps no such time")
+    done = lake_of_all_times.land()
+    assert [r.file for r in done.receipts] == ["web/events/b.ndjson"]
+    (told,) = done.strays
+    assert told.startswith("web/events/a.ndjson: its modification time is not between 1678 and 2262")
+
+
+@pytest.mark.parametrize("seconds", [-1, -(2**31), -9_000_000_000, 9_200_000_000])
+def test_an_odd_time_that_a_receipt_can_hold_lands(lake_of_all_times: Lake, seconds: int) -> None:
+    path = put(lake_of_all_times.settings.inbox, "web/events/a.ndjson")
+    os.utime(path, ns=(0, seconds * 10**9 + 123))
+    if int(path.stat().st_mtime_ns) != seconds * 10**9 + 123:
+        pytest.skip("this file system keeps no such time")
+    (receipt,) = lake_of_all_times.land().receipts
+    assert receipt.delivered_at == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    assert lake_of_all_times.land().receipts == []
+
+
+def test_what_is_no_file_is_told_and_stops_nothing(lake: Lake) -> None:
+    inbox = lake.settings.inbox
+    good = put(inbox, "web/events/part.ndjson")
+    good.with_name("dangling.ndjson").symlink_to("nowhere")
+    good.with_name("itself.ndjson").symlink_to("itself.ndjson")
+    good.with_name("ping.ndjson").symlink_to("pong.ndjson")
+    good.with_name("pong.ndjson").symlink_to("ping.ndjson")
+    good.with_name("null.ndjson").symlink_to("/dev/null")
+    os.mkfifo(good.with_name("pipe.ndjson"))
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(good.with_name("s")))
+        done = lake.land()
+    assert [r.file for r in done.receipts] == ["web/events/part.ndjson"]
+    assert done.strays == [
+        "web/events/dangling.ndjson: a link to nothing; mend or remove it",
+        "web/events/itself.ndjson: a link that leads back to itself; remove it",
+        "web/events/null.ndjson: a device, no file; remove it",
+        "web/events/ping.ndjson: a link that leads back to itself; remove it",
+        "web/events/pipe.ndjson: a pipe, no file; remove it",
+        "web/events/pong.ndjson: a link that leads back to itself; remove it",
+        "web/events/s: a socket, no file; remove it",
+    ]
+
+
+def test_linked_folders_are_followed_once_and_loops_are_told(lake: Lake, tmp_path: Path) -> None:
+    inbox = lake.settings.inbox
+    for number, name in enumerate(("one.ndjson", "two.ndjson")):
+        put(tmp_path / "elsewhere", f"deep/{name}").write_bytes(ndjson([event(number)]))
+    put(inbox, "web/events/part.ndjson").write_bytes(ndjson([event(9)]))
+    (inbox / "web/events/elsewhere").symlink_to(tmp_path / "elsewhere")
+    (inbox / "web/events/once-more").symlink_to(tmp_path / "elsewhere")
+    (inbox / "web/events/up").symlink_to("..")
+    (inbox / "web/events/here").symlink_to(".")
+    (tmp_path / "elsewhere/deep/back").symlink_to(inbox / "web")
+    (inbox / "other").symlink_to("/does/not/exist")
+    done = lake.land()
+    assert [r.file for r in done.receipts] == [
+        "web/events/elsewhere/deep/one.ndjson", "web/events/elsewhere/deep/two.ndjson", "web/events/part.ndjson",
+    ]  # fmt: skip
+    assert done.strays == [
+        "other: a link to nothing; mend or remove it",
+        "web/events/elsewhere/deep/back: a link back to a folder that it is in; remove it",
+        "web/events/here: a link back to a folder that it is in; remove it",
+        "web/events/once-more: a link to the folder that web/events/elsewhere links to; remove one of them",
+        "web/events/up: a link back to a folder that it is in; remove it",
+    ]
+
+
+def test_links_among_folders_cannot_multiply_them(lake: Lake) -> None:
+    """Thirty folders, each with two links to the next, have a billion paths to the last."""
+    inbox = lake.settings.inbox / "web/events"
+    for number in range(30):
+        folder = inbox / f"f{number:02}"
+        folder.mkdir(parents=True)
+        for link in ("left", "right"):
+            (folder / link).symlink_to(inbox / f"f{number + 1:02}")
+    put(inbox, "f30/part.ndjson")
+    assert {r.rows_landed for r in lake.land().receipts if r.status is Status.LANDED} == {1}
+
+
+def test_a_linked_inbox_is_the_inbox(tmp_path: Path) -> None:
+    put(tmp_path / "delivered", "web/events/part.ndjson")
+    lake = Lake(tmp_path / "home")
+    lake.settings.lake.mkdir(parents=True)
+    lake.settings.inbox.symlink_to(tmp_path / "delivered")
+    assert [r.file for r in lake.land().receipts] == ["web/events/part.ndjson"]
+
+
+def test_two_links_to_one_file_are_one_file_twice(lake: Lake, tmp_path: Path) -> None:
+    put(tmp_path, "elsewhere.ndjson")
+    (lake.settings.inbox / "web/events").mkdir(parents=True)
+    for name in ("a.ndjson", "b.ndjson"):
+        (lake.settings.inbox / "web/events" / name).symlink_to(tmp_path / "elsewhere.ndjson")
+    assert [r.status for r in lake.land().receipts] == [Status.LANDED, Status.DUPLICATE]
+
+
+def test_a_path_that_is_too_long_is_told_and_stops_nothing(lake: Lake) -> None:
+    inbox = lake.settings.inbox
+    put(inbox, "web/events/part.ndjson")
+    here = os.open(inbox / "web/events", os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=here)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    done = lake.land()
+    assert [r.file for r in done.receipts] == ["web/events/part.ndjson"]
+    (told,) = done.strays
+    assert told.endswith("cannot be read (File name too long); see to it, or take it away")
+
+
+def test_a_folder_named_like_a_file_is_a_folder(lake: Lake) -> None:
+    put(lake.settings.inbox, "web/events/day.ndjson/part-0000.ndjson")
+    done = lake.land()
+    assert [r.file for r in done.receipts] == ["web/events/day.ndjson/part-0000.ndjson"]
+    assert done.strays == []

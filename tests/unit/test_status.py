@@ -18,18 +18,20 @@ from click.testing import CliRunner
 
 from flows.alerts import observe
 from flows.cli import main
-from flows.contract import PROJECT
+from flows.contract import PROJECT, load_specs
 from flows.errors import TidemarkError
 from flows.failures import Cause
 from flows.health import Health, JobHealth, describe_health, parse_program, read_health
 from flows.incidents import Problem
 from flows.journal import Journal, RunStatus
 from flows.publish import Manifest, MissingTable, PublishedTable
+from flows.receipts import Status
+from flows.retry import retry_quarantine
 from flows.schedule import Arrival, Job, Success
 from flows.settings import Settings
 from flows.status import DatasetStatus, LakeStatus, describe_lake, read_status
 from flows.warehouse import warehouse_lock
-from tests.conftest import KEY, Lake, event, make_warehouse_tables, ndjson
+from tests.conftest import KEY, Lake, event, field_of, make_warehouse_tables, ndjson, small_spec
 from tests.schedule_world import EVENTS_NEEDED, a_job, utc
 
 CLOSED_PORT = 9
@@ -121,6 +123,70 @@ def test_a_batch_without_rows_and_a_refused_file_are_no_backlog(lake: Lake) -> N
     assert (events_of(status).unpublished_batches, events_of(status).waiting_files) == (0, 0)
     assert [refused.file for refused in status.refused] == ["web/events/cut.ndjson.gz"]
     assert status.needs_a_person
+
+
+def test_a_file_of_which_no_row_fits_needs_a_person_until_rows_of_it_land(lake: Lake) -> None:
+    def named() -> list[str]:
+        status = read_status(lake.settings, datetime.now(UTC))
+        assert status.needs_a_person == bool(status.unfit)
+        return [unfit.file for unfit in status.unfit]
+
+    rows = [{"ts": 1, "name": "x", "n": number} for number in range(160)]
+    receipt = lake.land_one("web/events/export.ndjson", ndjson(rows))
+    assert (receipt.status, receipt.rows_rejected) == (Status.LANDED, 160)
+    assert receipt.reason and receipt.reason.startswith("no row fits (160 read, all no payload); none of its 3 keys")
+    status = read_status(lake.settings, datetime.now(UTC))
+    assert [(u.file, u.rows, u.owner) for u in status.unfit] == [
+        ("web/events/export.ndjson", 160, load_specs()["events"].owner)
+    ]
+    assert [
+        line for line in lines(status, "landed") if line.startswith("NOTHING FITS: web/events/export.ndjson: no row")
+    ]
+    lake.land_one("web/events/partly.ndjson", ndjson([event(1), *rows]))
+    assert named() == ["web/events/export.ndjson"], "a file of which a row fits is one of ours"
+    lake.land_one("web/events/export.ndjson", ndjson(rows[:5]))
+    assert named() == ["web/events/export.ndjson"]
+    lake.land_one("web/events/export.ndjson", ndjson([event(2)]))
+    assert named() == []
+
+
+def test_a_retry_that_lands_rows_clears_a_file_of_which_none_fitted(lake: Lake) -> None:
+    strict = small_spec([field_of("name", pattern="a+")], name="events")
+    loose = small_spec([field_of("name")], name="events")
+    receipt = lake.land_one("web/events/part.ndjson", ndjson([{"name": "b"}, {"name": "c"}]), strict)
+    assert receipt.reason and receipt.reason.startswith("no row fits (2 read, all pattern mismatch in name)")
+    assert read_status(lake.settings, NOW).unfit
+    (again,) = retry_quarantine(lake.settings, specs=loose).receipts
+    assert (again.rows_landed, again.reason) == (2, None)
+    assert not read_status(lake.settings, NOW).unfit
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("array.ndjson", b'[{"event_id":1},\n{"event_id":2}]\n', "a JSON array"),
+        ("pretty.ndjson", json.dumps({"event_id": 1, "product": "news"}, indent=2).encode(), "over several lines"),
+        ("table.ndjson", b"event_id;product\n1;news\n", "separated by semicolons"),
+        ("accounts.ndjson", b'{"account_id":"1","created_at":"2026-01-01T00:00:00Z"}\n', "dataset accounts"),
+        ("accounts.csv", b"account_id,created_at,country\n1,2026-01-01T00:00:00Z,SE\n", "dataset accounts"),
+    ],
+)
+def test_a_file_of_which_no_row_fits_is_told_with_a_likely_cause(
+    lake: Lake, name: str, data: bytes, words: str
+) -> None:
+    lake.deliver(f"web/events/{name}", data)
+    environment = {
+        "TIDEMARK_HOME": str(lake.settings.home),
+        "TIDEMARK_SETTLE_SECONDS": "0",
+        "TIDEMARK_SERVER_PORT": "9",
+    }
+    done = CliRunner().invoke(main, ["land"], env=environment)
+    assert done.exit_code == 0
+    owner = load_specs()["events"].owner
+    told = [line for line in done.output.splitlines() if f"nothing fits web/events/{name}: no row fits" in line]
+    assert len(told) == 1 and words in told[0] and told[0].endswith(f"(owner: {owner})")
+    status = CliRunner().invoke(main, ["status"], env=environment)
+    assert status.exit_code == 1 and words in status.output
 
 
 def test_what_is_stale_or_missing_needs_a_person(lake: Lake) -> None:

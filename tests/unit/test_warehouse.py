@@ -28,7 +28,7 @@ from flows.project import (
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
 from flows.warehouse import OpenWork, WarehouseInUseError, enter_landings, open_warehouse, read_open_work
-from tests.conftest import make_warehouse_tables
+from tests.conftest import Lake, as_nobody, make_warehouse_tables
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
 EVERYTHING = OpenWork(everything=True)
@@ -412,6 +412,43 @@ def test_a_warehouse_of_an_earlier_tidemark_says_what_to_do(settings: Settings) 
         db.execute("update ops.warehouse set format = 0")
     with pytest.raises(TidemarkError, match=r"made by an earlier Tidemark.*`tidemark build`"):
         enter_landings(settings)
+
+
+def test_a_warehouse_of_a_later_tidemark_is_not_to_be_deleted(settings: Settings) -> None:
+    with open_warehouse(settings) as db:
+        db.execute("update ops.warehouse set format = 999")
+    with pytest.raises(TidemarkError, match="made by a later Tidemark") as told:
+        enter_landings(settings)
+    assert "delete" not in str(told.value)
+
+
+def test_tables_that_cannot_be_made_say_why_and_nothing_of_deleting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of memory that DuckDB takes for none: given here past the check of the settings."""
+    settings = Settings(home=tmp_path).model_copy(update={"memory_limit": "lots"})
+    for name in ("HOME", "THREADS", "MEMORY_LIMIT", "PROJECT"):
+        monkeypatch.setenv(f"TIDEMARK_{name}", "")  # dbt is given them in the environment: put back afterwards
+    settings.warehouse.parent.mkdir(parents=True)
+    with pytest.raises(TidemarkError, match=r"could not be made: .*Memory must have a number") as told:
+        enter_landings(settings)
+    assert "delete" not in str(told.value) and "earlier" not in str(told.value)
+
+
+def test_a_warehouse_that_may_not_be_read_is_not_to_be_deleted(open_lake: Lake) -> None:
+    warehouse = open_lake.settings.warehouse
+    duckdb.connect(str(warehouse)).close()
+    warehouse.chmod(0)
+
+    def work() -> str:
+        try:
+            open_warehouse(open_lake.settings, read_only=True)
+        except TidemarkError as error:
+            return str(error)
+        return "opened"
+
+    told = as_nobody(work)
+    assert "give this user the right to it" in told and "delete" not in told
 
 
 # --- what the manifest says ------------------------------------------------------------------------------------------
