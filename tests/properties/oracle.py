@@ -79,8 +79,8 @@ class Session(NamedTuple):
 
 
 def split_into_sessions(events: Iterable[Event]) -> list[list[Event]]:
-    """The events of each session in order, those from the future left out. Over 30 minutes of silence end one; where the
-    client keeps a session id of its own, only another id does, or a whole day without it."""
+    """The events of each session in order, those from the future left out. Over 30 minutes of silence end one;
+    where the client keeps a session id of its own, only another id does, or a whole day without it."""
     lanes: dict[tuple[str, UUID, str | None], list[Event]] = defaultdict(list)
     for event in events:
         if is_future(event):
