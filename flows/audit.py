@@ -3,7 +3,7 @@
 For a file in the period, over its first batch and the retries of its rejects:
 
     rows in = rows landed + rows in quarantine          from the receipts, the Parquet files and the inbox
-    rows landed = kept + duplicates + superseded        from the warehouse, as far as it has been built
+    rows landed = kept + duplicates + conflicts + superseded   from the warehouse, as far as it has been built
 
 Each step is held against the one before it, so that a loss is told once, where it happened. What was measured of a
 batch is a :class:`Batch`, what was measured of a day of events a :class:`Day`; :func:`judge` makes findings of them and
@@ -55,8 +55,9 @@ class Batch:
     ``quarantine_fault`` say why a file could not be counted. ``lines_differ`` is True where a retry did not take up
     just the lines that the batch before it had rejected. ``entered`` are the rows landed and rejected by
     landed.landings, both -1 where it lacks the batch and None where it has not come so far. ``noted`` is what
-    int_events__days_landed counts, ``superseded`` what a later delivery withdrew, and ``expected`` what deduplication
-    must keep, where that can be told by batch.
+    int_events__days_landed counts, ``superseded`` what a later delivery withdrew, ``conflicts`` the copies that say
+    something else than the one that counts, and ``expected`` what deduplication must keep, where that can be told by
+    batch.
     """
 
     receipt: Receipt
@@ -72,6 +73,7 @@ class Batch:
     staging: int | None = None
     noted: int | None = None
     superseded: int = 0
+    conflicts: int = 0
     kept: int | None = None
     expected: int | None = None
 
@@ -115,6 +117,7 @@ class Total:
     not_built: int | None = None
     kept: int | None = None
     duplicates: int | None = None
+    conflicts: int | None = None
     superseded: int | None = None
     ends_at_staging: bool = False
 
@@ -333,7 +336,8 @@ def _total(dataset: str, batches: list[Batch], ends_at_staging: bool | None) -> 
     if not ends_at_staging:
         total.superseded = sum(b.superseded for b in built)
         total.kept = sum(b.kept or 0 for b in built)
-        total.duplicates = sum(b.staging or 0 for b in built) - total.kept - total.superseded
+        total.conflicts = sum(b.conflicts for b in built)
+        total.duplicates = sum(b.staging or 0 for b in built) - total.kept - total.superseded - total.conflicts
     return total
 
 
@@ -596,6 +600,12 @@ def _kept(
             is_gone = own[i].receipt.delivery_batch_id in gone
             own[i] = replace(own[i], expected=expected.get(i, 0), superseded=(own[i].staging or 0) * is_gone)
         return own, []
+    conflicts = dict(
+        db.execute(
+            f"select _batch_id, count(*) from {models.there[COPIES]} where differs_in <> '' group by all"
+        ).fetchall()
+    )
+    own = {i: replace(b, conflicts=conflicts.get(i, 0)) if i in seen else b for i, b in own.items()}
     if DAYS in models.there:
         noted = dict(
             db.execute(f"select _batch_id, sum(copies_count) from {models.there[DAYS]} group by all").fetchall()

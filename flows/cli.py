@@ -230,9 +230,15 @@ def run_command(settings: Settings) -> None:
     if done.is_good:
         totals = read_totals(settings)
         out.print(
-            f"[bold]holds[/]    {totals.events:,} events; {totals.copies - totals.events:,} further copies of them "
+            f"[bold]holds[/]    {totals.events:,} events; {totals.duplicates:,} further copies of them "
             f"set aside as duplicates; {totals.late:,} events came late"
+            + (f"; {totals.future:,} from the future, left out of every figure" if totals.future else "")
         )
+        if totals.conflicts:
+            out.print(
+                f"         [yellow]{totals.conflicts:,} copies say something else than the one that counts:[/] "
+                "ops_event_conflicts names file and line of both"
+            )
     _tell_publication(settings, done.publication)
     out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
     if not done.is_good:
@@ -299,7 +305,7 @@ def status(settings: Settings, as_json: bool) -> None:
 def audit_command(
     settings: Settings, first: datetime | None, last: datetime | None, dataset: str | None, as_json: bool
 ) -> None:
-    """Prove, file by file, that rows in = landed + quarantined, and landed = kept + duplicates.
+    """Prove, file by file, that rows in = landed + quarantined, and landed = kept + duplicates + conflicts.
 
     A file belongs to the days on which it, or a retry of its rows, landed, by the clock of the organisation's time
     zone. Exit code 1 where a step lost or invented rows; the output names step, file and remedy.
@@ -400,12 +406,12 @@ def _tell_retry(settings: Settings, done: Retried) -> None:
 
 def _tell_audit(done: Audit) -> None:
     lines = [["dataset", "files", "refused or twice", "rows in", "landed", "quarantined"]]
-    lines[0] += ["kept", "duplicates", "superseded", "not built"]
+    lines[0] += ["kept", "duplicates", "conflicts", "superseded", "not built"]
     for t in done.totals:
         known = [t.files, t.not_landed, t.rows_in, t.landed, t.quarantined]
-        kept = [_count(t.kept), _count(t.duplicates), _count(t.superseded)]
+        kept = [_count(t.kept), _count(t.duplicates), _count(t.conflicts), _count(t.superseded)]
         if t.ends_at_staging:
-            kept = ["ends at", "staging", "-"]
+            kept = ["ends at", "staging", "-", "-"]
         lines.append([t.dataset, *map(_count, known), *kept, _count(t.not_built)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for name, *cells in lines if done.totals else []:

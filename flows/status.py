@@ -153,11 +153,19 @@ class LakeStatus:
 
 @dataclass(frozen=True)
 class Totals:
-    """What the warehouse holds: distinct events, delivered copies of them, and events that came late."""
+    """What the warehouse holds: distinct events, delivered copies of them, events that came late, copies that say
+    something else than the one that counts, and events from the future."""
 
     events: int
     copies: int
     late: int
+    conflicts: int
+    future: int
+
+    @property
+    def duplicates(self) -> int:
+        """Copies of an event that say what the one that counts does."""
+        return self.copies - self.events - self.conflicts
 
 
 def read_totals(settings: Settings) -> Totals:
@@ -169,11 +177,12 @@ def read_totals(settings: Settings) -> Totals:
             select
                 (select coalesce(sum(events_count), 0) from ops.ops_late_arrivals),
                 (select coalesce(sum(copies_count), 0) from intermediate.int_events__days_landed),
-                (select coalesce(sum(late_events_count), 0) from ops.ops_late_arrivals)
+                (select coalesce(sum(late_events_count), 0) from ops.ops_late_arrivals),
+                (select count(*) from ops.ops_event_conflicts),
+                (select coalesce(sum(future_events_count), 0) from ops.ops_late_arrivals)
             """
         ).fetchone()
-    events, copies, late = row or (0, 0, 0)
-    return Totals(int(events), int(copies), int(late))
+    return Totals(*map(int, row or (0, 0, 0, 0, 0)))
 
 
 def read_status(settings: Settings, now: datetime) -> LakeStatus:

@@ -40,7 +40,7 @@ DEDUPLICATED = "int_events__events_deduplicated"
 # Its columns but for lineage: which of two copies that are the same all through stays is nobody's business.
 KEPT = (
     "event_id", "event_type", "occurred_at", "sent_at", "received_at", "product", *ENVELOPE, "country", "is_bot",
-    *PAYLOADS, "copies_count",
+    *PAYLOADS, "copies_count", "is_future",
 )  # fmt: skip
 
 Rows = Counter[tuple[Any, ...]]

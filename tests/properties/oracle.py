@@ -43,7 +43,8 @@ def deduplicated(copies: Iterable[Event]) -> list[Event]:
     by_event: dict[tuple[UUID, date], list[Event]] = defaultdict(list)
     for copy in copies:
         by_event[copy["event_id"], local_day(copy["occurred_at"])].append(copy)
-    return [min(same, key=_precedence) | {"copies_count": len(same)} for same in by_event.values()]
+    first = ((min(same, key=_precedence), len(same)) for same in by_event.values())
+    return [event | {"copies_count": copies, "is_future": is_future(event)} for event, copies in first]
 
 
 def _precedence(copy: Event) -> list[tuple[bool, Any]]:
@@ -330,7 +331,6 @@ def fct_enquiries(events: list[Event]) -> list[Enquiry]:
         Enquiry(
             enquiry_key=str(e["event_id"]),
             event_date=local_day(e["occurred_at"]),
-            is_future=is_future(e),
             **{name: e[name] for name in Enquiry._fields if name in e},
         )
         for e in events

@@ -71,6 +71,11 @@ KNOWN = {
             )
         ),
     ),
+    "a copy received sooner makes an event one from the future": Case(
+        "new year",
+        (visit(0, "12:00", 0, (0, "view"), (MINUTE, "impression"), (MINUTE, "call"), (MINUTE, "read")),),
+        tuple(Retry(which, "nothing", -2 * 24 * 60 * MINUTE, which) for which in range(4)),
+    ),
     "a robot's view after midnight": Case(
         "new year", (visit(0, "22:50"), visit(0, "23:10", 1, (0, "robot's view"), (0, "robot's impression")))
     ),

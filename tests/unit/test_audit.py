@@ -89,6 +89,17 @@ def test_a_sound_lake_is_proven_and_its_rows_add_up(sound: Lake) -> None:
     assert done.notes == ["6 of 7 landed files are in the inbox still and were counted there again"]
 
 
+def test_copies_that_tell_of_another_event_are_conflicts(built: Lake) -> None:
+    before = total(run_audit(built), "events")
+    same, other = event(900, device_id="d-1"), event(900, device_id="d-2", received_at="2026-01-15T20:15:09Z")
+    built.land_one("web/events/conflict.ndjson", ndjson([same, same, other]))
+    assert not build(built.settings, ()).failed
+    done = run_audit(built)
+    after = total(done, "events")
+    assert done.findings == []
+    assert [after[n] - before[n] for n in ("kept", "duplicates", "conflicts")] == [1, 1, 1]
+
+
 def test_nothing_is_written(built: Lake) -> None:
     def state() -> dict[Path, tuple[int, int]]:
         paths = [p for p in built.settings.home.rglob("*") if p.is_file() and "sqlite" not in p.name]

@@ -118,7 +118,7 @@ def test_whatever_a_file_throws_costs_it_alone(
             return
         first, second = lake.land(THINGS).receipts
         assert first.status is Status.REFUSED
-        assert "RuntimeError: odd" in (first.reason or "")
+        assert "RuntimeError" in (first.reason or "")
         assert second.rows_landed == 1
     assert [r.rows_landed for r in retry_quarantine(lake.settings, specs=THINGS).receipts] == [1]
 
