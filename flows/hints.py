@@ -58,8 +58,6 @@ def likely_cause(
             return (
                 "it looks like a JSON array; deliver one object a line, or one array of objects with nothing around it"
             )
-        if _is_pretty_printed(texts):
-            return "it looks like JSON printed over several lines; deliver one object a line"
         objects = [row for row in map(_object, texts) if row is not None]
         if not objects:
             return _of_text(texts)
@@ -69,13 +67,6 @@ def likely_cause(
     if len(keys) == 1 and (separator := _separator(keys[0])):
         return f"its columns look separated by {SEPARATORS[separator]}; deliver commas"
     return _of_another_dataset(keys, spec, specs)
-
-
-def _is_pretty_printed(texts: Sequence[bytes]) -> bool:
-    """Whether lines are parts of an object: a brace alone, or a key and what follows."""
-    if len(texts) < 2 or not texts[0].startswith(b"{") or _object(texts[0]) is not None:
-        return False
-    return all(text in (b"{", b"}", b"},", b"]", b"],") or text.startswith((b'"', b"{", b"[")) for text in texts[:3])
 
 
 def _object(text: bytes) -> dict[str, object] | None:

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, text
 
 from flows.build import Build
 from flows.land import Landing
+from flows.project import SCHEMAS, read_project
 from flows.publish import Publication
 from flows.receipts import Status
 from flows.settings import Settings
@@ -109,14 +110,15 @@ def test_the_manifest_tells_what_was_published(sample_run: Run) -> None:
             assert count == (table.rows,)
 
 
-def test_descriptions_reach_the_reader(query: Query) -> None:
+def test_descriptions_reach_the_reader(sample_run: Run, query: Query) -> None:
     comments = dict(
         query(
             "select view_name, comment from duckdb_views() where not internal "
             "union all select table_name, comment from duckdb_tables()"
         )
     )
-    assert len(comments) == 16  # published_tables among them
+    models = read_project(sample_run[0]).models.values()
+    assert set(comments) == {"published_tables", *(model.name for model in models if model.schema in SCHEMAS)}
     assert all(str(c).startswith("One row per") for c in comments.values()), comments
     assert query("select count(*) from duckdb_columns() where not internal and comment is null") == [(0,)]
 

@@ -386,9 +386,9 @@ def test_byte_order_mark_is_no_part_of_the_first_line(lake: Lake) -> None:
     assert (receipt.rows_landed, receipt.rows_rejected) == (1, 0)
 
 
-def test_file_of_a_byte_order_mark_alone_has_no_rows(lake: Lake) -> None:
+def test_a_file_of_a_byte_order_mark_alone_is_empty(lake: Lake) -> None:
     receipt = lake.land_one("web/events/part.ndjson", b"\xef\xbb\xbf")
-    assert (receipt.status, receipt.rows_read, receipt.data_path) == (Status.LANDED, 0, None)
+    assert (receipt.status, receipt.rows_read, receipt.data_path) == (Status.REFUSED, 0, None)
 
 
 def test_one_line_of_invalid_utf8_spoils_none_of_its_neighbours(lake: Lake) -> None:

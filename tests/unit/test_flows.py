@@ -234,11 +234,11 @@ def test_a_refused_file_is_told_to_the_owner_of_its_dataset_until_it_is_delivere
 
 def test_a_file_of_which_no_row_fits_is_told_to_its_owner_until_rows_of_it_land(settings: Settings, hook: Hook) -> None:
     lake = Lake(settings.home)
-    lake.land_one("web/events/a.ndjson", b'[{"event_id":1},\n{"event_id":2}]\n')
+    lake.land_one("web/events/a.ndjson", b'{"content_id":"c-1","title":"Tides"}\n')
     observe_refused(settings)
     (text,) = bodies(hook)
     assert "no row of file web/events/a.ndjson fits" in text and f"owner: {load_specs()['events'].owner}" in text
-    assert "a JSON array" in text
+    assert "the dataset contents" in text
     lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     observe_refused(settings)
     assert "recovered" in hook.texts[1]

@@ -25,7 +25,6 @@ ACCOUNT = json.dumps({"account_id": "1", "created_at": "2026-01-01T00:00:00Z", "
     [
         (['[{"a":1},'], "a JSON array"),
         ([b"\xef\xbb\xbf[", '{"a":1},', "]"], "a JSON array"),
-        (["{", '  "a": 1,', '  "b": 2', "}"], "printed over several lines"),
         (["event_id;occurred_at", "1;2"], "separated by semicolons"),
         (["event_id\toccurred_at", "1\t2"], "separated by tabs"),
         (["event_id,occurred_at", "1,2"], "separated by commas"),
