@@ -396,6 +396,8 @@ def _write_changed(
         f"copy ({rows}) to '{_escape(target)}' (format parquet, compression zstd, partition_by ({model.day_column}), "
         f"write_partition_columns true, overwrite_or_ignore true, filename_pattern 'part-{{i}}')"
     )
+    if not any(target.iterdir()):  # days that changed, and are without rows
+        target.rmdir()
     return [
         _described(folder, path, day, changes[day])
         for day in changed
