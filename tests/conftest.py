@@ -53,6 +53,11 @@ ABSENT = object()
 NOBODY = 65534
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: compressed ones hold the time, and every worker must see the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def event(number: int = 0, /, payload: str = "content_view", body: Any = None, **changes: Any) -> dict[str, Any]:
     """A valid event with its own id; ``ABSENT`` takes a field away."""
     made = EVENT | {"event_id": f"0191f3c2-8a44-7c1e-9d3b-{number:012x}"}
