@@ -60,12 +60,21 @@ test: $(STAMP) lint contract-check ## Every check and test (under 20 minutes on 
 test-long: $(STAMP) ## The tests that take longer
 	@$(BIN)/python -m pytest -m long
 
-.PHONY: lint
+.PHONY: lint lint-python lint-types lint-contract lint-sql
 lint: $(STAMP) ## Lint the Python, the SQL and the contract
+	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync lint-sql lint-types lint-python lint-contract
+
+lint-python:
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
+
+lint-types:
 	@$(BIN)/mypy
+
+lint-contract:
 	@$(BIN)/buf lint
-	@$(BIN)/sqlfluff lint --disable-progress-bar models tests/singular
+
+lint-sql:
+	@$(BIN)/sqlfluff lint --processes 0 --disable-progress-bar models tests/singular
 
 .PHONY: format
 format: $(STAMP) ## Format the Python, the SQL and the contract
