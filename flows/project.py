@@ -231,6 +231,11 @@ def _day_column(node: Any) -> str | None:
     return str(day) if day else None
 
 
+# Every query in the log would take a tenth of a small build; `-- --log-level-file debug` asks for it.
+QUIET = ["--quiet", "--log-level-file", "info"]
+# The manifest stays in memory; what runs next writes it down, where it is asked for.
+PARSE = ["parse", "--no-write-json"]
+
 _read: dict[str, Project] = {}
 
 
@@ -242,7 +247,7 @@ def read_project(settings: Settings) -> Project:
     fingerprint = project_fingerprint(PROJECT)
     if fingerprint not in _read:
         _read.clear()
-        _read[fingerprint] = Project(_invoke(settings, ["parse"], fingerprint), fingerprint)
+        _read[fingerprint] = Project(_invoke(settings, PARSE, fingerprint), fingerprint)
     return _read[fingerprint]
 
 
@@ -309,7 +314,7 @@ def _invoke(
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")]
     outputs = ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
     try:
-        done = dbtRunner(manifest=manifest, callbacks=callbacks).invoke(["--quiet", *arguments, *folders, *outputs])
+        done = dbtRunner(manifest=manifest, callbacks=callbacks).invoke([*QUIET, *arguments, *folders, *outputs])
     finally:
         DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         reset_adapters()  # type: ignore[no-untyped-call]
