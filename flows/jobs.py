@@ -113,9 +113,10 @@ def _land_inbox() -> State[Any]:
                 raise
     rename(flow_run_id(), LAND, files(len(landing.receipts)), started)
     _tell_landing(landing)
+    refused = sum(receipt.status == Status.REFUSED for receipt in landing.receipts)
     return Completed(
-        message=f"{landing.rows('rows_landed'):,} rows landed from {len(landing.receipts):,} files, "
-        f"{landing.rows('rows_rejected'):,} quarantined"
+        message=f"{landing.rows('rows_landed'):,} rows landed from {files(len(landing.receipts))}, "
+        f"{landing.rows('rows_rejected'):,} quarantined" + (f"; {files(refused)} refused" if refused else "")
     )
 
 
@@ -129,9 +130,8 @@ def _tell_landing(landing: Landing) -> None:
     if refused := [receipt for receipt in landing.receipts if receipt.status == Status.REFUSED]:
         failures = tuple(_failure_of_file(receipt) for receipt in refused)
         rest = len(landing.receipts) - len(refused)
-        report.write(
-            LAND, Report(f"{files(len(refused))} refused", failures, notes=(f"{files(rest)} landed beside that",))
-        )
+        title = f"{LAND} · {files(len(refused))} refused of {len(landing.receipts):,}"
+        report.write(LAND, Report(title, failures, notes=("The other files landed.",) if rest else ()))
     datasets = sorted({receipt.dataset for receipt in landing.receipts if receipt.rows_landed})
     if datasets:
         emit_event(
@@ -152,6 +152,7 @@ def _failure_of_file(receipt: Receipt) -> Failure:
         owner=spec.owner if spec else OPERATOR,
         path="",
         command=RETRY_FILES,
+        verb="was refused",
     )
 
 
@@ -306,13 +307,15 @@ def _tell(run: _Run, job: Job, about: str, error: Exception | None) -> None:
     made = Report(
         title=f"{job.name} · {about} · {verdict}",
         failures=failures,
+        notes=(f"O{REMEDY[1:]}.",) if run.built and failures else (),
         builds=tuple(run.built),
         publication=run.published[-1] if run.published else None,
         links=tuple(_links(run)),
     )
-    report.write(job.name, made)
     if run.built:
         record_nodes(run.built)
+    report.write(job.name, made)  # the newest artifact is the first on the page
+    if run.built:
         observe_failing(run.settings, run.flow_run_id)
 
 

@@ -40,13 +40,14 @@ class NodesFailedError(TidemarkError):
 
 @dataclass(frozen=True)
 class Failure:
-    """One thing that failed: ``why`` as lines, whose it is, its file if it has one, and what to type."""
+    """One thing that ``verb``: ``why`` as lines, whose it is, its file if it has one, and what to type."""
 
     title: str
     why: tuple[str, ...]
     owner: str
     path: str
     command: str
+    verb: str = "failed"
 
     @property
     def kind(self) -> str:
@@ -62,7 +63,7 @@ class Failure:
     def line(self) -> str:
         """All of it in one line of a log."""
         where = ", ".join(part for part in (self.path, f"owner {self.owner or 'none'}") if part)
-        return f"{self.title} failed ({where}): {self.reason.rstrip('.')}; once fixed: {self.command}"
+        return f"{self.title} {self.verb} ({where}): {self.reason.rstrip('.')}; once fixed: {self.command}"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _failure(failure: Failure) -> str:
     rows = [f"- Owner: **{failure.owner or 'none'}**"]
     rows += [f"- File: `{failure.path}`"] if failure.path else []
     rows += [f"- Once fixed, type: `{failure.command}`"] if failure.command else []
-    return f"### {kind} `{name}` failed\n\n{quoted}\n\n" + "\n".join(rows)
+    return f"### {kind} `{name}` {failure.verb}\n\n{quoted}\n\n" + "\n".join(rows)
 
 
 def _built(builds: Iterable[Build]) -> Iterable[str]:

@@ -47,7 +47,17 @@ def step(name: str, work: Callable[[], T]) -> T:
             return failed(error)
         return Completed()
 
-    task(name=name, task_run_name=lambda: name, cache_policy=NO_CACHE, persist_result=False)(work_or_state)()
+    made = task(
+        name=name,
+        task_run_name=lambda: name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        # A try that is never made: of the last one Prefect logs a traceback, also where nothing was raised. What was
+        # raised the flow's own engine logs.
+        retries=1,
+        retry_condition_fn=lambda *_: False,
+    )
+    made(work_or_state)()
     if errors:
         raise errors[0]
     return done[0]
