@@ -251,7 +251,7 @@ class Served:
         return dict(found)
 
     def artifacts(self, flow_run_id: str | None) -> list[dict[str, Any]]:
-        """The artifacts of a flow run."""
+        """The artifacts of a flow run, in the order of its page."""
         found = self.post("artifacts/filter", {"flow_runs": {"id": {"any_": [flow_run_id]}}})
         return [dict(artifact) for artifact in found]
 

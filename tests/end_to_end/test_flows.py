@@ -170,10 +170,10 @@ def assert_page_says_why(served: Served, flow_run_id: str | None) -> None:
     path = f"models/intermediate/audience/{BROKEN}.sql"
     assert f"({path}, owner data-platform): Invalid Input Error: out of " in line
     assert line.endswith(f"; once fixed: tidemark build -- --select {BROKEN}")
-    until(
-        lambda: any(text.startswith("Finished in state Failed('nodes failed: ") for text in served.log_of(flow_run_id))
-    )
-    assert not [text for text in served.log_of(flow_run_id) if "Traceback" in text or "xception" in text]
+    ended = "Finished in state Failed("  # of the step, and then of the run
+    until(lambda: sum(text.startswith(ended) for text in served.log_of(flow_run_id)) > 1)
+    assert not [text for text in served.log_of(flow_run_id) if re.search("Traceback|[Ee]xception|NoneType", text)]
+    assert served.artifacts(flow_run_id)[0]["key"] == "refine", "the reason is the first of the page's artifacts"
     page = next(artifact["data"] for artifact in served.artifacts(flow_run_id) if artifact["key"] == "refine")
     assert page.startswith("## refine · ") and "failed: 1 model, 1 test" in page.splitlines()[0]
     assert page.index(f"### model `{BROKEN}` failed") < page.index("### What stands")
