@@ -233,13 +233,13 @@ def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None, known: Known
     about = BY_HAND if due is None else str(day) if gathered is None else files(gathered)
     rename(run.flow_run_id, job.name, about, run.began)
     with noted(run.journal, run_id):
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             for asked in job.runs:
                 _take(run, asked)
             if failures := _failures(run):
                 raise NodesFailedError(failures, REMEDY)
-        except Exception as raised:
+        except BaseException as raised:  # also of a person who cancels it
             error = raised
             raise
         finally:
@@ -298,21 +298,21 @@ def _failures(run: _Run) -> list[Failure]:
     return [failure_of(node) for built in run.built for node in built.failed]
 
 
-def _tell(run: _Run, job: Job, about: str, error: Exception | None) -> None:
+def _tell(run: _Run, job: Job, about: str, error: BaseException | None) -> None:
     """Say on the run's page how it went, and tell owners what fails or no longer does: last, as nobody waits for it."""
-    failures = tuple(_failures(run))
-    if error and not isinstance(error, NodesFailedError):
+    failures = failed_nodes = tuple(_failures(run))
+    if isinstance(error, Exception) and not isinstance(error, NodesFailedError):
         failures = (_failure_of_job(job.name, job, error), *failures)
-    verdict = f"failed: {_count(failures)}" if failures else "done"
+    verdict = f"failed: {_count(failures)}" if failures else "stopped" if error else "done"
     made = Report(
         title=f"{job.name} · {about} · {verdict}",
         failures=failures,
-        notes=(f"O{REMEDY[1:]}.",) if run.built and failures else (),
+        notes=(f"{REMEDY[0].upper()}{REMEDY[1:]}.",) if failed_nodes else (),
         builds=tuple(run.built),
         publication=run.published[-1] if run.published else None,
         links=tuple(_links(run)),
     )
-    if run.built:
+    if any(built.nodes for built in run.built):
         record_nodes(run.built)
     report.write(job.name, made)  # the newest artifact is the first on the page
     if run.built:
