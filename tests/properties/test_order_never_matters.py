@@ -96,6 +96,17 @@ KNOWN = {
         (
             State("contents", "1", 0, 0, "a", 0), State("adverts", "1", 0, 0, "b", 0),
             State("contents", "2", 0, 0, "a", 2), State("adverts", "2", 0, 0, "b", 2),
+            State("calls", "1", 0, 0, "a", 0), State("accounts", "1", 0, 0, "b", 0),
+            State("calls", "2", 0, 0, "a", 2), State("accounts", "2", 0, 0, "b", 2),
+        ),
+    ),
+    "an advert's versions come after the call about it, the newest first": Case(
+        "spring",
+        (visit(),),
+        (),
+        (
+            State("calls", "1", 1, 0, "a", 0), State("adverts", "1", 1, 2, "b", 1), State("adverts", "1", 0, 1, "c", 2),
+            State("accounts", "1", 1, 2, "b", 1), State("accounts", "1", 0, 1, "c", 2),
         ),
     ),
 }  # fmt: skip
