@@ -46,7 +46,9 @@ KEPT_BY_DAYS = {
     "marts.fct_sessions": "started_date",
     "marts.fct_content_engagement": "event_date",
     "marts.agg_audience_daily": "event_date",
+    "marts.agg_audience_periods": "period_end_date",
     "marts.agg_content_daily": "event_date",
+    "marts.agg_content_periods": "period_end_date",
     "marts.agg_adverts_daily": "event_date",
 }
 
@@ -61,6 +63,7 @@ OF_SESSIONS = [
     "intermediate.int_audience__session_fragments_split",
     "marts.fct_sessions",
     "marts.agg_audience_daily",
+    "marts.agg_audience_periods",
 ]
 FIRST, LAST = date(2026, 1, 1), date(2026, 1, 6)
 # To compare rows with: the tests have passed on the same rows before.
@@ -138,6 +141,7 @@ def test_a_selection_is_rebuilt_with_what_is_made_from_it_and_nothing_else(lake:
         "int_audience__devices_active",
         "fct_sessions",
         "agg_audience_daily",
+        "agg_audience_periods",
     }
     assert rows_of(settings) == {name: damaged[name] if name == other else whole[name] for name in whole}
     # The same days of another selection are another backfill, and dbt's operators mean what they mean there.

@@ -26,7 +26,7 @@ from tests.end_to_end.test_lakes import marts_of
 from tests.unit.test_alerts import Hook
 
 BROKEN = "int_audience__session_fragments_split"
-BELOW = {"fct_sessions", "agg_audience_daily"}
+BELOW = {"fct_sessions", "agg_audience_daily", "agg_audience_periods"}
 FAILING_TEST = "assert_there_are_no_dates"
 
 
@@ -130,7 +130,7 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         assert "owner: data-platform" in model and "since: 20" in model and "rows:" not in model
         assert f"reproduce: tidemark build -- --select {BROKEN}" in model
         assert f"link: http://127.0.0.1:{served.port}/runs/flow-run/{failed.flow_run_id}" in model
-        assert "as they were before: agg_audience_daily, fct_sessions" in model
+        assert "as they were before: agg_audience_daily, agg_audience_periods, fct_sessions" in model
         (rows,) = (text for text in alerts if f"test {FAILING_TEST} failed" in text)
         assert "rows: 2" in rows
         # What is compatible with Slack's hooks was told the same.

@@ -540,7 +540,8 @@ def test_what_lies_above_and_below_is_read_from_the_project(project: Project) ->
     assert project.models["fct_content_engagement"].above >= {"raw_events", "reactions", "engagement_rules"}
     assert "landings" not in project.models["dim_contents"].above
     assert project.seeds == {"reactions", "engagement_rules"}
-    assert project.below("engagement_rules") == {"fct_content_engagement", "agg_content_daily"}
+    judged = {"fct_content_engagement", "agg_content_daily", "agg_content_periods", "agg_audience_periods"}
+    assert project.below("engagement_rules") == judged
     assert project.below("agg_content_daily") == {"agg_content_daily"}
     guards = {test.name: test.guards for test in project.tests}
     # Rows lost of one dataset hold back what is made of it, and nothing else.
