@@ -23,7 +23,7 @@ from flows.journal import Journal
 from flows.problems import observe_failing
 from flows.publish import Publication, publish
 from flows.record import record_nodes
-from flows.report import NodesFailedError, Report, failure_of
+from flows.report import NodesFailedError, Report, failures_of
 from flows.run_names import days, first_name, rename
 from flows.schedule import BACKFILL, JOBS, local_day, organisation_timezone
 from flows.settings import Settings
@@ -84,7 +84,7 @@ def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request
         with one_writer(settings, journal, BACKFILL, flow_run_id):
             published.append(step("publish", lambda: publish(settings)))
     finally:
-        failures = tuple(failure_of(node) for build in built for node in build.failed)
+        failures = tuple(failures_of(built))
         about = days(request.first_day, request.last_day)
         title = f"{BACKFILL} · {about} · {'failed' if failures or not published else 'done'}"
         report.write(BACKFILL, Report(title, failures, tuple(built), published[0] if published else None))
@@ -111,9 +111,9 @@ def _rebuild(settings: Settings, journal: Journal, flow_run_id: str, chunk: Chun
 
 
 def _failed(done: Rebuilt) -> NodesFailedError:
-    failures = [failure_of(node) for build in done.builds for node in build.failed]
     return NodesFailedError(
-        failures, "once they are fixed, start the backfill again with the same parameters: it goes on here"
+        failures_of(done.builds),
+        "once they are fixed, start the backfill again with the same parameters: it goes on here",
     )
 
 

@@ -44,7 +44,7 @@ from flows.problems import (
 from flows.publish import NothingGoodError, Publication, publish
 from flows.receipts import Receipt, Status
 from flows.record import record_nodes
-from flows.report import Failure, Link, NodesFailedError, Report, failure_of
+from flows.report import Failure, Link, NodesFailedError, Report, failures_of
 from flows.run_names import BY_HAND, files, first_name, rename
 from flows.schedule import (
     BACKFILL,
@@ -237,7 +237,7 @@ def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None, known: Known
         try:
             for asked in job.runs:
                 _take(run, asked)
-            if failures := _failures(run):
+            if failures := failures_of(run.built):
                 raise NodesFailedError(failures, REMEDY)
         except BaseException as raised:  # also of a person who cancels it
             error = raised
@@ -275,7 +275,7 @@ def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
         if done:
             run.built.append(done)
         if done and done.failed:
-            failures = [failure_of(node) for node in done.failed]
+            failures = failures_of([done])
             report.log_failures(failures)
             raise NodesFailedError(failures, REMEDY)
         return done
@@ -290,17 +290,13 @@ def _publish(run: _Run) -> None:
         try:
             run.published.append(step("publish", lambda: publish(run.settings)))
         except NothingGoodError:
-            if not _failures(run):
+            if not failures_of(run.built):
                 raise
-
-
-def _failures(run: _Run) -> list[Failure]:
-    return [failure_of(node) for built in run.built for node in built.failed]
 
 
 def _tell(run: _Run, job: Job, about: str, error: BaseException | None) -> None:
     """Say on the run's page how it went, and tell owners what fails or no longer does: last, as nobody waits for it."""
-    failures = failed_nodes = tuple(_failures(run))
+    failures = failed_nodes = tuple(failures_of(run.built))
     if isinstance(error, Exception) and not isinstance(error, NodesFailedError):
         failures = (_failure_of_job(job.name, job, error), *failures)
     verdict = f"failed: {_count(failures)}" if failures else "stopped" if error else "done"

@@ -86,6 +86,12 @@ class Report:
     links: tuple[Link, ...] = field(default=())
 
 
+def failures_of(builds: Iterable[Build]) -> list[Failure]:
+    """What failed in these builds, models before the tests that may have failed because of them."""
+    failed = [node for build in builds for node in build.failed]
+    return [failure_of(node) for node in sorted(failed, key=lambda node: node.kind == "test")]
+
+
 def failure_of(node: Node) -> Failure:
     """A failed node, with the first lines of the database's error."""
     return Failure(

@@ -8,7 +8,17 @@ import pytest
 from flows.build import Build, Node
 from flows.problems import NODES_FAILED
 from flows.publish import Cause, Manifest, Publication, PublishedTable
-from flows.report import LINE_CHARACTERS, PAGE_LINES, Link, NodesFailedError, Report, failure_of, markdown, why
+from flows.report import (
+    LINE_CHARACTERS,
+    PAGE_LINES,
+    Link,
+    NodesFailedError,
+    Report,
+    failure_of,
+    failures_of,
+    markdown,
+    why,
+)
 from flows.run_names import days, files, run_name
 from flows.schedule import organisation_timezone
 from flows.steps import failed
@@ -62,6 +72,7 @@ def test_the_state_names_the_first_few_with_their_reasons_in_one_line() -> None:
     assert state.message.startswith(f"{NODES_FAILED}fct_sessions (Binder Error: Referenced column ")
     assert state.message.endswith("), 3 more; once fixed, run again")
     assert str(NodesFailedError([], "run again"))
+    assert failures_of([Build([TEST, MODEL])]) == [failure_of(MODEL), failure_of(TEST)], "the likely cause first"
 
 
 def test_the_page_has_the_reason_first_then_what_stands_and_where_to_go_on() -> None:
