@@ -114,6 +114,8 @@ class SampleResult:
     table_rows: dict[str, int] = field(default_factory=dict)
     dirt: dict[str, int] = field(default_factory=dict)
     skipped: bool = False
+    lacking: tuple[str, ...] = ()
+    """Events and datasets that the contract has by now and the sample found in place has not."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,18 @@ def generate(
     if found is not None:
         _refuse_other_parameters(home, found["parameters"], parameters)
         if found["is_complete"] and all((home / name).exists() for name in found["files"]):
-            return SampleResult(**{**found["result"], "skipped": True})
+            lacking = tuple(name for name in _holds() if name not in found.get("holds", _holds()))
+            return SampleResult(**{**found["result"], "skipped": True, "lacking": lacking})
     # Written first, so that a run that is cut off still protects what it has made from other parameters.
     if found is None:
         _write_json(_manifest_path(home), {"parameters": parameters, "is_complete": False, "files": {}})
     return _Maker(home, parameters, progress).make()
+
+
+def _holds() -> list[str]:
+    """The events and datasets of the contract, all of which a sample made now would hold."""
+    specs = load_specs()
+    return [*specs["events"].payloads, *specs]
 
 
 def _manifest_path(home: Path) -> Path:
@@ -377,6 +386,7 @@ class _Maker:
             "parameters": self.parameters,
             "is_complete": True,
             "result": asdict(result),
+            "holds": _holds(),
             "files": dict(sorted(self.written.items())),
         }
         _write_json(_manifest_path(self.home), content)

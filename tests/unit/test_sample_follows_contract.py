@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,27 +134,33 @@ def test_a_new_payload_is_sent_as_lines_and_as_records(lake: Lake, changed: Chan
     assert {row["advert_id"] for row in rows} <= {row["advert_id"] for row in lake.rows("adverts")}
 
 
-def test_the_copies_of_an_event_say_the_same(lake: Lake, changed: Change) -> None:
-    land_sample(lake, changed({EVENTS_PROTO: lambda text: with_fields(with_payload(text))}))
+def said_by_copies(rows: list[dict[str, Any]]) -> dict[bytes, set[str]]:
+    """What the copies of each event say, beside when and how they came."""
     of_copy = {"sent_at", "received_at", "_batch_id", "_line"}
     said: dict[bytes, set[str]] = {}
-    rows = lake.rows()
     for row in rows:
         said.setdefault(row["event_id"], set()).add(repr({k: v for k, v in row.items() if k not in of_copy}))
-    assert len(said) < len(rows)
-    assert all(len(ways) == 1 for ways in said.values())
+    return said
 
 
-def test_new_fields_have_values(lake: Lake, changed: Change) -> None:
+def test_new_fields_have_values_and_every_copy_the_same(lake: Lake, changed: Change) -> None:
     proto = Path("contracts/tidemark/contents/v1/contents.proto")
     wanted = field("tone", 90, options="required: true")
-    specs = changed({EVENTS_PROTO: with_fields, proto: lambda text: text.rstrip().removesuffix("}") + wanted + "}\n"})
+    specs = changed(
+        {
+            EVENTS_PROTO: lambda text: with_fields(with_payload(text)),
+            proto: lambda text: text.rstrip().removesuffix("}") + wanted + "}\n",
+        }
+    )
     land_sample(lake, specs)
     rows = lake.rows()
     assert all(row["channel_name"] for row in rows)
     assert {row["score"] is None for row in rows} == {True, False}
     assert all(row["wanted"] for row in rows if row["event_type"] == "content_view")
     assert all(row["tone"] for row in lake.rows("contents"))
+    said = said_by_copies(rows)
+    assert len(said) < len(rows)
+    assert all(len(ways) == 1 for ways in said.values())
 
 
 def test_a_new_dataset_is_delivered_every_day(lake: Lake, changed: Change) -> None:
@@ -176,6 +183,14 @@ def test_what_the_contract_gains_changes_nothing_else(tmp_path: Path, changed: C
     )
     assert before.items() <= after.items()
     assert all("newsletters" in path.parts for path in after.keys() - before.keys())
+
+
+def test_a_sample_made_before_says_what_it_lacks(tmp_path: Path, changed: Change) -> None:
+    sample.generate(tmp_path / "home", 500, 2, SEED)
+    assert sample.generate(tmp_path / "home", 500, 2, SEED).lacking == ()
+    changed({EVENTS_PROTO: with_payload})
+    found = sample.generate(tmp_path / "home", 500, 2, SEED)
+    assert found.skipped and found.lacking == ("trial",)
 
 
 def test_a_pattern_that_no_example_matches_is_told_with_its_field(tmp_path: Path, changed: Change) -> None:
