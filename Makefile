@@ -74,7 +74,7 @@ format: $(STAMP) ## Format the Python, the SQL and the contract
 	@$(BIN)/sqlfluff fix --disable-progress-bar models tests/singular
 
 .PHONY: contract
-contract: $(STAMP) ## Generate what follows from the contract: landing specs, raw models, their docs and tests
+contract: $(STAMP) ## Generate what follows from the contract: landing specs, raw and staging models, docs, tests
 	@$(BIN)/python -m flows.generate
 	@$(BIN)/python -m flows.schedule
 

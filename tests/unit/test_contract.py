@@ -35,10 +35,11 @@ def changed(field: str, change: Change, message: str = "Event", file: str = "eve
     (owner,) = (m for m in proto.message_type if m.name == message)
     (found,) = (f for f in owner.field if f.name == field)
     options = options_class.FromString(found.options.SerializeToString())
-    index = found.oneof_index
+    index = found.oneof_index if found.HasField("oneof_index") else None
     change(found, options.Extensions[extension])
     found.options.ParseFromString(options.SerializeToString())
-    if not found.HasField("oneof_index"):  # no longer optional: what Protobuf made for that goes too
+    # No longer optional: what Protobuf made for that goes too.
+    if index is not None and not found.HasField("oneof_index"):
         del owner.oneof_decl[index]
         for other in owner.field:
             if other.HasField("oneof_index") and other.oneof_index > index:

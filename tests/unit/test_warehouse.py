@@ -479,10 +479,10 @@ def test_what_tests_read_is_read(project: Project) -> None:
     tests = {test.name: test for test in project.tests}
     assert len(tests) == len(project.tests)
     assert not tests["assert_lake_is_fresh"].is_blocking
-    assert tests["assert_batches_conserve_rows"].is_blocking
+    assert tests["raw_events_is_conserved"].is_blocking
+    assert {"landings", "raw_events"} <= tests["raw_events_is_conserved"].reads
     # A view changes as what it reads does, down to the lake's own table.
-    reads = tests["assert_batches_conserve_rows"].reads
-    assert {"ops_landings", "stg_lake__landings", "landings", "raw_events"} <= reads
+    assert {"ops_landings", "stg_lake__landings", "landings"} <= tests["assert_files_conserve_rows"].reads
     # A stored model keeps its own account: what it reads is not the test's concern.
     direct = tests["assert_sessions_hold_every_event_once"].reads
     assert "fct_sessions" in direct
@@ -543,6 +543,9 @@ def test_what_lies_above_and_below_is_read_from_the_project(project: Project) ->
     assert project.below("engagement_rules") == {"fct_content_engagement", "agg_content_daily"}
     assert project.below("agg_content_daily") == {"agg_content_daily"}
     guards = {test.name: test.guards for test in project.tests}
+    # Rows lost of one dataset hold back what is made of it, and nothing else.
+    assert guards["raw_contents_is_conserved"] >= {"raw_contents", "stg_cms__contents", "dim_contents"}
+    assert not guards["raw_contents_is_conserved"] & {"raw_events", "fct_sessions"}
     assert guards["dim_contents_is_sound"] == {"dim_contents"}
     assert guards["assert_files_conserve_rows"] == {"ops_landings"}
 
