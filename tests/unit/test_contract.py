@@ -108,7 +108,7 @@ def test_what_the_contract_says_of_a_field_reaches_its_spec() -> None:
 def test_the_committed_specs_are_those_of_the_committed_descriptors() -> None:
     specs = specs_from_descriptors(DESCRIPTORS.read_bytes())
     assert {s.name: s for s in specs} == load_specs()
-    assert [s.name for s in specs] == ["accounts", "adverts", "calls", "contents", "events"]
+    assert {s.name for s in specs} >= {"accounts", "adverts", "calls", "contents", "events"}
 
 
 @pytest.mark.parametrize(("spec", "field"), ALL_FIELDS)

@@ -86,7 +86,7 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
         for path, edit in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(edit((folder / path).read_text() if (folder / path).exists() else ""))
-        for path, content in generate(build_descriptors(folder)).items():
+        for path, content in generate(build_descriptors(folder), PROJECT).items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
         specs = load_specs(folder / GENERATED)
