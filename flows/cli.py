@@ -123,6 +123,11 @@ def sample(settings: Settings, events: int, days: int, seed: int) -> None:
     result = sample_lake.generate(settings.home, events, days, seed, progress=_say)
     if result.skipped:
         out.print(f"[bold]sample[/]   the sample of {events:,} events is in the inbox already")
+        if result.lacking:
+            out.print(
+                f"         it is older than what the contract says of {', '.join(result.lacking)}: "
+                "for a sample that holds them choose another home (TIDEMARK_HOME)"
+            )
     else:
         out.print(
             f"[bold]sample[/]   {result.files:,} files with {result.delivered_rows:,} event rows written "
