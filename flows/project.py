@@ -27,6 +27,8 @@ STORED = ("incremental", "table")
 SCHEMAS = ("marts", "ops")
 # Every run changes these: that alone is no reason for another test or version.
 RUN_RECORDS = ("ops_model_runs", "ops_test_runs", "ops_backfills")
+# Set while Tidemark runs dbt, and at no other time.
+LOGIC_VARIABLE = "TIDEMARK_LOGIC"
 LIST_MODELS = ("--resource-type", "model", "--output", "name")
 
 
@@ -265,7 +267,7 @@ def run_dbt(
     project = read_project(settings)
     given = variables_given(arguments)
     # Only while dbt runs: what is started from this process later may be another project.
-    handed = {"TIDEMARK_LOGIC": project.logic(given).as_json(), **(environment or {})}
+    handed = {LOGIC_VARIABLE: project.logic(given).as_json(), **(environment or {})}
     return _invoke(settings, arguments, project.fingerprint_with(given), project.manifest, callbacks, handed)
 
 
@@ -289,7 +291,7 @@ def select_models(settings: Settings, selection: str) -> frozenset[str]:
     if unmatched:
         raise TidemarkError(
             f"the selection {selection!r} names nothing in the project by {', '.join(map(repr, unmatched))}; "
-            "look at the spelling: `dbt list --profiles-dir profiles` names what there is"
+            "look at the spelling: `.venv/bin/dbt list` names what there is"
         )
     return frozenset(names)
 
