@@ -225,8 +225,8 @@ def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
 
     def work_or_fail() -> Built | None:
         done = work()
-        if done:
-            run.built.append(done)
+        # Where nothing was open, what failed before may be mended all the same, by hand.
+        run.built.append(done or Built())
         if done and done.failed:
             raise NodesFailedError([done])
         return done
@@ -237,8 +237,9 @@ def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
 
 def _tell_built(run: _Run) -> None:
     """Tell the server how each node went, and owners what fails or no longer does: last, as nobody waits for it."""
-    if run.built:
+    if any(done.nodes for done in run.built):
         record_nodes(run.built)
+    if run.built:
         observe_failing(run.settings, run.flow_run_id)
 
 

@@ -21,13 +21,22 @@ from pathlib import Path
 import watchfiles
 from pythonjsonlogger.json import JsonFormatter
 
-from flows.alerts import send_unnoted
+from flows.alerts import deliver, send_unnoted
 from flows.contract import load_specs
 from flows.decide import Decision, decide
 from flows.errors import TidemarkError
 from flows.inbox import is_settled, new_deliveries
 from flows.journal import Journal
-from flows.problems import OPERATOR, api_url, observe_refused, observe_runs, observe_schedule, observe_server
+from flows.messages import duration
+from flows.problems import (
+    OPERATOR,
+    api_url,
+    observe_refused,
+    observe_runs,
+    observe_schedule,
+    observe_server,
+    observing,
+)
 from flows.receipts import Receipts
 from flows.schedule import JOBS, organisation_timezone
 from flows.settings import Settings
@@ -154,17 +163,21 @@ class Watcher:
             )
         for line in self._journal.seen(JOBS, now):
             log.info(line)
+        if down := self._journal.note_served(now):
+            log.info("nothing was served for %s: deadlines stood still meanwhile", duration(down))
         crashed = self._journal.crash()
         for run in crashed:
             log.error("%s of %s crashed: %s; the next run heals what it left", run.job, run.slot, run.message)
-        known = self._journal.known(self._settings, JOBS, now)
-        if known.trouble:
-            log.error("what landed cannot be told, so nothing that needs it starts: %s", known.trouble)
-        decisions = decide(JOBS, known, now, organisation_timezone())
-        if not known.trouble:
-            observe_refused(self._settings)
-        observe_runs(self._settings, self._journal.failures(), now)
-        observe_schedule(self._settings, decisions, known, now)
+        with observing(self._settings):
+            known = self._journal.known(self._settings, JOBS, now)
+            if known.trouble:
+                log.error("what landed cannot be told, so nothing that needs it starts: %s", known.trouble)
+            else:
+                observe_refused(self._settings)
+            decisions = decide(JOBS, known, now, organisation_timezone())
+            observe_runs(self._settings, self._journal.failures(), now)
+            observe_schedule(self._settings, decisions, known, now, self._journal.waits())
+        deliver(self._settings, now)
         overdue = [d for d in decisions if _was_missed(d, now)]
         if is_server_up and (crashed or overdue or self._clock() >= self._tidy_at):
             self._tidy_at = self._clock() + TIDY_SECONDS
