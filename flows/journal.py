@@ -150,6 +150,7 @@ class Journal:
                     batch_id integer not null
                 );
                 create table if not exists service (only integer primary key, seen_at text not null);
+                create table if not exists noticed (file text primary key, since text not null);
                 create table if not exists downtimes (began_at text primary key, ended_at text not null);
                 """
             )
@@ -265,6 +266,20 @@ class Journal:
                 return None
             self._database.execute("insert or replace into downtimes values (?, ?)", (row[0], _text(now)))
             return down
+
+    def noticed(self, files: Iterable[str], now: datetime) -> dict[str, datetime]:
+        """Since when each of these files of the inbox was noticed without a break; others are forgotten."""
+        names = set(files)
+        with self._explained():
+            known = dict(self._database.execute("select file, since from noticed").fetchall())
+        if names != known.keys():
+            with self._transaction():
+                gone, new = known.keys() - names, names - known.keys()
+                self._database.executemany("delete from noticed where file = ?", [(name,) for name in gone])
+                self._database.executemany(
+                    "insert or ignore into noticed values (?, ?)", [(name, _text(now)) for name in new]
+                )
+        return {name: _moment(known[name]) if name in known else now for name in names}
 
     def crash(self) -> list[JobRun]:
         """Mark as crashed, and return, every running run whose process is no more; such a process waits no longer."""

@@ -120,7 +120,7 @@ def _land_all(
 ) -> Landing:
     done = Landing()
     with Conformers(settings, receipts) as conformers:
-        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged, done.strays.append)
+        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged, lambda left: done.strays.append(str(left)))
         for delivery in _settled(settings, new, done, wait_for_young):
             try:
                 receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)

@@ -42,9 +42,11 @@ class Holder:
     work: str | None = None
 
     def __str__(self) -> str:
-        named = f"process {self.pid}" + (f" ({self.command})" if self.command else "")
-        since = f" since {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
-        return named + (f", {self.work}{since}" if self.work else f", running{since}" if since else "")
+        since = f"{self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
+        known = [self.command or "", f"running since {since}" if since and not self.work else ""]
+        about = ", ".join(filter(None, known))
+        at = f", {self.work} since {since}" if self.work and since else ""
+        return f"process {self.pid}" + (f" ({about})" if about else "") + at
 
 
 @contextmanager

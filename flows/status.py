@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from flows.contract import load_specs
 from flows.errors import TidemarkError, WarehouseInUseError
-from flows.inbox import Delivery, is_settled, new_deliveries
+from flows.inbox import Delivery, LeftAlone, is_settled, new_deliveries
 from flows.locks import holder_of
 from flows.messages import duration
 from flows.publish import Manifest, current_version, describe_causes, read_manifest
@@ -195,7 +195,7 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
     with _receipts(settings) as receipts:
         last_batch_id = receipts.last_batch_id()
         published, manifest = _read_published(settings, last_batch_id)
-        left_alone: list[str] = []
+        left_alone: list[LeftAlone] = []
         new = list(new_deliveries(settings.inbox, specs, receipts.is_unchanged, left_alone.append))
         settled: dict[str, list[Delivery]] = defaultdict(list)
         for delivery in new:
@@ -214,7 +214,7 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
     return LakeStatus(
         read_at=now,
         still_being_written=len(new) - sum(map(len, settled.values())),
-        left_alone=tuple(left_alone),
+        left_alone=tuple(str(left) for left in left_alone),
         datasets=datasets,
         refused=refused,
         unfit=unfit,

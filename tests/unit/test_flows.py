@@ -20,6 +20,7 @@ from flows.alerts import deliver, open_incidents
 from flows.contract import load_specs
 from flows.decide import Decision, Known, slot_of_batch, slot_of_instant
 from flows.errors import TidemarkError
+from flows.intake import LEFT_FOR
 from flows.jobs import FLOWS, JOB_SUCCEEDED, LANDED, MAINTAIN, dataset_resource, entrypoint, job_resource
 from flows.journal import Journal
 from flows.problems import NODES_FAILED
@@ -575,6 +576,18 @@ def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to
     for _ in range(3):
         again.turn(after=60)
     assert hook.texts == ["[tidemark] job refine is late"]
+
+
+def test_a_file_in_a_wrong_folder_is_told_and_that_it_is_gone(beach: Beach, hook: Hook) -> None:
+    stray = beach.lake.deliver("web/evnts/a.ndjson", ndjson([event(1)]))
+    for _ in range(2):
+        beach.turn(after=PASS_SECONDS)
+    assert hook.texts == []
+    beach.turn(after=LEFT_FOR.total_seconds())
+    assert hook.texts == ["[tidemark] file web/evnts/a.ndjson cannot be taken"]
+    stray.unlink()
+    beach.turn(after=PASS_SECONDS)
+    assert "recovered" in hook.texts[1]
 
 
 def test_a_schedule_that_cannot_be_looked_at_stops_no_landing(

@@ -445,7 +445,8 @@ def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_told(lake: Lake
     observe(lake.settings, "build", [a_problem()], NOW)
     health = read_health(lake.settings, NOW + timedelta(minutes=7), JOBS)
     assert health.needs_a_person
-    first, detail, untold = lines(health, "incidents")
+    first, detail, reproduce, untold = lines(health, "incidents")
+    assert reproduce.strip() == "type: tidemark build -- --select a"
     assert first == "FAILURE: test a failed, since 2026-11-21 06:00 UTC, 7 min (owner: data-platform)"
     assert detail.strip() == "models/a.yml: Got 3 results"
     assert untold.strip().startswith("not told to everybody: 1 tries: ") and "channels.yml" in untold
