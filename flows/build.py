@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.project import DataTest, Project, read_project, run_dbt
 from flows.settings import Settings
-from flows.warehouse import OpenWork, enter_landings, read_open_work, warehouse_held
+from flows.warehouse import OpenWork, enter_landings, once_free, read_open_work, warehouse_held
 
 # The tag that what is built has in dbt's manifest meanwhile.
 CHOSEN = "chosen"
@@ -50,6 +50,7 @@ class Build:
         return sum(n.kind == kind and (not statuses or n.status in statuses) for n in self.nodes)
 
 
+@once_free
 def build(
     settings: Settings,
     arguments: tuple[str, ...] = (),
@@ -57,14 +58,15 @@ def build(
 ) -> Build:
     """Enter new landings into the warehouse, then build and test every model that ``arguments`` (dbt's own) select.
 
-    Another build of the same warehouse is waited for. Raises :class:`~flows.errors.TidemarkError` where the warehouse
-    cannot be opened or the project cannot be parsed; failed models and tests are in the result.
+    Who else builds or reads the warehouse is waited for. Raises :class:`~flows.errors.TidemarkError` where it cannot be
+    opened or the project cannot be parsed; failed models and tests are in the result.
     """
     with warehouse_held(settings, "building"):
         progress(f"{enter_landings(settings)} new landings entered")
         return run_build(settings, arguments, progress)
 
 
+@once_free
 def build_open(settings: Settings, progress: Callable[[str], None] = lambda line: None) -> Build | None:
     """Enter new landings, then build and test what they and earlier builds left open, and nothing else.
 
@@ -127,6 +129,7 @@ def run_build(
     return _ran(settings, run_dbt(settings, ["build", *NO_UNIT_TESTS, *arguments], [on_event], environment))
 
 
+@once_free
 def run_every_test(settings: Settings) -> Build:
     """Run every data test on all rows, whatever passed before: what a nightly run does. Raises as :func:`build`."""
     with warehouse_held(settings, "testing"):

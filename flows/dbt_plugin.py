@@ -16,9 +16,10 @@ from filelock import Timeout
 from pydantic import ValidationError
 
 from flows.errors import TidemarkError
+from flows.locks import holder_of, sign
 from flows.project import LOGIC_VARIABLE
 from flows.settings import Settings, explain
-from flows.warehouse import enter_landings, warehouse_lock
+from flows.warehouse import enter_landings, lock_file, warehouse_lock
 
 log = AdapterLogger("Tidemark")
 
@@ -41,8 +42,10 @@ class Plugin(BasePlugin):
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
-                log.warning(f"Tidemark is at work in {settings.warehouse}; waiting until it is done (Ctrl+C gives up)")
+                by = holder_of(lock_file(settings)) or "Tidemark"
+                log.warning(f"{by} is at work in {settings.warehouse}; waiting until it is done (Ctrl+C gives up)")
                 self._lock.acquire()
+            sign(lock_file(settings), "dbt by hand")
             entered = enter_landings(settings)
         except ValidationError as error:
             raise DbtRuntimeError("\n".join(explain(error))) from error

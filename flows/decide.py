@@ -28,6 +28,7 @@ class Known:
     (when) hold the same slots. ``failed`` are given up, after all retries; ``retry_at`` says from when one that is
     not may try again. ``arrived`` are the batches with rows by dataset, at least those after what any arrival job has
     done; ``present`` the days each dataset is there for, None where that cannot be told, and ``trouble`` says why.
+    ``downtimes`` are when nothing was served, from and to: deadlines stand still then.
     """
 
     first_seen: Mapping[str, datetime]
@@ -39,13 +40,15 @@ class Known:
     finished: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
     retry_at: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
     trouble: str | None = None
+    downtimes: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(frozen=True)
 class Decision:
     """A slot that is due, waits or runs.
 
-    ``day`` is the local day the slot stands for. ``is_late``: past its deadline, and neither succeeded nor given up.
+    ``day`` is the local day the slot stands for. ``is_late``: past its deadline, and neither succeeded nor given up; a
+    deadline counts the time in which the service was up.
     """
 
     job: str
@@ -214,7 +217,7 @@ def _decisions(job: Job, slots: Iterable[_Slot], known: Known, now: datetime) ->
         state: Literal["due", "waits", "runs"] = "runs"
         waits_for: tuple[str, ...] = ()
         if slot.name not in running:
-            missing = tuple(_missing(job, slot.day, known))
+            missing = tuple(missing_data(job, slot.day, known))
             retry_at = known.retry_at.get(job.name, {}).get(slot.name, now)
             again = (f"another try at {retry_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",) if retry_at > now else ()
             earlier = (f"{job.name} of {before}",) if before else ()
@@ -222,11 +225,18 @@ def _decisions(job: Job, slots: Iterable[_Slot], known: Known, now: datetime) ->
             state = "waits" if waits_for else "due"
             if not missing:
                 before = before or slot.name
-        is_late = job.deadline is not None and now > slot.due_at + job.deadline
+        is_late = job.deadline is not None and _served_since(slot.due_at, known, now) > job.deadline
         yield Decision(job.name, slot.name, slot.due_at, slot.day, state, waits_for, is_late)
 
 
-def _missing(job: Job, day: date, known: Known) -> Iterable[str]:
+def _served_since(moment: datetime, known: Known, now: datetime) -> timedelta:
+    """How long the service was up between a moment and now."""
+    down = (min(ended, now) - max(began, moment) for began, ended in known.downtimes)
+    return now - moment - sum((length for length in down if length > timedelta()), timedelta())
+
+
+def missing_data(job: Job, day: date, known: Known) -> Iterable[str]:
+    """What a job requires for a local day and is not there yet, for people."""
     for required in job.requires:
         needed = day - timedelta(days=required.days_before)
         if known.present is None:

@@ -184,11 +184,13 @@ class Incidents:
         return self._select("where i.id = ?", cursor.lastrowid)[0]
 
     def renew(self, incident: Incident, problem: Problem) -> None:
-        """What is now known of an open incident. Who was alerted also gets the recovery: that owner stays."""
+        """What is now known of an open incident. Who was alerted also gets the recovery: that owner stays. A link stays
+        where there is no newer one, as after work by hand."""
         self._database.execute(
             """
             update incidents
-            set title = ?, owner = iif(is_warning, ?, owner), detail = ?, rows = ?, reproduce = ?, link = ?
+            set title = ?, owner = iif(is_warning, ?, owner), detail = ?, rows = ?, reproduce = ?,
+                link = coalesce(?, link)
             where id = ?
             """,
             (

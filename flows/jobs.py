@@ -272,8 +272,8 @@ def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
 
     def work_or_fail() -> Built | None:
         done = work()
-        if done:
-            run.built.append(done)
+        # Where nothing was open, what failed before may be mended all the same, by hand.
+        run.built.append(done or Built())
         if done and done.failed:
             failures = failures_of([done])
             report.log_failures(failures)

@@ -19,6 +19,7 @@ from dbt.contracts.graph.manifest import Manifest
 
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
+from flows.locks import warehouse_in_use
 from flows.logic import ProjectLogic, environment_in, variables_given, variables_of
 from flows.settings import Settings
 
@@ -325,10 +326,7 @@ def _invoke(
     if done.exception is not None:
         text = str(done.exception)
         if "Could not set lock" in text:
-            raise TidemarkError(
-                f"another process has the warehouse {settings.warehouse} open; readers should open "
-                "published/current/marts.duckdb instead; close it and run again"
-            )
+            raise warehouse_in_use(settings.warehouse, text)
         raise TidemarkError(f"dbt could not run: {text}\nMore in {folder / 'logs' / 'dbt.log'}")
     return done.result
 

@@ -19,8 +19,9 @@ import pytest
 from filelock import FileLock
 
 from flows.journal import Journal
+from flows.locks import held
 from flows.publish import current_version
-from flows.warehouse import open_warehouse, warehouse_lock
+from flows.warehouse import lock_file, open_warehouse, warehouse_lock
 from tests.end_to_end.served import KEY, PATIENCE_SECONDS, TOKEN, Served, until
 from tests.end_to_end.test_lakes import marts_of
 from tests.unit.test_alerts import Hook
@@ -282,11 +283,11 @@ def test_while_the_server_is_down_files_wait_and_land_when_it_is_up(served: Serv
 
 
 def test_a_build_that_waits_for_another_process_is_seen_to(served: Served) -> None:
-    with warehouse_lock(served.settings):
+    with held(lock_file(served.settings), "a test"):
         names = served.deliver()
         run = until(lambda: next((r for r in served.journal("refine") if r.status == "running"), None))
         until(lambda: served.flow_run(run.flow_run_id)["state_name"] == "Waiting")
-        assert "a process outside of Prefect" in served.flow_run(run.flow_run_id)["state"]["message"]
+        assert f"process {os.getpid()} (" in served.flow_run(run.flow_run_id)["state"]["message"]
         with Journal(served.settings) as journal:
             (wait,) = journal.waits()
         assert (wait.flow_run_id, wait.job) == (run.flow_run_id, "refine")

@@ -12,7 +12,7 @@ import pytest
 
 from flows import warehouse as warehouse_module
 from flows.contract import PROJECT
-from flows.errors import TidemarkError
+from flows.errors import TidemarkError, WarehouseInUseError
 from flows.project import (
     RUN_RECORDS,
     SCHEMAS,
@@ -28,7 +28,7 @@ from flows.project import (
 )
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
-from flows.warehouse import TABLES, OpenWork, WarehouseInUseError, enter_landings, open_warehouse, read_open_work
+from flows.warehouse import TABLES, OpenWork, enter_landings, open_warehouse, read_open_work
 from tests.conftest import Lake, as_nobody, make_warehouse_tables
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
