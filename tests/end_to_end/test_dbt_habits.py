@@ -170,4 +170,4 @@ def test_a_unit_test_that_overrides_what_it_need_not_is_told_so(project: Path, d
     dbt("run", "--empty", "--select", "+int_audience__devices_active")
     told = dbt("test", "--select", "asks_the_warehouse", "is_told_the_days", fails=True)
     assert "the unit test overrides is_incremental" in told and "days_to_replace: ['2026-01-15']" in told
-    assert "ERROR=1" in told and "PASS=1" in told
+    assert "ERROR=1" in told and "PASS int_audience__devices_active::is_told_the_days" in told
