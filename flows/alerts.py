@@ -25,7 +25,9 @@ __all__ = [
     "Incident",
     "Observed",
     "Problem",
+    "deliver",
     "digest",
+    "note",
     "observe",
     "open_incidents",
     "send_test",
@@ -59,40 +61,59 @@ class Observed:
 def observe(settings: Settings, scope: str, problems: Sequence[Problem], now: datetime) -> Observed:
     """Take note of all problems that hold now in a scope, and tell their owners what is new and what is over.
 
+    As :func:`note`, and then :func:`deliver`.
+    """
+    noted = note(settings, scope, problems, now)
+    return replace(noted, unsent=deliver(settings, now))
+
+
+def note(
+    settings: Settings, scope: str, problems: Sequence[Problem], now: datetime, only_close: bool = False
+) -> Observed:
+    """Take note of all problems that hold now in a scope; what is to be told is written down, and not sent yet.
+
     ``problems`` is complete: an open incident of the scope that is not among them has recovered. So observe only after
     looking at everything, and one after the other. A key that comes twice is one problem, as told last. A problem that
-    turns from a warning to a failure is a new incident, and the other way round.
+    turns from a warning to a failure is a new incident, and the other way round. With ``only_close`` no incident is
+    opened: for who looks whether what is known is over, and leaves it to others to say what is new.
 
-    A channel that fails is logged and tried again at the next observation; it raises nothing. Raises
-    :class:`TidemarkError` where incidents cannot be written, ValueError for a problem of another scope or a time
+    Raises :class:`TidemarkError` where incidents cannot be written, ValueError for a problem of another scope or a time
     without zone.
     """
     if strange := [p.key for p in problems if p.scope != scope]:
         raise ValueError(f"problems of another scope than {scope}: {', '.join(strange)}")
     hold = {(p.key, p.is_warning): p for p in problems}
-    with opened(settings) as store:
-        with store.transaction():
-            open_before = store.held(scope)
-            began = []
-            for identity, problem in hold.items():
-                if known := open_before.get(identity):
-                    if known.problem != replace(problem, since=known.problem.since):
-                        store.renew(known, problem)
-                    continue
+    with opened(settings) as store, store.transaction():
+        open_before = store.held(scope)
+        began = []
+        for identity, problem in hold.items():
+            if known := open_before.get(identity):
+                if known.problem != replace(problem, since=known.problem.since):
+                    store.renew(known, problem)
+            elif not only_close:
                 incident = store.begin(problem, now)
                 began.append(incident)
                 if not problem.is_warning:
                     store.queue(problem.owner, alert_message(incident), [incident], now)
-            over = [replace(i, recovered_at=now) for identity, i in open_before.items() if identity not in hold]
-            for incident in over:
-                store.end(incident, now)
-                if not incident.problem.is_warning:
-                    warns = (incident.problem.key, True) in hold
-                    message = recovery_message(incident, now, warns)
-                    store.queue(incident.problem.owner, message, [incident], now, after=store.alert_of(incident))
-            store.prune(now)
-        left = _deliver(settings, store, now)
-    return Observed(tuple(began), tuple(over), len(open_before) - len(over), left)
+        over = [replace(i, recovered_at=now) for identity, i in open_before.items() if identity not in hold]
+        for incident in over:
+            store.end(incident, now)
+            if not incident.problem.is_warning:
+                warns = (incident.problem.key, True) in hold
+                message = recovery_message(incident, now, warns)
+                store.queue(incident.problem.owner, message, [incident], now, after=store.alert_of(incident))
+        store.prune(now)
+        return Observed(tuple(began), tuple(over), len(open_before) - len(over), len(store.to_send()))
+
+
+def deliver(settings: Settings, now: datetime) -> int:
+    """Send what is to be sent, and return how many messages are left.
+
+    A channel that fails is logged and tried again the next time; it raises nothing. Raises :class:`TidemarkError` where
+    incidents cannot be written.
+    """
+    with opened(settings) as store:
+        return _deliver(settings, store, now)
 
 
 def digest(settings: Settings, now: datetime) -> int:
@@ -143,7 +164,9 @@ def send_unnoted(settings: Settings, owner: str, headline: str, detail: str) -> 
 
     Nobody remembers that it was sent: how often, is the caller's to know.
     """
-    message = Message(one_line(headline), _lines(("owner", owner), ("detail", cut(detail, LOGGED_CHARACTERS))))
+    message = Message(
+        one_line(headline), _lines(("owner", owner), ("detail", cut(detail, LOGGED_CHARACTERS))), kind="failure"
+    )
     try:
         for channel in load_channels(settings).of(owner):
             if error := channel.send(message):
@@ -165,6 +188,7 @@ def alert_message(incident: Incident) -> Message:
             ("reproduce", problem.reproduce),
             ("link", problem.link),
         ),
+        kind="failure",
     )
 
 
@@ -181,6 +205,7 @@ def recovery_message(incident: Incident, now: datetime, still_warns: bool) -> Me
             ("still", "a warning, which the daily digest tells" if still_warns else None),
             ("link", problem.link),
         ),
+        kind="success",
     )
 
 
@@ -198,7 +223,10 @@ def digest_message(incidents: Iterable[Incident], failing: set[tuple[str, str]],
             what = "became a failure" if (problem.scope, problem.key) in failing else "recovered"
             over.append(f"{what} after {duration(incident.recovered_at - problem.since)}: {problem.title}")
     return Message(
-        f"open warnings: {len(held):,}; over since the last digest: {len(over):,}", (*held, *over), "warnings"
+        f"open warnings: {len(held):,}; over since the last digest: {len(over):,}",
+        (*held, *over),
+        "warnings",
+        kind="warning" if held else "success",
     )
 
 

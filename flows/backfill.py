@@ -15,7 +15,7 @@ from flows.build import Build, run_named, run_open
 from flows.errors import TidemarkError
 from flows.project import STORED, Model, read_project, select_models
 from flows.settings import Settings
-from flows.warehouse import OpenWork, enter_landings, open_warehouse, read_open_work, warehouse_held
+from flows.warehouse import OpenWork, enter_landings, once_free, open_warehouse, read_open_work, warehouse_held
 
 # Who waits for the warehouse looks for its lock every 0.05 s: between two chunks it is free for longer than that.
 FREE_SECONDS = 0.5
@@ -83,11 +83,7 @@ def backfill(
     open is built first.
     """
     check(settings, request)
-    with warehouse_held(settings, "rebuilding days"):
-        enter_landings(settings)
-        still = _open_above(settings, models_to_rebuild(settings, request.selection))
-        if not still.is_nothing:
-            raise TidemarkError(f"days cannot be rebuilt yet: {still.reason}")
+    _check_is_built(settings, request)
     nodes = []
     for chunk in plan(settings, request):
         time.sleep(FREE_SECONDS)
@@ -97,6 +93,15 @@ def backfill(
         if not done.is_done:
             break
     return Build(nodes)
+
+
+@once_free
+def _check_is_built(settings: Settings, request: Request) -> None:
+    with warehouse_held(settings, "rebuilding days"):
+        enter_landings(settings)
+        still = _open_above(settings, models_to_rebuild(settings, request.selection))
+        if not still.is_nothing:
+            raise TidemarkError(f"days cannot be rebuilt yet: {still.reason}")
 
 
 def check(settings: Settings, request: Request) -> None:
@@ -150,6 +155,7 @@ def with_those_below(
     return frozenset(found)
 
 
+@once_free
 def plan(settings: Settings, request: Request) -> list[Chunk]:
     """The chunks to do, in order: what is left of the newest backfill of the same request, else those of a new one."""
     selection = " ".join(request.selection.split())
@@ -178,6 +184,7 @@ def split_days(first_day: date, last_day: date, chunk_days: int) -> Iterator[tup
         day = end + timedelta(days=1)
 
 
+@once_free
 def rebuild(settings: Settings, chunk: Chunk, progress: Callable[[str], None] = lambda line: None) -> Rebuilt:
     """Rebuild and test the days of a chunk, and first what is open, where the chunk reads something that is.
 

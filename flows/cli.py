@@ -32,7 +32,7 @@ from flows.receipts import Receipt, Status
 from flows.retry import Retried
 from flows.retry import retry_quarantine as retry
 from flows.run import run
-from flows.settings import Settings
+from flows.settings import Settings, explain
 from flows.status import LakeStatus, Section, describe_lake, read_status, read_totals
 
 
@@ -72,11 +72,8 @@ class _Command(click.Group):
         try:
             return super().invoke(ctx)
         except ValidationError as error:
-            # What is below a home that cannot be is no fault of its own.
-            for fault in [f for f in error.errors() if f["loc"] == ("home",)] or error.errors():
-                name = "TIDEMARK_" + "_".join(str(part) for part in fault["loc"]).upper()
-                what = fault["msg"].removeprefix("Value error, ")
-                _say_error(f"{name} is {str(fault['input'])!r}: {what}")
+            for line in explain(error):
+                _say_error(line)
             sys.exit(1)
         except TidemarkError as error:
             _say_error(str(error))
@@ -123,6 +120,11 @@ def sample(settings: Settings, events: int, days: int, seed: int) -> None:
     result = sample_lake.generate(settings.home, events, days, seed, progress=_say)
     if result.skipped:
         out.print(f"[bold]sample[/]   the sample of {events:,} events is in the inbox already")
+        if result.lacking:
+            out.print(
+                f"         it is older than what the contract says of {', '.join(result.lacking)}: "
+                "for a sample that holds them choose another home (TIDEMARK_HOME)"
+            )
     else:
         out.print(
             f"[bold]sample[/]   {result.files:,} files with {result.delivered_rows:,} event rows written "
@@ -138,9 +140,11 @@ def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None
     """Land what settled in the inbox: verify, conform, pseudonymise, quarantine."""
     if dataset and not retry_quarantine:
         raise click.UsageError("--dataset goes with --retry-quarantine")
+    began = datetime.now(UTC)
     _tell_landing(settings, land(settings, progress=_say_landed))
     if retry_quarantine:
         _tell_retry(settings, retry(settings, dataset, progress=_say_landed))
+    _count_by_hand(settings, began, ["land"])
 
 
 @main.command("build")
@@ -172,6 +176,7 @@ def build_command(
         raise click.UsageError("--select goes with --from and --to; without them: tidemark build -- --select ...")
     if again and (first_day or dbt_arguments):
         raise click.UsageError("--retry stands alone: what failed says what is built")
+    began = datetime.now(UTC)
     done: Build | None
     if first_day and last_day:
         request = Request(first_day.date(), last_day.date(), selection or "", chunk_days)
@@ -182,9 +187,11 @@ def build_command(
         done = build(settings, dbt_arguments, progress=_say)
     if done is None:
         out.print("[bold]built[/]    nothing to retry: every model is built and every test has passed")
-        return
-    _tell_build(done)
-    if done.failed:
+    else:
+        _tell_build(done)
+    failed = bool(done and done.failed)
+    _count_by_hand(settings, began, ["backfill"] if first_day and not failed else [], has_built=True)
+    if failed:
         sys.exit(1)
 
 
@@ -192,8 +199,10 @@ def build_command(
 @click.pass_obj
 def test_command(settings: Settings) -> None:
     """Run every data test on all rows, for the night; builds test only what changed."""
+    began = datetime.now(UTC)
     done = run_every_test(settings)
     _tell_build(done)
+    _count_by_hand(settings, began, [] if done.failed else ["test"], has_built=True)
     if done.failed:
         sys.exit(1)
 
@@ -203,8 +212,11 @@ def test_command(settings: Settings) -> None:
 @click.pass_obj
 def publish_command(settings: Settings, force: bool) -> None:
     """Publish what is good as a new version; exit code 1 where a table is stale or missing."""
+    began = datetime.now(UTC)
     publication = publish(settings, force)
     _tell_publication(settings, publication)
+    if publication.manifest.is_fresh:
+        _count_by_hand(settings, began, ["publish"])
     if not publication.manifest.is_fresh:
         sys.exit(1)
 
@@ -213,7 +225,7 @@ def publish_command(settings: Settings, force: bool) -> None:
 @click.pass_obj
 def run_command(settings: Settings) -> None:
     """Land, build and publish; where nothing is new, say so and do nothing."""
-    started = time.monotonic()
+    started, began = time.monotonic(), datetime.now(UTC)
     done = run(settings, on_landed=_say_landed, on_built=_say)
     rule()
     _tell_landing(settings, done.landing)
@@ -226,6 +238,7 @@ def run_command(settings: Settings) -> None:
             "[bold red]publish[/]  nothing was published: no table is good so far; mend the cause and run "
             "`tidemark run` again"
         )
+        _count_by_hand(settings, began, ["land"], has_built=True)
         sys.exit(1)
     if done.is_good:
         totals = read_totals(settings)
@@ -240,6 +253,8 @@ def run_command(settings: Settings) -> None:
                 "ops_event_conflicts names file and line of both"
             )
     _tell_publication(settings, done.publication)
+    is_fresh = done.publication.manifest.is_fresh
+    _count_by_hand(settings, began, ["land", "publish"] if is_fresh else ["land"], has_built=True)
     out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
     if not done.is_good:
         sys.exit(1)
@@ -310,6 +325,7 @@ def audit_command(
     A file belongs to the days on which it, or a retry of its rows, landed, by the clock of the organisation's time
     zone. Exit code 1 where a step lost or invented rows; the output names step, file and remedy.
     """
+    began = datetime.now(UTC)
     done = audit(settings, first.date() if first else None, last.date() if last else None, dataset)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2, default=str))
@@ -317,6 +333,8 @@ def audit_command(
         _tell_audit(done)
     if done.findings:
         sys.exit(1)
+    if not (first or last or dataset or as_json):
+        _count_by_hand(settings, began, ["audit"])
 
 
 @main.command("alert")
@@ -331,6 +349,23 @@ def alert_command(settings: Settings, owner: str) -> None:
         out.print(safe(f"{label}: {f'not taken: {error}' if error else 'taken'}"))
     if any(error for _, error in answers):
         sys.exit(1)
+
+
+def _count_by_hand(settings: Settings, began: datetime, steps: list[str], has_built: bool = False) -> None:
+    """Let what was done by hand count for jobs and incidents, and say so. It was done, whatever becomes of that."""
+    if not (settings.jobs / "journal.sqlite").exists():
+        return  # no job has ever run here
+    from flows.by_hand import count  # noqa: PLC0415 (who works without the service needs no schedule)
+
+    try:
+        counted = count(settings, began, steps, has_built)
+    except TidemarkError as error:
+        out.print(f"         [yellow]not counted for jobs and incidents[/] {safe(str(error))}")
+        return
+    for job, slot in counted.slots:
+        out.print(f"         job {job} counts as done for {safe(slot)}")
+    for incident in counted.recovered:
+        out.print(f"[bold]over[/]     {safe(incident.problem.title)} (owner: {safe(incident.problem.owner)})")
 
 
 def _say_landed(receipt: Receipt) -> None:

@@ -28,6 +28,7 @@ class Known:
     (when) hold the same slots. ``failed`` are given up, after all retries; ``retry_at`` says from when one that is
     not may try again. ``arrived`` are the batches with rows by dataset, at least those after what any arrival job has
     done; ``present`` the days each dataset is there for, None where that cannot be told, and ``trouble`` says why.
+    ``downtimes`` are when nothing was served, from and to: deadlines stand still then.
     """
 
     first_seen: Mapping[str, datetime]
@@ -39,13 +40,15 @@ class Known:
     finished: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
     retry_at: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
     trouble: str | None = None
+    downtimes: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(frozen=True)
 class Decision:
     """A slot that is due, waits or runs.
 
-    ``day`` is the local day the slot stands for. ``is_late``: past its deadline, and neither succeeded nor given up.
+    ``day`` is the local day the slot stands for. ``is_late``: past its deadline, and neither succeeded nor given up; a
+    deadline counts the time in which the service was up.
     """
 
     job: str
@@ -170,13 +173,7 @@ def _success_due(job: Job, when: Success, known: Known) -> dict[str, datetime]:
 
 def _arrival_slots(job: Job, when: Arrival, known: Known, now: datetime, timezone: str) -> list[_Slot]:
     """One slot for all that landed since the last success; none while the newest of it was given up."""
-    done = max((int(slot) for slot in known.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
-    batches = sorted(
-        (batch_id, landed_at)
-        for dataset in when.datasets
-        for batch_id, landed_at in known.arrived.get(dataset, ())
-        if batch_id > done
-    )
+    batches = _batches(job, when, known)
     running = sorted(slot for slot in known.running.get(job.name, ()) if slot.isdigit())
     if not batches and not running:
         return []
@@ -186,6 +183,24 @@ def _arrival_slots(job: Job, when: Arrival, known: Known, now: datetime, timezon
     # What landed before the job was there is its first slot, and due since the job is.
     due_at = max(batches[0][1], known.first_seen[job.name]) if batches else now
     return [_Slot(name, due_at, due_at.astimezone(ZoneInfo(timezone)).date())]
+
+
+def _batches(job: Job, when: Arrival, known: Known) -> list[tuple[int, datetime]]:
+    """What landed for a job since its last success, in order: the number of each batch, and when it landed."""
+    done = max((int(slot) for slot in known.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
+    return sorted(
+        (batch_id, landed_at)
+        for dataset in when.datasets
+        for batch_id, landed_at in known.arrived.get(dataset, ())
+        if batch_id > done
+    )
+
+
+def files_gathered(job: Job, known: Known, slot: str) -> int | None:
+    """How many files the slot of an arrival gathers, each a batch; None for other slots."""
+    if not isinstance(job.when, Arrival) or not slot.isdigit():
+        return None
+    return sum(batch_id <= int(slot) for batch_id, _ in _batches(job, job.when, known))
 
 
 def _zone(job: Job, jobs: Mapping[str, Job], timezone: str) -> ZoneInfo:
@@ -202,7 +217,7 @@ def _decisions(job: Job, slots: Iterable[_Slot], known: Known, now: datetime) ->
         state: Literal["due", "waits", "runs"] = "runs"
         waits_for: tuple[str, ...] = ()
         if slot.name not in running:
-            missing = tuple(_missing(job, slot.day, known))
+            missing = tuple(missing_data(job, slot.day, known))
             retry_at = known.retry_at.get(job.name, {}).get(slot.name, now)
             again = (f"another try at {retry_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",) if retry_at > now else ()
             earlier = (f"{job.name} of {before}",) if before else ()
@@ -210,11 +225,18 @@ def _decisions(job: Job, slots: Iterable[_Slot], known: Known, now: datetime) ->
             state = "waits" if waits_for else "due"
             if not missing:
                 before = before or slot.name
-        is_late = job.deadline is not None and now > slot.due_at + job.deadline
+        is_late = job.deadline is not None and _served_since(slot.due_at, known, now) > job.deadline
         yield Decision(job.name, slot.name, slot.due_at, slot.day, state, waits_for, is_late)
 
 
-def _missing(job: Job, day: date, known: Known) -> Iterable[str]:
+def _served_since(moment: datetime, known: Known, now: datetime) -> timedelta:
+    """How long the service was up between a moment and now."""
+    down = (min(ended, now) - max(began, moment) for began, ended in known.downtimes)
+    return now - moment - sum((length for length in down if length > timedelta()), timedelta())
+
+
+def missing_data(job: Job, day: date, known: Known) -> Iterable[str]:
+    """What a job requires for a local day and is not there yet, for people."""
     for required in job.requires:
         needed = day - timedelta(days=required.days_before)
         if known.present is None:

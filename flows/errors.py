@@ -16,3 +16,7 @@ class FileRefusedError(TidemarkError):
 
 class UnreadableFileError(TidemarkError):
     """A delivered file that cannot be opened or read now; its text says why, without the file's name."""
+
+
+class WarehouseInUseError(TidemarkError):
+    """Another process has the warehouse open, as a reader or a shell does; nothing is wrong with it."""

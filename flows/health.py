@@ -362,6 +362,8 @@ def _describe_incidents(incidents: IncidentsHealth, now: datetime) -> Iterator[s
         yield f"{kind}: {i.title}, since {minute(i.since)}, {ago(i.since, now)} (owner: {i.owner})"
         if not i.is_over:
             yield f"  {cut(' '.join(i.detail.split()), TOLD_CHARACTERS)}"
+            if i.reproduce and i.reproduce != "tidemark status":
+                yield f"  type: {i.reproduce}"
         if not i.is_told:
             why = f"{i.attempts} tries: {i.unsent_error}" if i.unsent_error else "no try yet"
             yield f"  not told to everybody: {why}"

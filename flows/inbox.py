@@ -29,6 +29,17 @@ class Delivery:
     stat: os.stat_result
 
 
+@dataclass(frozen=True)
+class LeftAlone:
+    """What landing passes over for a reason that a person can mend: its name in the inbox, and the reason."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.why}"
+
+
 def file_format(name: str) -> str | None:
     """The format a file's name promises: ``part-1.NDJSON.gz`` is ndjson; None where it is none of ours."""
     stem, _, suffix = name.lower().rpartition(".")
@@ -69,31 +80,31 @@ def new_deliveries(
     inbox: Path,
     datasets: Collection[str],
     is_dealt_with: Callable[[str, os.stat_result], bool],
-    on_left_alone: Callable[[str], None] = lambda told: None,
+    on_left_alone: Callable[[LeftAlone], None] = lambda left: None,
 ) -> Iterator[Delivery]:
     """The deliveries that landing can take and has not dealt with, settled or not.
 
-    What it passes over for a reason that a person can mend goes to ``on_left_alone``, as a line with name and reason.
+    What it passes over for a reason that a person can mend goes to ``on_left_alone``.
     """
     for found in _walk(inbox):
         if isinstance(found, _PassedOver):
-            on_left_alone(f"{_as_text(found.name)}: {found.why}")
+            on_left_alone(LeftAlone(_as_text(found.name), found.why))
         elif fault := _fault(found) or _not_ours(found, datasets):
-            on_left_alone(f"{_as_text(found.name)}: {fault}")
+            on_left_alone(LeftAlone(_as_text(found.name), fault))
         elif is_dealt_with(found.name, found.stat):
             continue
         elif os.access(found.path, os.R_OK, effective_ids=True):
             yield found
         else:
-            on_left_alone(f"{found.name}: {MAY_NOT}")
+            on_left_alone(LeftAlone(found.name, MAY_NOT))
 
 
 def strays(inbox: Path, datasets: Collection[str]) -> list[str]:
     """What landing passes over, each with the reason: a wrong place, dataset, format or name, or no way to read it."""
-    told: list[str] = []
-    for _ in new_deliveries(inbox, datasets, lambda name, stat: False, told.append):
+    left: list[LeftAlone] = []
+    for _ in new_deliveries(inbox, datasets, lambda name, stat: False, left.append):
         pass
-    return told
+    return [str(one) for one in left]
 
 
 def wait_for_settling(path: Path, settle_seconds: float, until: float) -> os.stat_result | None:

@@ -9,19 +9,18 @@ again; processes must therefore be of one machine, and see each other.
 
 import os
 import sqlite3
-import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Literal
 
 from flows.decide import Known
 from flows.errors import TidemarkError
 from flows.presence import Presence
+from flows.processes import is_alive, process_mark
 from flows.readonly import open_to_read
 from flows.receipts import Receipts
 from flows.schedule import Arrival, Job, organisation_timezone
@@ -31,6 +30,8 @@ from flows.settings import Settings
 KEEP = timedelta(days=400)
 # Clocks are corrected by less than this all the time.
 CLOCK_SLACK = timedelta(minutes=1)
+# A watcher that was not seen for so long was down: its passes come twice a minute, and a slow one takes no longer.
+DOWN_AFTER = timedelta(minutes=3)
 
 
 class RunStatus(StrEnum):
@@ -81,6 +82,15 @@ class Wait:
     pid: int
     waits_for: str
     since: datetime
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """When somebody last did a step of jobs by hand, with success, in UTC; ``batch_id`` is the last that had landed."""
+
+    started_at: datetime
+    finished_at: datetime
+    batch_id: int
 
 
 Arrived = dict[str, tuple[tuple[int, datetime], ...]]
@@ -135,6 +145,13 @@ class Journal:
                     id integer primary key autoincrement, flow_run_id text, job text not null, pid integer not null,
                     process text not null, waits_for text not null, since text not null
                 );
+                create table if not exists by_hand (
+                    step text primary key, started_at text not null, finished_at text not null,
+                    batch_id integer not null
+                );
+                create table if not exists service (only integer primary key, seen_at text not null);
+                create table if not exists noticed (file text primary key, since text not null);
+                create table if not exists downtimes (began_at text primary key, ended_at text not null);
                 """
             )
 
@@ -226,6 +243,44 @@ class Journal:
                 (status, _text(self._clock()), message, run_id),
             )
 
+    def note_by_hand(self, step: str, started_at: datetime, batch_id: int) -> None:
+        """Note that somebody did a step of jobs by hand, just now and with success."""
+        with self._transaction():
+            self._database.execute(
+                "insert or replace into by_hand values (?, ?, ?, ?)",
+                (step, _text(started_at), _text(self._clock()), batch_id),
+            )
+
+    def by_hand(self) -> dict[str, ByHand]:
+        """When each step of jobs was last done by hand, with success."""
+        with self._explained():
+            rows = self._database.execute("select step, started_at, finished_at, batch_id from by_hand").fetchall()
+        return {step: ByHand(_moment(began), _moment(ended), batch_id) for step, began, ended, batch_id in rows}
+
+    def note_served(self, now: datetime) -> timedelta | None:
+        """Note that the service is up. Returns how long it was down before, None where it was not."""
+        with self._transaction():
+            row = self._database.execute("select seen_at from service").fetchone()
+            self._database.execute("insert or replace into service values (1, ?)", (_text(now),))
+            if row is None or (down := now - _moment(row[0])) <= DOWN_AFTER:
+                return None
+            self._database.execute("insert or replace into downtimes values (?, ?)", (row[0], _text(now)))
+            return down
+
+    def noticed(self, files: Iterable[str], now: datetime) -> dict[str, datetime]:
+        """Since when each of these files of the inbox was noticed without a break; others are forgotten."""
+        names = set(files)
+        with self._explained():
+            known = dict(self._database.execute("select file, since from noticed").fetchall())
+        if names != known.keys():
+            with self._transaction():
+                gone, new = known.keys() - names, names - known.keys()
+                self._database.executemany("delete from noticed where file = ?", [(name,) for name in gone])
+                self._database.executemany(
+                    "insert or ignore into noticed values (?, ?)", [(name, _text(now)) for name in new]
+                )
+        return {name: _moment(known[name]) if name in known else now for name in names}
+
     def crash(self) -> list[JobRun]:
         """Mark as crashed, and return, every running run whose process is no more; such a process waits no longer."""
         with self._transaction():
@@ -234,14 +289,14 @@ class Journal:
     def _crash(self) -> list[JobRun]:
         crashed: list[JobRun] = []
         for run_id, pid, process in self._running():
-            if not _is_alive(pid, process):
+            if not is_alive(pid, process):
                 rows = self._database.execute(
                     f"update runs set status = 'crashed', finished_at = ?, message = ? where id = ? returning {_RUN}",
                     (_text(self._clock()), f"its process {pid} ended without saying how", run_id),
                 )
                 crashed += map(_run, rows.fetchall())
         for wait_id, pid, process in self._database.execute("select id, pid, process from waits").fetchall():
-            if not _is_alive(pid, process):
+            if not is_alive(pid, process):
                 self._database.execute("delete from waits where id = ?", (wait_id,))
         return crashed
 
@@ -272,7 +327,7 @@ class Journal:
         return [
             Wait(flow_run_id, job, pid, waits_for, _moment(since))
             for flow_run_id, job, pid, waits_for, since, process in rows
-            if _is_alive(pid, process)
+            if is_alive(pid, process)
         ]
 
     def failures(self) -> list[Unbroken]:
@@ -298,7 +353,7 @@ class Journal:
     def gone(self) -> frozenset[int]:
         """The ids of the runs that :meth:`crash` would mark: they run by the journal, and their process is no more."""
         with self._explained():
-            return frozenset(run_id for run_id, pid, process in self._running() if not _is_alive(pid, process))
+            return frozenset(run_id for run_id, pid, process in self._running() if not is_alive(pid, process))
 
     def history(self, limit: int) -> list[JobRun]:
         """The last runs, the newest first."""
@@ -339,6 +394,7 @@ class Journal:
             )
             # Slots whose runs are forgotten would be due once more.
             self._database.execute("update jobs set counts_from = ? where counts_from < ?", (limit, limit))
+            self._database.execute("delete from downtimes where ended_at < ?", (limit,))
 
     def known(self, settings: Settings, jobs: Sequence[Job], now: datetime) -> Known:
         """What the decision needs to know of these jobs and the lake of ``settings``.
@@ -356,6 +412,7 @@ class Journal:
         retry_at: dict[str, dict[str, datetime]] = defaultdict(dict)
         with self._explained():
             counts_from = dict(self._database.execute("select name, counts_from from jobs").fetchall())
+            downtimes = self._downtimes()
             # Of a slot that both failed and succeeded, the success counts.
             slots = self._database.execute(
                 "select job, slot, min(finished_at) filter (where status = 'succeeded'), "
@@ -387,7 +444,17 @@ class Journal:
             finished=finished,
             retry_at=retry_at,
             trouble=trouble,
+            downtimes=downtimes,
         )
+
+    def _downtimes(self) -> tuple[tuple[datetime, datetime], ...]:
+        try:
+            rows = self._database.execute("select began_at, ended_at from downtimes order by began_at").fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            return ()  # read only, and made by an earlier Tidemark
+        return tuple((_moment(began), _moment(ended)) for began, ended in rows)
 
     def _read_lake(
         self, settings: Settings, jobs: Sequence[Job], succeeded: Mapping[str, set[str]]
@@ -443,26 +510,6 @@ class Journal:
                     self._database.execute("rollback")
                 raise
             self._database.execute("commit")
-
-
-def process_mark(pid: int) -> str | None:
-    """What tells a process from a later one of the same number: when it was started. None where there is none."""
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            # The command, in brackets, may hold anything; behind it the state is first and the start the twentieth.
-            fields = stat.read_text().rpartition(")")[2].split()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
-    done = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    state, _, started = done.stdout.strip().partition(" ")
-    return None if not state or state.startswith("Z") else started.strip()
-
-
-def _is_alive(pid: int, process: str) -> bool:
-    return process_mark(pid) == process
 
 
 def _frozen(slots: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:

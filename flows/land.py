@@ -19,13 +19,13 @@ from traceback import extract_tb
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 
 from flows.conform import Conformed, Conformer, landed_schema
 from flows.contract import DatasetSpec, Redelivery, load_specs
 from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError, UnreadableFileError
 from flows.hints import LOOKED_AT, Rejected, no_row_fits
 from flows.inbox import Delivery, file_format, is_settled, new_deliveries, wait_for_settling
+from flows.locks import held
 from flows.pseudonymise import Pseudonymiser, key_check, load_key
 from flows.readers import Part, columns_of, decoded, read_parts
 from flows.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder, work_folder
@@ -92,7 +92,7 @@ def open_for_landing(settings: Settings) -> Iterator[Receipts]:
         for folder in (settings.inbox, settings.landed):
             folder.mkdir(parents=True, exist_ok=True)
         settings.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with FileLock(settings.lake / ".landing.lock"), _work(settings), closing(Receipts(settings)) as receipts:
+        with held(settings.lake / ".landing.lock", "landing"), _work(settings), closing(Receipts(settings)) as receipts:
             receipts.clean_up()
             yield receipts
     except (OSError, sqlite3.Error) as error:
@@ -120,7 +120,7 @@ def _land_all(
 ) -> Landing:
     done = Landing()
     with Conformers(settings, receipts) as conformers:
-        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged, done.strays.append)
+        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged, lambda left: done.strays.append(str(left)))
         for delivery in _settled(settings, new, done, wait_for_young):
             try:
                 receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)

@@ -1,21 +1,25 @@
 """What is wrong now, told to alerting: nodes that fail, files that were refused, jobs that fail or are late.
 
-Each ``observe_...`` tells all that holds in its scope, so that alerting knows what is new and what is over.
+Each ``observe_...`` writes down all that holds in its scope, so that alerting knows what is new and what is over; who
+called it then sends that by :func:`flows.alerts.deliver`. With ``only_close`` nothing new is told: so commands that a
+person types close what they mended, and leave it to the service to say what is wrong.
 """
 
 import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
-from flows.alerts import Problem, digest, observe
+from filelock import FileLock
+
+from flows.alerts import Problem, deliver, digest, note
 from flows.contract import load_specs
 from flows.decide import Decision, Known, instant_of_slot
 from flows.errors import TidemarkError
-from flows.incidents import open_incidents
-from flows.journal import Unbroken
+from flows.incidents import Incident, open_incidents
+from flows.journal import Unbroken, Wait
 from flows.messages import one_line
 from flows.receipts import Receipts, Status
 from flows.schedule import BACKFILL, JOBS, LAND, Build, Job, Maintain, Publish
@@ -24,37 +28,61 @@ from flows.settings import Settings
 # Who is asked about what belongs to no model and no dataset: the machinery itself.
 OPERATOR = "data-platform"
 NODES_FAILED = "nodes failed: "
+RETRY_FILES = "tidemark land --retry-quarantine"
 
 log = logging.getLogger("tidemark.problems")
+
+
+@contextmanager
+def observing(settings: Settings) -> Iterator[None]:
+    """From reading how things stand to writing down what that means, one process at a time: or what one read would undo
+    what another has seen since."""
+    settings.jobs.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.jobs / ".observing.lock"):
+        yield
 
 
 def observe_failing(settings: Settings, flow_run_id: str) -> None:
     """Tell which models and tests fail. Raises nothing: a build must not fail because telling of it did."""
     # With them comes dbt, which the watcher has no need of.
-    from flows.failures import read_failing  # noqa: PLC0415
-    from flows.warehouse import warehouse_held  # noqa: PLC0415
+    from flows.warehouse import once_free, warehouse_held  # noqa: PLC0415
+
+    @once_free
+    def look(settings: Settings) -> None:
+        with warehouse_held(settings, "telling what fails"):
+            note_failing(settings, flow_run_url(settings, flow_run_id))
 
     try:
-        with warehouse_held(settings, "telling what fails"):
-            failing_now = read_failing(settings)
-        found = [
-            Problem(
-                key=failing.unique_id,
-                scope="build",
-                title=f"{failing.kind} {failing.name} " + ("failed" if failing.is_blocking else "warns"),
-                owner=failing.owner or OPERATOR,
-                since=failing.since,
-                detail=_detail(failing.path, failing.message, failing.skipped),
-                rows=failing.rows or None,
-                reproduce=f"tidemark build -- --select {failing.name}",
-                link=flow_run_url(settings, flow_run_id),
-                is_warning=not failing.is_blocking,
-            )
-            for failing in failing_now
-        ]
-        observe(settings, "build", found, datetime.now(UTC))
+        look(settings)
+        deliver(settings, datetime.now(UTC))
     except TidemarkError as error:
         log.error("what fails could not be told to its owners: %s", error)
+
+
+def note_failing(settings: Settings, link: str | None, only_close: bool = False) -> tuple[Incident, ...]:
+    """Write down which models and tests fail, and return what is over. The caller holds the lock of the warehouse, so
+    that no other build comes between.
+
+    Raises :class:`TidemarkError` where another process has the warehouse, or incidents cannot be written.
+    """
+    from flows.failures import read_failing  # noqa: PLC0415
+
+    found = [
+        Problem(
+            key=failing.unique_id,
+            scope="build",
+            title=f"{failing.kind} {failing.name} " + ("failed" if failing.is_blocking else "warns"),
+            owner=failing.owner or OPERATOR,
+            since=failing.since,
+            detail=_detail(failing.path, failing.message, failing.skipped),
+            rows=failing.rows or None,
+            reproduce=f"tidemark build -- --select {failing.name}",
+            link=link,
+            is_warning=not failing.is_blocking,
+        )
+        for failing in read_failing(settings)
+    ]
+    return note(settings, "build", found, datetime.now(UTC), only_close).recovered
 
 
 def _detail(path: str, message: str, skipped: Sequence[str]) -> str:
@@ -62,8 +90,8 @@ def _detail(path: str, message: str, skipped: Sequence[str]) -> str:
     return f"{path}: {message.strip()}{waits}"
 
 
-def observe_refused(settings: Settings) -> None:
-    """Tell which files were refused, or had no row that fits, and were not delivered again since.
+def observe_refused(settings: Settings, only_close: bool = False) -> tuple[Incident, ...]:
+    """Tell which files were refused, or had no row that fits, and were not delivered again since. Returns what is over.
 
     Raises :class:`TidemarkError` where the receipts cannot be read, or incidents not written.
     """
@@ -85,16 +113,23 @@ def observe_refused(settings: Settings) -> None:
             since=receipt.landed_at,
             detail=receipt.reason or "",
             rows=None,
-            reproduce="tidemark land --retry-quarantine",
+            reproduce=RETRY_FILES,
             link=None,
         )
         for receipt, title in titles
     ]
-    observe(settings, "landing", found, datetime.now(UTC))
+    return note(settings, "landing", found, datetime.now(UTC), only_close).recovered
 
 
-def observe_schedule(settings: Settings, decisions: Sequence[Decision], known: Known, now: datetime) -> None:
-    """Tell which slots are past their deadline, and what they wait for.
+def observe_schedule(
+    settings: Settings,
+    decisions: Sequence[Decision],
+    known: Known,
+    now: datetime,
+    waits: Sequence[Wait] = (),
+    only_close: bool = False,
+) -> tuple[Incident, ...]:
+    """Tell which slots are past their deadline, and what they wait for. Returns what is over.
 
     One that was given up is as late as before, until the job succeeds for it or a later one; and while it cannot be
     told what landed, nothing is said to have recovered.
@@ -107,7 +142,7 @@ def observe_schedule(settings: Settings, decisions: Sequence[Decision], known: K
             title=f"job {decision.job} is late",
             owner=owners[decision.job],
             since=decision.due_at,
-            detail=f"due at {decision.due_at:%Y-%m-%d %H:%M} UTC for {decision.day}; " + _stands(decision),
+            detail=f"due at {decision.due_at:%Y-%m-%d %H:%M} UTC for {decision.day}; " + _stands(decision, waits),
             rows=None,
             reproduce="tidemark status",
             link=None,
@@ -123,7 +158,7 @@ def observe_schedule(settings: Settings, decisions: Sequence[Decision], known: K
         if incident.problem.scope == "schedule" and incident.problem.key not in told
         if known.trouble or incident.problem.key in given_up
     ]
-    observe(settings, "schedule", found, now)
+    return note(settings, "schedule", found, now, only_close).recovered
 
 
 def _late_key(job: str, due_at: datetime) -> str:
@@ -139,14 +174,20 @@ def _given_up(known: Known) -> Iterator[tuple[str, datetime]]:
                 yield job, due_at
 
 
-def _stands(decision: Decision) -> str:
+def _stands(decision: Decision, waits: Sequence[Wait]) -> str:
     if decision.waits_for:
         return f"no data by the deadline: it waits for {', '.join(decision.waits_for)}"
-    return "it runs" if decision.state == "runs" else "nobody started it: is the worker up?"
+    if decision.state == "due":
+        return "nobody started it: is the worker up?"
+    held_up = [wait.waits_for for wait in waits if wait.job == decision.job]
+    return f"it runs, and waits for {'; '.join(held_up)}" if held_up else "it runs"
 
 
-def observe_runs(settings: Settings, failures: Sequence[Unbroken], now: datetime) -> None:
-    """Tell which jobs failed in all their tries. What models and tests made fail, the owners of these know."""
+def observe_runs(
+    settings: Settings, failures: Sequence[Unbroken], now: datetime, only_close: bool = False
+) -> tuple[Incident, ...]:
+    """Tell which jobs failed in all their tries, and return what is over. What models and tests made fail, the owners
+    of these know."""
     jobs = {job.name: job for job in JOBS}
     allowed = {LAND: 0, BACKFILL: 0} | {job.name: job.retries for job in JOBS}
     found = [
@@ -158,7 +199,7 @@ def observe_runs(settings: Settings, failures: Sequence[Unbroken], now: datetime
             since=failed.since,
             detail=f"{failed.tries} tries; the last: {run.message or ''}",
             rows=None,
-            reproduce=_by_hand(run.job, jobs.get(run.job)),
+            reproduce=by_hand(run.job, jobs.get(run.job)),
             link=flow_run_url(settings, run.flow_run_id) if run.flow_run_id else None,
         )
         for failed in failures
@@ -166,10 +207,10 @@ def observe_runs(settings: Settings, failures: Sequence[Unbroken], now: datetime
         # A job that the schedule no longer has will not succeed again, and is nobody's any more.
         if run.job in allowed and failed.tries > allowed[run.job] and not (run.message or "").startswith(NODES_FAILED)
     ]
-    observe(settings, "flow", found, now)
+    return note(settings, "flow", found, now, only_close).recovered
 
 
-def _by_hand(name: str, job: Job | None) -> str | None:
+def by_hand(name: str, job: Job | None) -> str | None:
     """The commands that do by hand what a job does; None where only its flow can."""
     if job is None:
         return {LAND: "tidemark land", BACKFILL: "tidemark build --from ... --to ..."}[name]
@@ -202,7 +243,7 @@ def observe_server(settings: Settings, error: str | None, now: datetime) -> None
         reproduce="make serve",
         link=None,
     )
-    observe(settings, "server", [found] if error else [], now)
+    note(settings, "server", [found] if error else [], now)
 
 
 def send_digest(settings: Settings) -> int:
@@ -220,5 +261,13 @@ def api_url(settings: Settings) -> str:
 
 def flow_run_url(settings: Settings, flow_run_id: str) -> str:
     """The page of a flow run."""
-    ui = os.environ.get("PREFECT_UI_URL") or api_url(settings).removesuffix("/api")
-    return f"{ui}/runs/flow-run/{flow_run_id}"
+    return f"{_ui_url(settings)}/runs/flow-run/{flow_run_id}"
+
+
+def deployment_url(settings: Settings, deployment_id: str) -> str:
+    """The page of a deployment, from which people start a run of it."""
+    return f"{_ui_url(settings)}/deployments/deployment/{deployment_id}"
+
+
+def _ui_url(settings: Settings) -> str:
+    return os.environ.get("PREFECT_UI_URL") or api_url(settings).removesuffix("/api")

@@ -32,7 +32,7 @@ from flows.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, read_pro
 from flows.receipts import sync_folder
 from flows.settings import Settings
 from flows.views import MANIFEST, MARTS, heal_views, versions
-from flows.warehouse import open_warehouse, read_open_work, warehouse_held
+from flows.warehouse import once_free, open_warehouse, read_open_work, warehouse_held
 
 CURRENT = "current"
 STAMP = "%Y%m%dT%H%M%S.%fZ"
@@ -149,6 +149,7 @@ class _Source:
     changes: dict[str, dict[date | None, int]]
 
 
+@once_free
 def publish(settings: Settings, force: bool = False) -> Publication:
     """Publish what is good in the warehouse, unless the newest version shows just that already.
 

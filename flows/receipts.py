@@ -239,6 +239,18 @@ class Receipts:
         for file, delivered_at, landed_at in rows:
             yield file, min(datetime.fromisoformat(delivered_at), datetime.fromisoformat(landed_at))
 
+    def delivered_after(self, batch_id: int) -> Iterator[tuple[str, str, datetime]]:
+        """The deliveries in later batches, in order, whatever became of them: source, dataset, and when each was
+        written. As in :meth:`deliveries_with_rows`, that is not after it landed. A retry is no delivery."""
+        rows = self._database.execute(
+            "select json_extract(receipt, '$.source'), dataset, json_extract(receipt, '$.delivered_at'), "
+            "json_extract(receipt, '$.landed_at') from receipts where batch_id > ? and retries is null "
+            "order by batch_id",
+            (batch_id,),
+        )
+        for source, dataset, delivered_at, landed_at in rows:
+            yield source, dataset, min(datetime.fromisoformat(delivered_at), datetime.fromisoformat(landed_at))
+
     def last_of_each_file(self, status: Status) -> list[Receipt]:
         """The files whose last delivery came to this status, by name."""
         rows = self._database.execute(

@@ -380,6 +380,9 @@ def _length(length: timedelta) -> str:
     return f"{seconds:g} s"
 
 
+# Sources that will deliver no more, as "web/events": their silence is told to nobody.
+RETIRED_SOURCES: frozenset[str] = frozenset()
+
 _ZONE = organisation_timezone()
 
 JOBS: tuple[Job, ...] = (

@@ -3,7 +3,6 @@
 How jobs, the service and incidents stand is in :mod:`flows.health`.
 """
 
-import re
 import sqlite3
 import time
 from collections import defaultdict
@@ -13,14 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from flows.contract import load_specs
-from flows.errors import TidemarkError
-from flows.inbox import Delivery, is_settled, new_deliveries
+from flows.errors import TidemarkError, WarehouseInUseError
+from flows.inbox import Delivery, LeftAlone, is_settled, new_deliveries
+from flows.locks import holder_of
 from flows.messages import duration
 from flows.publish import Manifest, current_version, describe_causes, read_manifest
 from flows.receipts import INDEX, Receipts, Status
 from flows.settings import Settings
 from flows.views import MARTS, moved_from, versions
-from flows.warehouse import WarehouseInUseError, has_tables, open_warehouse, warehouse_at_rest, warehouse_held
+from flows.warehouse import has_tables, lock_file, once_free, open_warehouse, warehouse_at_rest, warehouse_held
 
 Section = tuple[str, list[str]]
 
@@ -168,6 +168,7 @@ class Totals:
         return self.copies - self.events - self.conflicts
 
 
+@once_free
 def read_totals(settings: Settings) -> Totals:
     """Sum up the warehouse's events from the small tables that count them by day."""
     # Not beside a build: one that begins while a reader has the file open cannot.
@@ -194,7 +195,7 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
     with _receipts(settings) as receipts:
         last_batch_id = receipts.last_batch_id()
         published, manifest = _read_published(settings, last_batch_id)
-        left_alone: list[str] = []
+        left_alone: list[LeftAlone] = []
         new = list(new_deliveries(settings.inbox, specs, receipts.is_unchanged, left_alone.append))
         settled: dict[str, list[Delivery]] = defaultdict(list)
         for delivery in new:
@@ -213,7 +214,7 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
     return LakeStatus(
         read_at=now,
         still_being_written=len(new) - sum(map(len, settled.values())),
-        left_alone=tuple(left_alone),
+        left_alone=tuple(str(left) for left in left_alone),
         datasets=datasets,
         refused=refused,
         unfit=unfit,
@@ -264,8 +265,9 @@ def _read_warehouse(settings: Settings, last_batch_id: int) -> WarehouseStatus:
         with warehouse_at_rest(settings):
             return _read_free_warehouse(settings, last_batch_id) or not_built
     except BlockingIOError:
+        holder = holder_of(lock_file(settings))
         return WarehouseStatus(
-            "in use by a build or a publication at work; how the last run went can be told afterwards"
+            f"in use by {holder or 'a build or a publication at work'}; how the last run went can be told afterwards"
         )
 
 
@@ -274,11 +276,7 @@ def _read_free_warehouse(settings: Settings, last_batch_id: int) -> WarehouseSta
     try:
         warehouse = open_warehouse(settings, read_only=True)
     except WarehouseInUseError as error:
-        holder = re.search(r"PID \d+", str(error))
-        return WarehouseStatus(
-            f"in use by another process ({holder[0] if holder else 'unknown'}), a reader who should close it: readers "
-            "belong to published/current; how the last run went can be told afterwards"
-        )
+        return WarehouseStatus(f"in use: {error}; builds wait for it; how the last run went can be told afterwards")
     except TidemarkError as error:
         return WarehouseStatus(str(error), is_broken=True)
     with warehouse:

@@ -1,30 +1,39 @@
 """The warehouse file: open it, enter landings into it, and tell what in it is not yet built or tested."""
 
 import fcntl
+import logging
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import duckdb
 import pyarrow as pa
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from flows.errors import TidemarkError
-from flows.project import STORED, DataTest, Project, run_dbt
+from flows.errors import TidemarkError, WarehouseInUseError
+from flows.locks import held, holder_of, warehouse_in_use
+from flows.project import STORED, DataTest, Project, read_project
 from flows.receipts import Receipts
 from flows.settings import Settings
 
-# The format of the tables that macros/project/prepare_warehouse.sql makes.
+# What the warehouse holds besides the models, and the format of it.
+TABLES = Path(__file__).parent / "warehouse_tables.sql"
 FORMAT = 2
 LOCK = ".build.lock"
+# Who waits for another process looks so often whether it has done.
+LOOK_SECONDS = 1.0
 # What DuckDB says of a file that it cannot read whoever asks: it is none of its own, or damaged.
 DAMAGE = ("not a valid DuckDB database", "corrupt", "Corrupt", "Serialization Error", "checksum", "database header")
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-class WarehouseInUseError(TidemarkError):
-    """Another process has the warehouse open, as builds do; nothing is wrong with it."""
+log = logging.getLogger("tidemark.warehouse")
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,13 @@ class OpenWork:
 def warehouse_lock(settings: Settings) -> FileLock:
     """The lock that whoever writes the warehouse holds, from what it reads of it to what it makes of that."""
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(settings.warehouse.parent / LOCK)
+    # dbt takes it in one thread and gives it back in another.
+    return FileLock(lock_file(settings), thread_local=False)
+
+
+def lock_file(settings: Settings) -> Path:
+    """The file of that lock; it says who holds it."""
+    return settings.warehouse.parent / LOCK
 
 
 @contextmanager
@@ -69,7 +84,7 @@ def warehouse_at_rest(settings: Settings) -> Iterator[None]:
     Raises :class:`BlockingIOError` where somebody is at work in the warehouse.
     """
     try:
-        lock = (settings.warehouse.parent / LOCK).open("rb")
+        lock = lock_file(settings).open("rb")
     except OSError:  # nobody has built here, or this user may not see it: there is nothing to be held
         yield
         return
@@ -87,13 +102,67 @@ def warehouse_held(settings: Settings, work: str) -> Iterator[None]:
     one once it is whole.
     """
     try:
-        with warehouse_lock(settings):
+        with held(lock_file(settings), work):
             yield
     except (OSError, sqlite3.Error, duckdb.OperationalError, duckdb.FatalException) as error:
         raise TidemarkError(
             f"{work} stopped ({error}); what was published before is as it was; mend the cause (a full disk, a missing "
             "permission) and run the same again, which heals what this left"
         ) from error
+
+
+def once_free(work: Callable[Concatenate[Settings, P], T]) -> Callable[Concatenate[Settings, P], T]:
+    """Begin the work again, once the warehouse is free, where another process had it open: to wait is no failure.
+
+    For work that may begin again after any of its steps, as builds and publications may.
+    """
+
+    @wraps(work)
+    def begin(settings: Settings, /, *arguments: P.args, **named: P.kwargs) -> T:
+        while True:
+            try:
+                return work(settings, *arguments, **named)
+            except WarehouseInUseError:
+                await_free(settings)
+
+    return begin
+
+
+@contextmanager
+def _logged(held_by: str) -> Iterator[None]:
+    log.warning("waits, and goes on by itself: %s", held_by)
+    yield
+    log.warning("waited for that, and goes on")
+
+
+def await_free(settings: Settings, shown: Callable[[str], AbstractContextManager[None]] = _logged) -> None:
+    """Wait while another process has the warehouse open, ``shown`` by whom, until nobody has."""
+    held_by = in_use_by(settings)
+    while held_by:
+        with shown(held_by):
+            while (now_by := in_use_by(settings)) == held_by:
+                time.sleep(LOOK_SECONDS)
+        held_by = now_by
+
+
+def in_use_by(settings: Settings) -> str | None:
+    """What is to be said of the process that builds, publishes or has the warehouse open; None where none does."""
+    if not settings.warehouse.exists():
+        return None
+    lock = warehouse_lock(settings)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return f"{holder_of(lock_file(settings)) or 'another process'} has the lock of the warehouse"
+    try:
+        with open_warehouse(settings):
+            return None
+    except WarehouseInUseError as error:
+        return str(error)
+    except TidemarkError:
+        return None  # what is wrong with it, whoever waits is told by what it does next
+    finally:
+        lock.release()
 
 
 def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -103,10 +172,7 @@ def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDB
         return duckdb.connect(str(settings.warehouse), read_only=read_only)
     except duckdb.Error as error:
         if "Could not set lock" in str(error):
-            raise WarehouseInUseError(
-                f"another process has the warehouse {settings.warehouse} open ({str(error).splitlines()[0]}); "
-                "readers should open published/current/marts.duckdb instead; close it and run again"
-            ) from error
+            raise warehouse_in_use(settings.warehouse, str(error)) from error
         remedy = "mend the cause and run the same again"
         if any(words in str(error) for words in DAMAGE):
             remedy = "it is disposable: delete it and run `tidemark build` to rebuild it from the landed zone"
@@ -116,38 +182,24 @@ def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDB
 
 
 def enter_landings(settings: Settings) -> int:
-    """Copy the receipts of batches the warehouse does not know into ``landed.landings``; returns how many."""
+    """Copy the receipts of batches the warehouse does not know into ``landed.landings``; returns how many.
+
+    Makes the tables that are missing before.
+    """
     with open_warehouse(settings) as warehouse:
         if _has_table(warehouse, "landed", "landings"):
-            return _enter(settings, warehouse)
-    errors: list[str] = []
-
-    def on_event(event: Any) -> None:
-        if event.info.level == "error":
-            errors.append(event.info.msg)
-
-    run_dbt(settings, ["run-operation", "make_warehouse_tables"], [on_event])
-    with open_warehouse(settings) as warehouse:
-        if not _has_table(warehouse, "landed", "landings"):
-            why = " ".join(" ".join(errors).split()) or "dbt gave no reason"
+            _check_format(settings, warehouse)
+        try:
+            warehouse.execute(f"begin; {TABLES.read_text(encoding='utf-8')} commit;")
+        except duckdb.CatalogException as error:
             raise TidemarkError(
-                f"the tables of the warehouse {settings.warehouse} could not be made: {why}; mend the cause and run "
-                f"the same again; more is in {settings.warehouse.parent / 'logs' / 'dbt.log'}"
-            )
+                f"the tables of the warehouse {settings.warehouse} could not be made: {error}; mend the cause and run "
+                "the same again"
+            ) from error
         return _enter(settings, warehouse)
 
 
 def _enter(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> int:
-    made_as = _format(warehouse)
-    if made_as > FORMAT:
-        raise TidemarkError(
-            f"the warehouse {settings.warehouse} was made by a later Tidemark; use that one, or another TIDEMARK_HOME"
-        )
-    if made_as < FORMAT:
-        raise TidemarkError(
-            f"the warehouse {settings.warehouse} was made by an earlier Tidemark; it is disposable: "
-            "delete it and run `tidemark build` to rebuild it from the landed zone"
-        )
     known = _last_batch(warehouse)
     with closing(Receipts(settings)) as receipts:
         rows = [receipt.model_dump(mode="json", exclude={"key_check"}) for receipt in receipts.after(known)]
@@ -246,9 +298,31 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
     )
 
 
+def built_up_to(settings: Settings) -> int | None:
+    """The last landing entered into the warehouse, where everything is built with it and every test has passed; None
+    where something is open. The caller holds the lock."""
+    if not read_open_work(settings, read_project(settings)).is_nothing:
+        return None
+    with open_warehouse(settings, read_only=True) as warehouse:
+        return _last_batch(warehouse)
+
+
 def has_tables(warehouse: duckdb.DuckDBPyConnection, *names: str) -> bool:
     """Whether the warehouse has all of these tables of its own, in the schema ``ops``."""
     return all(_has_table(warehouse, "ops", name) for name in names)
+
+
+def _check_format(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> None:
+    made_as = _format(warehouse)
+    if made_as > FORMAT:
+        raise TidemarkError(
+            f"the warehouse {settings.warehouse} was made by a later Tidemark; use that one, or another TIDEMARK_HOME"
+        )
+    if made_as < FORMAT:
+        raise TidemarkError(
+            f"the warehouse {settings.warehouse} was made by an earlier Tidemark; it is disposable: "
+            "delete it and run `tidemark build` to rebuild it from the landed zone"
+        )
 
 
 def _format(warehouse: duckdb.DuckDBPyConnection) -> int:

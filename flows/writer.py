@@ -2,8 +2,9 @@
 
 The global limit ``warehouse`` of the server shows that somebody writes; who waits asks for it again and again, so it
 does not go round in order. The file lock of :func:`flows.warehouse.warehouse_lock` is what builds and publications take
-themselves, also those that a person starts on the command line while no server runs. Who waits is in the journal and
-in the state of its flow run.
+themselves, also those that a person starts on the command line while no server runs. A reader that has the file open
+keeps writers out by DuckDB's own lock. Who waits, and for which process, is in the journal and in the state of its flow
+run.
 """
 
 import time
@@ -12,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from uuid import UUID
 
 import httpx
-from filelock import Timeout
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
@@ -21,7 +21,7 @@ from prefect.states import Running
 
 from flows.journal import Journal
 from flows.settings import Settings
-from flows.warehouse import warehouse_lock
+from flows.warehouse import await_free
 
 WAREHOUSE = "warehouse"
 # A process that was killed with the slot gives it back after so many seconds, the least that the server takes.
@@ -32,7 +32,8 @@ RESTART_SECONDS = 120.0
 
 @contextmanager
 def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str) -> Iterator[None]:
-    """Hold the server's slot, once nobody holds the lock; a wait can be seen."""
+    """Hold the server's slot, once no process outside of Prefect has the warehouse; a wait can be seen, and is no try
+    that failed, however long it takes."""
     with ExitStack() as slot:
         with get_client(sync_client=True) as client:
             _wait_for_server(client)
@@ -42,13 +43,7 @@ def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str)
                 slot.enter_context(_slot())
         else:
             slot.enter_context(_slot())
-        lock = warehouse_lock(settings)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            with seen_to_wait(journal, job, flow_run_id, "the warehouse, which a process outside of Prefect writes"):
-                lock.acquire()
-        lock.release()
+        await_free(settings, lambda held_by: seen_to_wait(journal, job, flow_run_id, f"the warehouse: {held_by}"))
         yield
 
 

@@ -21,13 +21,23 @@ from pathlib import Path
 import watchfiles
 from pythonjsonlogger.json import JsonFormatter
 
-from flows.alerts import send_unnoted
+from flows.alerts import deliver, send_unnoted
 from flows.contract import load_specs
 from flows.decide import Decision, decide
 from flows.errors import TidemarkError
 from flows.inbox import is_settled, new_deliveries
+from flows.intake import Intake
 from flows.journal import Journal
-from flows.problems import OPERATOR, api_url, observe_refused, observe_runs, observe_schedule, observe_server
+from flows.messages import duration
+from flows.problems import (
+    OPERATOR,
+    api_url,
+    observe_refused,
+    observe_runs,
+    observe_schedule,
+    observe_server,
+    observing,
+)
 from flows.receipts import Receipts
 from flows.schedule import JOBS, organisation_timezone
 from flows.settings import Settings
@@ -43,6 +53,8 @@ PASS_SECONDS = 30.0
 # What triggers bring begins within seconds; after so many, none did.
 GRACE_SECONDS = 20.0
 TIDY_SECONDS = 600.0
+# Who has just begun does not know yet what came meanwhile, and our own extracts have not run: silence is told later.
+HEARS_AFTER_SECONDS = 3600.0
 # Turns of half a second after which file events are tried again.
 REWATCH_TURNS = 120
 # A server that is restarted, or begins, is no incident before.
@@ -72,6 +84,8 @@ class Watcher:
         self._jobs: subprocess.Popen[bytes] | None = None
         self._failures = 0
         self._is_held_up = False
+        self._intake = Intake(settings, self._journal)
+        self._intake_at, self._hears_from = clock(), clock() + HEARS_AFTER_SECONDS
         self._look_at = self._pass_at = self._tidy_at = self._server_answered = self._cry_at = clock()
 
     def turn(self, woken: bool) -> None:
@@ -154,22 +168,35 @@ class Watcher:
             )
         for line in self._journal.seen(JOBS, now):
             log.info(line)
+        if down := self._journal.note_served(now):
+            log.info("nothing was served for %s: deadlines stood still meanwhile", duration(down))
         crashed = self._journal.crash()
         for run in crashed:
             log.error("%s of %s crashed: %s; the next run heals what it left", run.job, run.slot, run.message)
-        known = self._journal.known(self._settings, JOBS, now)
-        if known.trouble:
-            log.error("what landed cannot be told, so nothing that needs it starts: %s", known.trouble)
-        decisions = decide(JOBS, known, now, organisation_timezone())
-        if not known.trouble:
-            observe_refused(self._settings)
-        observe_runs(self._settings, self._journal.failures(), now)
-        observe_schedule(self._settings, decisions, known, now)
+        with observing(self._settings):
+            known = self._journal.known(self._settings, JOBS, now)
+            if known.trouble:
+                log.error("what landed cannot be told, so nothing that needs it starts: %s", known.trouble)
+            else:
+                observe_refused(self._settings)
+            decisions = decide(JOBS, known, now, organisation_timezone())
+            observe_runs(self._settings, self._journal.failures(), now)
+            observe_schedule(self._settings, decisions, known, now, self._journal.waits())
+            if not known.trouble:
+                self._look_at_intake(now)
+        deliver(self._settings, now)
         overdue = [d for d in decisions if _was_missed(d, now)]
         if is_server_up and (crashed or overdue or self._clock() >= self._tidy_at):
             self._tidy_at = self._clock() + TIDY_SECONDS
             self._journal.prune(now)
             self._start_jobs(overdue)
+
+    def _look_at_intake(self, now: datetime) -> None:
+        began = self._clock()
+        if began >= self._intake_at:
+            self._intake.observe(now, may_call_silent=began >= self._hears_from)
+            ended = self._clock()
+            self._intake_at = ended + LOOK_SHARE * (ended - began)
 
     def _look_after_server(self, now: datetime) -> bool:
         """Whether the server answers; one that does not is told of, once it had the time to be restarted."""

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flows.decide import Known, cron_slots, decide, next_due, slot_of_instant
+from flows.decide import Known, cron_slots, decide, files_gathered, next_due, slot_of_instant
 from flows.schedule import Arrival, Cron, Requires, Success
 from tests.schedule_world import EVENTS_NEEDED, ZONE, World, a_job, utc
 
@@ -205,6 +205,8 @@ def test_an_arrival_gathers_all_that_landed_since_the_last_success() -> None:
     world.land("adverts")
     (decision,) = world.decisions()
     assert (decision.slot, decision.due_at, decision.is_late) == ("000000000002", utc("2026-11-20 12:00"), False)
+    assert [files_gathered(job, world.known(), slot) for slot in ("000000000001", decision.slot)] == [1, 2]
+    assert files_gathered(job, world.known(), "manual-7") is None
     world.now += timedelta(minutes=11)
     assert [d.is_late for d in world.decisions()] == [True]
     world.run()
@@ -363,3 +365,23 @@ def test_deciding_changes_nothing_and_gives_the_same_twice() -> None:
     before = deepcopy(known)  # which shares nothing with the world
     assert decide(world.jobs, known, world.now, ZONE) == decide(world.jobs, known, world.now, ZONE)
     assert known == before
+
+
+@pytest.mark.parametrize(
+    ("down", "is_late"),
+    [
+        ([("06:00", "06:30")], False),
+        ([("06:00", "06:10"), ("06:20", "06:41")], False),
+        ([("06:00", "06:29")], True),
+        ([("03:00", "04:00")], True),
+        ([("03:00", "05:31")], False),
+        ([], True),
+    ],
+    ids=["at once", "in parts", "not long enough", "before it was due", "over when it was due", "none"],
+)
+def test_a_deadline_stands_still_while_nothing_is_served(down: list[tuple[str, str]], is_late: bool) -> None:
+    job = a_job("daily", Cron("0 5 * * *", "UTC"), deadline=timedelta(hours=2))
+    moments = tuple((utc(f"2026-11-22 {began}"), utc(f"2026-11-22 {ended}")) for began, ended in down)
+    known = Known({job.name: utc("2026-11-22 00:00")}, downtimes=moments)
+    (found,) = decide([job], known, utc("2026-11-22 07:30"), "UTC")
+    assert found.is_late is is_late

@@ -8,19 +8,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
-from flows.alerts import open_incidents
+from flows import problems
+from flows.alerts import deliver, open_incidents
 from flows.contract import load_specs
 from flows.decide import Decision, Known, slot_of_batch, slot_of_instant
 from flows.errors import TidemarkError
+from flows.intake import LEFT_FOR
 from flows.jobs import FLOWS, JOB_SUCCEEDED, LANDED, MAINTAIN, dataset_resource, entrypoint, job_resource
 from flows.journal import Journal
-from flows.problems import NODES_FAILED, observe_refused, observe_runs, observe_schedule, observe_server
+from flows.problems import NODES_FAILED
 from flows.schedule import BACKFILL, JOBS, LAND, MAINTENANCE, Arrival, Requires, Success
 from flows.service import watch
 from flows.service.deploy import automations_of
@@ -100,6 +103,26 @@ def settings(tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> Set
     made.channels.write_text(yaml.safe_dump({"default": [f"slack+http://{hook.at}/hook"]}))
     made.channels.chmod(0o600)
     return made
+
+
+def observe_refused(settings: Settings) -> None:
+    problems.observe_refused(settings)
+    deliver(settings, NOW)
+
+
+def observe_runs(settings: Settings, *arguments: Any) -> None:
+    problems.observe_runs(settings, *arguments)
+    deliver(settings, NOW)
+
+
+def observe_schedule(settings: Settings, *arguments: Any) -> None:
+    problems.observe_schedule(settings, *arguments)
+    deliver(settings, NOW)
+
+
+def observe_server(settings: Settings, *arguments: Any) -> None:
+    problems.observe_server(settings, *arguments)
+    deliver(settings, NOW)
 
 
 def bodies(hook: Hook) -> list[str]:
@@ -534,6 +557,37 @@ def test_now_and_then_flow_runs_are_tidied_though_nothing_is_due(
     assert started.asked == [("jobs",)], "at the start, and not again before its time"
     beach.turn(PASS_SECONDS)
     assert started.asked == [("jobs",)] * 2
+
+
+def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to_do(
+    beach: Beach, started: Started, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_jobs(monkeypatch, a_job("refine", Arrival(("events",)), deadline=timedelta(minutes=10)))
+    monkeypatch.setattr(problems, "JOBS", watch.JOBS)
+    beach.turn(after=PASS_SECONDS)
+    beach.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
+    beach.offset += timedelta(hours=5)  # it was stopped meanwhile
+    monkeypatch.setattr("flows.journal.Receipts.landed_after", lambda *_: [(1, NOW + timedelta(minutes=1))])
+    again = Beach(beach.lake.settings, started)
+    again.offset = beach.offset
+    for _ in range(9):
+        again.turn(after=60)
+    assert hook.texts == []
+    for _ in range(3):
+        again.turn(after=60)
+    assert hook.texts == ["[tidemark] job refine is late"]
+
+
+def test_a_file_in_a_wrong_folder_is_told_and_that_it_is_gone(beach: Beach, hook: Hook) -> None:
+    stray = beach.lake.deliver("web/evnts/a.ndjson", ndjson([event(1)]))
+    for _ in range(2):
+        beach.turn(after=PASS_SECONDS)
+    assert hook.texts == []
+    beach.turn(after=LEFT_FOR.total_seconds())
+    assert hook.texts == ["[tidemark] file web/evnts/a.ndjson cannot be taken"]
+    stray.unlink()
+    beach.turn(after=PASS_SECONDS)
+    assert "recovered" in hook.texts[1]
 
 
 def test_a_schedule_that_cannot_be_looked_at_stops_no_landing(

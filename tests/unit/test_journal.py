@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import pytest
 from flows.contract import PROJECT
 from flows.decide import Decision, decide
 from flows.errors import TidemarkError
-from flows.journal import KEEP, JobRun, Journal, RunStatus, process_mark
+from flows.journal import DOWN_AFTER, KEEP, ByHand, JobRun, Journal, RunStatus
+from flows.processes import process_mark
 from flows.receipts import Receipts
 from flows.schedule import Arrival, Job, Success
 from flows.settings import Settings
@@ -458,3 +460,30 @@ def test_what_somebody_cancelled_is_not_tried_again(journal: Journal, lake: Lake
     assert journal.failures() == []
     clock.now = utc("2026-11-22 05:01")
     assert [d.slot for d in decisions(journal, lake, [DAILY], clock.now)] == ["2026-11-22T05:00:00Z"]
+
+
+def test_the_time_in_which_nothing_was_served_is_known_until_it_is_old(
+    journal: Journal, lake: Lake, clock: Clock
+) -> None:
+    assert journal.note_served(clock()) is None, "it was never served before"
+    began = clock()
+    clock.now += DOWN_AFTER
+    assert journal.note_served(clock()) is None, "a pass that took long"
+    began = clock()
+    clock.now += timedelta(hours=5)
+    assert journal.known(lake.settings, [], clock()).downtimes == (), "while it lasts, it excuses nothing"
+    assert journal.note_served(clock()) == timedelta(hours=5)
+    assert journal.known(lake.settings, [], clock()).downtimes == ((began, clock()),)
+    assert journal.note_served(clock() - timedelta(hours=1)) is None, "a clock that was set back"
+    journal.prune(clock() + KEEP + timedelta(minutes=1))
+    assert journal.known(lake.settings, [], clock()).downtimes == ()
+
+
+def test_what_an_earlier_tidemark_made_can_be_read(journal: Journal, lake: Lake, clock: Clock) -> None:
+    with closing(sqlite3.connect(journal.path)) as database:
+        database.executescript("drop table downtimes; drop table service; drop table by_hand")
+    with Journal(lake.settings, read_only=True) as read:
+        assert read.known(lake.settings, [], clock()).downtimes == ()
+    with Journal(lake.settings, clock) as made:
+        made.note_by_hand("build", clock(), 7)
+        assert made.by_hand() == {"build": ByHand(clock(), clock(), 7)}

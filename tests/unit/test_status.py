@@ -24,13 +24,14 @@ from flows.failures import Cause
 from flows.health import Health, JobHealth, describe_health, parse_program, read_health
 from flows.incidents import Problem
 from flows.journal import Journal, RunStatus
+from flows.locks import held
 from flows.publish import Manifest, MissingTable, PublishedTable
 from flows.receipts import Status
 from flows.retry import retry_quarantine
 from flows.schedule import Arrival, Job, Success
 from flows.settings import Settings
 from flows.status import DatasetStatus, LakeStatus, describe_lake, read_status
-from flows.warehouse import warehouse_lock
+from flows.warehouse import lock_file
 from tests.conftest import KEY, Lake, event, field_of, make_warehouse_tables, ndjson, small_spec
 from tests.schedule_world import EVENTS_NEEDED, a_job, utc
 
@@ -225,13 +226,13 @@ def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake:
             assert holder.stdout is not None and holder.stdout.readline()
             status = read_status(lake.settings, NOW)
             assert not status.needs_a_person
-            assert lines(status, "warehouse")[0].startswith(f"in use by another process (PID {holder.pid})")
+            assert lines(status, "warehouse")[0].startswith(f"in use: process {holder.pid} (")
         finally:
             holder.kill()
-    with warehouse_lock(lake.settings):  # as a build does, which could not begin while the file is open
+    with held(lock_file(lake.settings), "building"):
         status = read_status(lake.settings, NOW)
         assert not status.needs_a_person
-        assert "in use by a build" in lines(status, "warehouse")[0]
+        assert f"in use by process {os.getpid()} (" in lines(status, "warehouse")[0]
     lake.settings.warehouse.write_bytes(b"no database" * 1000)
     status = read_status(lake.settings, NOW)
     assert status.needs_a_person and "it is disposable: delete it" in lines(status, "warehouse")[0]
@@ -444,7 +445,8 @@ def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_told(lake: Lake
     observe(lake.settings, "build", [a_problem()], NOW)
     health = read_health(lake.settings, NOW + timedelta(minutes=7), JOBS)
     assert health.needs_a_person
-    first, detail, untold = lines(health, "incidents")
+    first, detail, reproduce, untold = lines(health, "incidents")
+    assert reproduce.strip() == "type: tidemark build -- --select a"
     assert first == "FAILURE: test a failed, since 2026-11-21 06:00 UTC, 7 min (owner: data-platform)"
     assert detail.strip() == "models/a.yml: Got 3 results"
     assert untold.strip().startswith("not told to everybody: 1 tries: ") and "channels.yml" in untold

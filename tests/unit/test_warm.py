@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.contract import PROJECT
-from flows.journal import process_mark
+from flows.processes import process_mark
 
 CLIENT = PROJECT / "flows" / "service" / "warm_client.py"
 # How a client ends that would run it itself where the host is to.

@@ -1,0 +1,63 @@
+"""Processes of this machine: which one a number means, whether it is alive, and what people know it by."""
+
+import shlex
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from flows.messages import cut
+
+# Command lines may be long, and hold what is nobody's business.
+COMMAND_CHARACTERS = 80
+_PROC = Path("/proc")
+
+
+def process_mark(pid: int) -> str | None:
+    """What tells a process from a later one of the same number: when it was started. None where there is none."""
+    stat = _PROC / str(pid) / "stat"
+    if (_PROC / "self" / "stat").exists():
+        try:
+            # The command, in brackets, may hold anything; behind it the state is first and the start the twentieth.
+            fields = stat.read_text().rpartition(")")[2].split()
+            boot = (_PROC / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
+    state, _, started = _ps(pid, "stat=,lstart=").partition(" ")
+    return None if not state or state.startswith("Z") else started.strip()
+
+
+def is_alive(pid: int, mark: str) -> bool:
+    """Whether the process that had this number and this mark still runs."""
+    return process_mark(pid) == mark
+
+
+def command_of(pid: int) -> str | None:
+    """The beginning of a process' command line; None where that cannot be told."""
+    try:
+        words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        line = shlex.join(word for word in words if word)
+    except OSError:
+        line = _ps(pid, "args=")
+    return cut(" ".join(line.split()), COMMAND_CHARACTERS) or None
+
+
+def started_at(pid: int, now: datetime) -> datetime | None:
+    """When a process was started, in UTC; None where that cannot be told."""
+    # As ps has it everywhere: days-hours:minutes:seconds, the first two only where there are any.
+    days, dash, clock = _ps(pid, "etime=").rpartition("-")
+    try:
+        parts = [int(part) for part in clock.split(":")]
+    except ValueError:
+        return None
+    seconds = sum(part * 60**place for place, part in enumerate(reversed(parts)))
+    return (now - timedelta(days=int(days) if dash else 0, seconds=seconds)).astimezone(UTC)
+
+
+def _ps(pid: int, fields: str) -> str:
+    command = [argument for field in fields.split(",") for argument in ("-o", field)]
+    try:
+        done = subprocess.run(["ps", *command, "-p", str(pid)], capture_output=True, text=True, check=False)
+    except OSError:  # there is no ps here, as in a small container
+        return ""
+    return done.stdout.strip()
