@@ -60,12 +60,21 @@ test: $(STAMP) lint contract-check ## Every check and test (under 20 minutes on 
 test-long: $(STAMP) ## The tests that take longer
 	@$(BIN)/python -m pytest -m long
 
-.PHONY: lint
+.PHONY: lint lint-python lint-types lint-contract lint-sql
 lint: $(STAMP) ## Lint the Python, the SQL and the contract
+	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync lint-sql lint-types lint-python lint-contract
+
+lint-python:
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
+
+lint-types:
 	@$(BIN)/mypy
+
+lint-contract:
 	@$(BIN)/buf lint
-	@$(BIN)/sqlfluff lint --disable-progress-bar models tests/singular
+
+lint-sql:
+	@$(BIN)/sqlfluff lint --processes 0 --disable-progress-bar models tests/singular
 
 .PHONY: format
 format: $(STAMP) ## Format the Python, the SQL and the contract
@@ -74,7 +83,7 @@ format: $(STAMP) ## Format the Python, the SQL and the contract
 	@$(BIN)/sqlfluff fix --disable-progress-bar models tests/singular
 
 .PHONY: contract
-contract: $(STAMP) ## Generate what follows from the contract: landing specs, raw models, their docs and tests
+contract: $(STAMP) ## Generate what follows from the contract: landing specs, raw and staging models, docs, tests
 	@$(BIN)/python -m flows.generate
 	@$(BIN)/python -m flows.schedule
 

@@ -281,30 +281,29 @@ left join tails as t
 -- Audience
 ---------------------------------------------------------------------------------------------------------------
 
+create temp table active as
+select
+    event_date,
+    product,
+    platform,
+    device_key,
+    sum(is_head) as sessions_count,
+    sum(content_views_count) as views_count,
+    sum(active_ms) as active_ms
+from (
+    select event_date, product, platform, device_key, 1 as is_head, content_views_count, active_ms, is_bot
+    from heads
+    union all
+    select event_date, product, platform, device_key, 0 as is_head, content_views_count, active_ms, is_bot
+    from midnights
+)
+where not is_bot
+group by event_date, product, platform, device_key;
+
 -- Distinct devices of 7 and 28 days: each day of a device counts from that day until the device comes again or
 -- is forgotten, so adding 1 at the one end and taking 1 away at the other sums to each day's distinct devices.
 create table agg_audience_daily as
-with active as (
-    select
-        event_date,
-        product,
-        platform,
-        device_key,
-        sum(is_head) as sessions_count,
-        sum(content_views_count) as views_count,
-        sum(active_ms) as active_ms
-    from (
-        select event_date, product, platform, device_key, 1 as is_head, content_views_count, active_ms, is_bot
-        from heads
-        union all
-        select event_date, product, platform, device_key, 0 as is_head, content_views_count, active_ms, is_bot
-        from midnights
-    )
-    where not is_bot
-    group by event_date, product, platform, device_key
-),
-
-covers as (
+with covers as (
     select
         event_date,
         product,
@@ -382,6 +381,7 @@ engagement as (
         content_id,
         min_by(product, row(occurred_at, event_id)) as product,
         min_by(content_type, row(occurred_at, event_id)) as content_type,
+        min_by(platform, row(occurred_at, event_id)) as platform,
         max_by(user_key, row(occurred_at, event_id)) filter (where user_key is not null) as user_key,
         count(*) filter (where event_type = 'content_view') as views_count,
         coalesce(max(depth), 0) as max_depth,
@@ -423,6 +423,7 @@ select
     content_id,
     product,
     content_type,
+    platform,
     user_key,
     views_count,
     max_depth,
@@ -453,6 +454,145 @@ select
 from fct_content_engagement
 where not is_bot
 group by event_date, product, content_type, content_id;
+
+create table agg_content_periods as
+with periods as (
+    select e.*, p.*, case when user_key is null then 'logged_out' else 'logged_in' end as kind
+    from fct_content_engagement as e
+    cross join lateral (
+        select 'day' as period_type, e.event_date as period_start_date, e.event_date as period_end_date
+        union all
+        select 'week', cast(date_trunc('week', e.event_date) as date), cast(date_trunc('week', e.event_date) as date) + 6
+        union all
+        select 'month', cast(date_trunc('month', e.event_date) as date), last_day(e.event_date)
+    ) as p
+    where not is_bot
+),
+
+devices as (
+    select
+        content_id,
+        period_type,
+        period_start_date,
+        period_end_date,
+        coalesce(platform, 'all') as platform,
+        coalesce(kind, 'all') as account_kind,
+        bool_or(is_read) as is_read,
+        bool_or(is_enjoyed) as is_enjoyed
+    from periods
+    group by
+        content_id, period_type, period_start_date, period_end_date, device_key,
+        grouping sets ((), (periods.platform), (kind))
+)
+
+select
+    content_id,
+    period_type,
+    period_start_date,
+    period_end_date,
+    platform,
+    account_kind,
+    count(*) as devices_count,
+    count(*) filter (where is_read) as readers_count,
+    count(*) filter (where is_enjoyed) as enjoyers_count
+from devices
+group by all;
+
+-- Distinct devices that were active, read and enjoyed. Days, weeks and months are counted; the 7 and 28 days that
+-- end with each day are summed from where each device begins and ends to count, as in agg_audience_daily.
+create table agg_audience_periods as
+with roles as (
+    select distinct
+        role,
+        event_date,
+        case when by_product then product else 'all' end as product,
+        case when by_platform then platform else 'all' end as platform,
+        device_key
+    from (
+        select 'active' as role, event_date, product, platform, device_key from active
+        union all
+        select unnest(case when is_enjoyed then ['reader', 'enjoyer'] else ['reader'] end),
+            event_date, product, platform, device_key
+        from fct_content_engagement
+        where is_read and not is_bot
+    )
+    cross join (values (true, true), (true, false), (false, true), (false, false)) as cuts (by_product, by_platform)
+),
+
+calendar as (
+    select r.*, p.*
+    from roles as r
+    cross join lateral (
+        select 'day' as period_type, r.event_date as period_start_date, r.event_date as period_end_date
+        union all
+        select 'week', cast(date_trunc('week', r.event_date) as date), cast(date_trunc('week', r.event_date) as date) + 6
+        union all
+        select 'month', cast(date_trunc('month', r.event_date) as date), last_day(r.event_date)
+    ) as p
+),
+
+covers as (
+    select
+        days_count,
+        product,
+        platform,
+        role,
+        event_date,
+        least(event_date + days_count, coalesce(returned_date, event_date + days_count)) as until_date,
+        count(*) as devices_count
+    from (
+        select
+            *,
+            lead(event_date) over (partition by role, product, platform, device_key order by event_date) as returned_date
+        from roles
+    )
+    cross join (values (7), (28)) as lengths (days_count)
+    group by all
+),
+
+windows as (
+    select
+        days_count,
+        event_date,
+        product,
+        platform,
+        sum(began_count) as began_count,
+        sum(coalesce(sum(change) filter (where role = 'active'), 0)) over up_to_day as devices_count,
+        sum(coalesce(sum(change) filter (where role = 'reader'), 0)) over up_to_day as readers_count,
+        sum(coalesce(sum(change) filter (where role = 'enjoyer'), 0)) over up_to_day as enjoyers_count
+    from (
+        select days_count, event_date, product, platform, role, devices_count as began_count, devices_count as change
+        from covers
+        union all
+        select days_count, until_date, product, platform, role, 0, -devices_count from covers
+    )
+    group by days_count, event_date, product, platform
+    window up_to_day as (partition by days_count, product, platform order by event_date)
+)
+
+select
+    period_type,
+    period_start_date,
+    period_end_date,
+    product,
+    platform,
+    count(distinct device_key) filter (where role = 'active') as devices_count,
+    count(distinct device_key) filter (where role = 'reader') as readers_count,
+    count(distinct device_key) filter (where role = 'enjoyer') as enjoyers_count
+from calendar
+group by period_type, period_start_date, period_end_date, product, platform
+union all
+select
+    days_count || '_days',
+    event_date - days_count + 1,
+    event_date,
+    product,
+    platform,
+    cast(devices_count as bigint),
+    cast(readers_count as bigint),
+    cast(enjoyers_count as bigint)
+from windows
+where began_count > 0;
 
 ---------------------------------------------------------------------------------------------------------------
 -- Adverts
@@ -569,6 +709,45 @@ select
     cast(row_number() over advert_versions as integer) as version_number
 from changed
 window advert_versions as (partition by advert_id order by updated_at);
+
+---------------------------------------------------------------------------------------------------------------
+-- Calls and accounts
+---------------------------------------------------------------------------------------------------------------
+
+create table fct_calls as
+with calls as (
+    select *
+    from read_parquet(getvariable('landed') || '/calls/batch-*/data.parquet', union_by_name = true)
+    where _batch_id not in (from superseded)
+    qualify row_number() over (partition by call_id order by _batch_id desc, _line desc) = 1
+)
+
+select
+    c.call_id,
+    c.advert_id,
+    a.advert_key,
+    a.seller_id,
+    cast(timezone('Europe/Stockholm', timezone('UTC', c.started_at)) as date) as started_date,
+    c.started_at,
+    c.duration_seconds,
+    c.channel
+from calls as c
+left join dim_adverts as a
+    on
+        c.advert_id = a.advert_id
+        and (c.started_at >= a.valid_from or a.version_number = 1)
+        and (c.started_at < a.valid_to or a.valid_to is null);
+
+create table dim_accounts as
+select
+    cast(account_key as uuid) as account_key,
+    cast(user_key as uuid) as user_key,
+    cast(year(birth_date) // 10 * 10 as integer) as birth_decade,
+    cast(timezone('Europe/Stockholm', timezone('UTC', created_at)) as date) as created_date,
+    updated_at
+from read_parquet(getvariable('landed') || '/accounts/batch-*/data.parquet', union_by_name = true)
+where _batch_id not in (from superseded)
+qualify row_number() over (partition by account_key order by updated_at desc, _batch_id desc, _line desc) = 1;
 
 ---------------------------------------------------------------------------------------------------------------
 -- Days

@@ -164,7 +164,9 @@ def send_unnoted(settings: Settings, owner: str, headline: str, detail: str) -> 
 
     Nobody remembers that it was sent: how often, is the caller's to know.
     """
-    message = Message(one_line(headline), _lines(("owner", owner), ("detail", cut(detail, LOGGED_CHARACTERS))))
+    message = Message(
+        one_line(headline), _lines(("owner", owner), ("detail", cut(detail, LOGGED_CHARACTERS))), kind="failure"
+    )
     try:
         for channel in load_channels(settings).of(owner):
             if error := channel.send(message):
@@ -186,6 +188,7 @@ def alert_message(incident: Incident) -> Message:
             ("reproduce", problem.reproduce),
             ("link", problem.link),
         ),
+        kind="failure",
     )
 
 
@@ -202,6 +205,7 @@ def recovery_message(incident: Incident, now: datetime, still_warns: bool) -> Me
             ("still", "a warning, which the daily digest tells" if still_warns else None),
             ("link", problem.link),
         ),
+        kind="success",
     )
 
 
@@ -219,7 +223,10 @@ def digest_message(incidents: Iterable[Incident], failing: set[tuple[str, str]],
             what = "became a failure" if (problem.scope, problem.key) in failing else "recovered"
             over.append(f"{what} after {duration(incident.recovered_at - problem.since)}: {problem.title}")
     return Message(
-        f"open warnings: {len(held):,}; over since the last digest: {len(over):,}", (*held, *over), "warnings"
+        f"open warnings: {len(held):,}; over since the last digest: {len(over):,}",
+        (*held, *over),
+        "warnings",
+        kind="warning" if held else "success",
     )
 
 

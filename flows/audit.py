@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -35,11 +36,7 @@ from flows.warehouse import open_warehouse
 
 EVENTS = "events"
 DAYS = "int_events__days_landed"
-DEDUPLICATED = {
-    "events": "int_events__events_deduplicated",
-    "contents": "int_content__contents_deduplicated",
-    "adverts": "int_adverts__adverts_deduplicated",
-}
+DEDUPLICATED = "int_events__events_deduplicated"
 # The deduplicated events are a view; what may be wrong of them is which copies it leaves out.
 COPIES = "int_events__copies_compared"
 RESTORE = "restore {path} from a backup of the lake; without one, docs/guides/landing.md says how to start anew"
@@ -264,7 +261,7 @@ def _judge_copies(batch: Batch, staging: str, is_sound: bool) -> Iterator[Findin
 
 
 def _judge_kept(batch: Batch) -> Iterator[Finding]:
-    r, model = batch.receipt, DEDUPLICATED.get(batch.receipt.dataset, "")
+    r, model = batch.receipt, deduplicated_model(batch.receipt.dataset) or ""
     if batch.noted is not None and batch.noted != batch.staging:
         text = f"{DAYS} counts {_of(batch.noted, batch.staging or 0)}"
         yield _finding(r, "days", text, rebuild(DAYS), batch.staging, batch.noted)
@@ -278,7 +275,7 @@ def _judge_kept(batch: Batch) -> Iterator[Finding]:
 
 
 def _judge_day(day: Day, batches: list[Batch]) -> Iterator[Finding]:
-    model = DEDUPLICATED[EVENTS]
+    model = DEDUPLICATED
     files = sorted({b.receipt.file for b in batches if b.receipt.batch_id in day.batches})
     named = ", ".join(files[:3]) + (f" and {len(files) - 3:,} more" if len(files) > 3 else "")
     where = f"of {day.day} (files {named})" if files else f"of {day.day}"
@@ -298,6 +295,14 @@ def rebuild(model: str) -> str:
 def staging_model(spec: DatasetSpec) -> str:
     """The dataset's staging model."""
     return f"stg_{spec.source}__{spec.name}"
+
+
+@cache
+def deduplicated_model(dataset: str) -> str | None:
+    """The model that keeps of the dataset's rows those that count, known by its name; None where there is none, and
+    the dataset ends at staging."""
+    found = sorted((PROJECT / "models" / "intermediate").glob(f"*/int_*__{dataset}_deduplicated.sql"))
+    return found[0].stem if found else None
 
 
 def _of(rows: int, expected: int) -> str:
@@ -518,7 +523,7 @@ def _measure_warehouse(
     ends: dict[str, bool] = {}
     for name, spec in specs.items():
         raw, staging = f"raw_{name}", staging_model(spec)
-        ends[name] = name not in DEDUPLICATED
+        ends[name] = deduplicated_model(name) is None
         if raw not in models.there:
             continue
         in_raw = _rows_by_batch(db, models, raw)
@@ -538,7 +543,7 @@ def _measure_warehouse(
             for b in batches
             if b.receipt.dataset == name and b.receipt.batch_id <= upto
         }
-        if DEDUPLICATED.get(name) in models.there and staging in models.there:
+        if deduplicated_model(name) in models.there and staging in models.there:
             own, more = _kept(db, models, spec, own, every)
             days += more
         batches = [own.get(b.receipt.batch_id, b) for b in batches]
@@ -557,7 +562,7 @@ def _models(db: duckdb.DuckDBPyConnection) -> _Models:
     if "model_progress" in there:
         seen = dict(db.execute("select model, batch_id from ops.model_progress").fetchall())
         # A view has seen what the model it reads has.
-        seen[DEDUPLICATED[EVENTS]] = seen.get(COPIES, 0)
+        seen[DEDUPLICATED] = seen.get(COPIES, 0)
     return _Models(there, seen)
 
 
@@ -588,7 +593,7 @@ def _kept(
     own: dict[int, Batch],
     every: dict[int, Receipt],
 ) -> tuple[dict[int, Batch], list[Day]]:
-    model = DEDUPLICATED[spec.name]
+    model = deduplicated_model(spec.name) or ""
     upto = models.upto(f"raw_{spec.name}", model)
     seen = {batch_id for batch_id in own if batch_id <= upto}
     kept = _rows_by_batch(db, models, model)
@@ -623,8 +628,8 @@ def _rows_that_count(
     gone: dict[int, int],
     upto: int,
 ) -> dict[int, int]:
-    """Of each batch the states it must give: of those delivered under one key and updated_at the newest, by the
-    delivery they came in and their line; none of a superseded delivery."""
+    """Of each batch the states it must give: of those delivered under one key and, where the dataset has it,
+    updated_at the newest, by the delivery they came in and their line; none of a superseded delivery."""
     rows = [
         {"batch_id": r.batch_id, "delivery": r.delivery_batch_id, "is_gone": r.delivery_batch_id in gone}
         for r in every.values()
@@ -632,7 +637,8 @@ def _rows_that_count(
     ]
     schema = pa.schema([("batch_id", pa.int64()), ("delivery", pa.int64()), ("is_gone", pa.bool_())])
     db.register("batches", pa.Table.from_pylist(rows, schema))
-    key = ", ".join(f's."{name}"' for name in (*spec.key, "updated_at"))
+    columns = [f.column for f in spec.fields if f.name in (*spec.key, "updated_at")]
+    key = ", ".join(f's."{name}"' for name in columns)
     try:
         found = db.execute(
             f"""
@@ -653,7 +659,7 @@ def _rows_that_count(
 
 def _days(db: duckdb.DuckDBPyConnection, models: _Models, spec: DatasetSpec, batches: set[int], upto: int) -> list[Day]:
     """The days that the batches hold events of, and days on which deduplication keeps events of them."""
-    staging, deduplicated = models.there[staging_model(spec)], models.there[DEDUPLICATED[EVENTS]]
+    staging, deduplicated = models.there[staging_model(spec)], models.there[DEDUPLICATED]
     db.register("chosen", pa.table({"batch_id": pa.array(sorted(batches), pa.int64())}))
     try:
         rows = db.execute(

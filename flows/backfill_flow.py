@@ -5,6 +5,7 @@ but for :data:`GIVE_WAY_SECONDS` at most, or jobs without a pause would starve i
 """
 
 import time
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,17 +14,20 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
+from flows import report
 from flows.backfill import Chunk, Rebuilt, Request, check, plan, rebuild
 from flows.build import Build
 from flows.decide import MANUAL, decide
 from flows.errors import TidemarkError
 from flows.journal import Journal
-from flows.problems import NODES_FAILED, observe_failing
-from flows.publish import publish
+from flows.problems import observe_failing
+from flows.publish import Publication, publish
 from flows.record import record_nodes
+from flows.report import NodesFailedError, Report, failures_of
+from flows.run_names import days, first_name, rename
 from flows.schedule import BACKFILL, JOBS, local_day, organisation_timezone
 from flows.settings import Settings
-from flows.steps import flow_run_id, noted, step, turn
+from flows.steps import flow_run_id, noted, outcome, step, turn
 from flows.writer import one_writer, seen_to_wait
 
 # Before a chunk, a backfill gives way for so long and no longer.
@@ -33,6 +37,7 @@ LOOK_SECONDS = 1.0
 
 @flow(
     name=BACKFILL,
+    flow_run_name=first_name(BACKFILL),
     description="Rebuilds days of what is kept by days, chunk by chunk, and publishes it. `select` names the models in "
     "dbt's syntax; what is made from them is rebuilt too. Started again with the same parameters after it stopped, it "
     "goes on where it stopped.",
@@ -40,13 +45,17 @@ LOOK_SECONDS = 1.0
 def backfill_days(first_day: date, last_day: date, select: str = "", chunk_days: int = 7) -> State[Any]:
     """Rebuild these days, both ends included, and publish. One backfill at a time; others wait for it.
 
-    Raises :class:`TidemarkError` where the request is wrong, and where models or tests of a chunk failed: then what is
-    good is published first.
+    It fails where the request is wrong, and where models or tests of a chunk failed: then what is good is published
+    first.
     """
+    return outcome(lambda: _backfill(Request(first_day, last_day, select, chunk_days)))
+
+
+def _backfill(request: Request) -> State[Any]:
     settings = Settings()
-    request = Request(first_day, last_day, select, chunk_days)
+    run, started = flow_run_id(), datetime.now(UTC)
     check(settings, request)
-    run = flow_run_id()
+    rename(run, BACKFILL, days(request.first_day, request.last_day), started)
     with Journal(settings) as journal, turn(settings, journal, BACKFILL):
         started = datetime.now(UTC)
         run_id = journal.begin(BACKFILL, f"{MANUAL}{run}", local_day(started), started, run)
@@ -62,6 +71,7 @@ def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request
     with one_writer(settings, journal, BACKFILL, flow_run_id):
         chunks = step("plan", lambda: plan(settings, request))
     built: list[Build] = []
+    published: list[Publication] = []
     try:
         for chunk in chunks:
             _give_way(settings, journal, flow_run_id)
@@ -72,8 +82,12 @@ def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request
             if not done.is_done:
                 break
         with one_writer(settings, journal, BACKFILL, flow_run_id):
-            step("publish", lambda: publish(settings))
+            published.append(step("publish", lambda: publish(settings)))
     finally:
+        failures = tuple(failures_of(built))
+        about = days(request.first_day, request.last_day)
+        title = f"{BACKFILL} · {about} · {'failed' if failures or not published else 'done'}"
+        report.write(BACKFILL, Report(title, failures, tuple(built), published[0] if published else None))
         observe_failing(settings, flow_run_id)
     if not done.is_done:
         raise _failed(done)
@@ -87,21 +101,19 @@ def _rebuild(settings: Settings, journal: Journal, flow_run_id: str, chunk: Chun
     def rebuild_or_fail() -> None:
         rebuilt.append(rebuild(settings, chunk))
         if not rebuilt[0].is_done:
-            raise _failed(rebuilt[0])
+            error = _failed(rebuilt[0])
+            report.log_failures(error.failures)
+            raise error
 
-    with one_writer(settings, journal, BACKFILL, flow_run_id):
-        try:
-            step(chunk.days, rebuild_or_fail)
-        except TidemarkError:
-            if not rebuilt:
-                raise
+    with one_writer(settings, journal, BACKFILL, flow_run_id), suppress(NodesFailedError):
+        step(chunk.days, rebuild_or_fail)
     return rebuilt[0]
 
 
-def _failed(done: Rebuilt) -> TidemarkError:
-    names = ", ".join(node.name for build in done.builds for node in build.failed)
-    return TidemarkError(
-        f"{NODES_FAILED}{names}; mend them and start the backfill again with the same parameters: it goes on here"
+def _failed(done: Rebuilt) -> NodesFailedError:
+    return NodesFailedError(
+        failures_of(done.builds),
+        "once they are fixed, start the backfill again with the same parameters: it goes on here",
     )
 
 

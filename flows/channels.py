@@ -68,7 +68,7 @@ class Channel:
         with _caught_logs() as said:
             try:
                 is_taken = apprise.notify(
-                    body=body, title=title, notify_type=NotifyType.INFO, body_format=NotifyFormat.TEXT
+                    body=body, title=title, notify_type=NotifyType(message.kind), body_format=NotifyFormat.TEXT
                 )
             except Exception as error:  # a service may raise what it likes: the message then was not taken
                 is_taken = False

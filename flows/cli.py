@@ -32,7 +32,7 @@ from flows.receipts import Receipt, Status
 from flows.retry import Retried
 from flows.retry import retry_quarantine as retry
 from flows.run import run
-from flows.settings import Settings
+from flows.settings import Settings, explain
 from flows.status import LakeStatus, Section, describe_lake, read_status, read_totals
 
 
@@ -72,11 +72,8 @@ class _Command(click.Group):
         try:
             return super().invoke(ctx)
         except ValidationError as error:
-            # What is below a home that cannot be is no fault of its own.
-            for fault in [f for f in error.errors() if f["loc"] == ("home",)] or error.errors():
-                name = "TIDEMARK_" + "_".join(str(part) for part in fault["loc"]).upper()
-                what = fault["msg"].removeprefix("Value error, ")
-                _say_error(f"{name} is {str(fault['input'])!r}: {what}")
+            for line in explain(error):
+                _say_error(line)
             sys.exit(1)
         except TidemarkError as error:
             _say_error(str(error))
@@ -123,6 +120,11 @@ def sample(settings: Settings, events: int, days: int, seed: int) -> None:
     result = sample_lake.generate(settings.home, events, days, seed, progress=_say)
     if result.skipped:
         out.print(f"[bold]sample[/]   the sample of {events:,} events is in the inbox already")
+        if result.lacking:
+            out.print(
+                f"         it is older than what the contract says of {', '.join(result.lacking)}: "
+                "for a sample that holds them choose another home (TIDEMARK_HOME)"
+            )
     else:
         out.print(
             f"[bold]sample[/]   {result.files:,} files with {result.delivered_rows:,} event rows written "

@@ -74,6 +74,7 @@ class FieldSpec(_Frozen):
     min: float | None = None
     max: float | None = None
     flag: Flag | None = None
+    per_delivery: bool = False
 
     @property
     def path(self) -> str:
@@ -283,6 +284,7 @@ def _field_spec(pool: descriptor_pool.DescriptorPool, field: Any, payload: str |
         flag=Flag(column=option.flag.column, pattern=option.flag.pattern, description=option.flag.description)
         if option.HasField("flag")
         else None,
+        per_delivery=option.per_delivery,
     )
 
 

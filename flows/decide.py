@@ -173,13 +173,7 @@ def _success_due(job: Job, when: Success, known: Known) -> dict[str, datetime]:
 
 def _arrival_slots(job: Job, when: Arrival, known: Known, now: datetime, timezone: str) -> list[_Slot]:
     """One slot for all that landed since the last success; none while the newest of it was given up."""
-    done = max((int(slot) for slot in known.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
-    batches = sorted(
-        (batch_id, landed_at)
-        for dataset in when.datasets
-        for batch_id, landed_at in known.arrived.get(dataset, ())
-        if batch_id > done
-    )
+    batches = _batches(job, when, known)
     running = sorted(slot for slot in known.running.get(job.name, ()) if slot.isdigit())
     if not batches and not running:
         return []
@@ -189,6 +183,24 @@ def _arrival_slots(job: Job, when: Arrival, known: Known, now: datetime, timezon
     # What landed before the job was there is its first slot, and due since the job is.
     due_at = max(batches[0][1], known.first_seen[job.name]) if batches else now
     return [_Slot(name, due_at, due_at.astimezone(ZoneInfo(timezone)).date())]
+
+
+def _batches(job: Job, when: Arrival, known: Known) -> list[tuple[int, datetime]]:
+    """What landed for a job since its last success, in order: the number of each batch, and when it landed."""
+    done = max((int(slot) for slot in known.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
+    return sorted(
+        (batch_id, landed_at)
+        for dataset in when.datasets
+        for batch_id, landed_at in known.arrived.get(dataset, ())
+        if batch_id > done
+    )
+
+
+def files_gathered(job: Job, known: Known, slot: str) -> int | None:
+    """How many files the slot of an arrival gathers, each a batch; None for other slots."""
+    if not isinstance(job.when, Arrival) or not slot.isdigit():
+        return None
+    return sum(batch_id <= int(slot) for batch_id, _ in _batches(job, job.when, known))
 
 
 def _zone(job: Job, jobs: Mapping[str, Job], timezone: str) -> ZoneInfo:

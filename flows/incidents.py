@@ -22,6 +22,9 @@ from flows.settings import Settings
 KEPT_DAYS = 400
 # dbt's messages hold counts and compiled SQL, but a database's error can quote a value of a row.
 DETAIL_CHARACTERS = 500
+# Of the tables below. Those of version 1 did not say what kind a message is.
+VERSION = 2
+FROM_VERSION_1 = "alter table messages add column kind text not null default 'info';"
 
 SCHEMA = """
 create table incidents (
@@ -34,7 +37,7 @@ create unique index incidents_open on incidents (scope, key, is_warning)
     where recovered_at is null;
 create table messages (
     id integer primary key autoincrement, owner text not null, headline text not null, items text not null,
-    unit text not null, after integer references messages (id) on delete set null,
+    unit text not null, kind text not null default 'info', after integer references messages (id) on delete set null,
     queued_at text not null, sent_at text, attempts integer not null default 0, last_error text
 );
 create index messages_unsent on messages (id) where sent_at is null;
@@ -116,18 +119,20 @@ class Incidents:
         self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
         self._database.executescript("pragma synchronous = full; pragma foreign_keys = on;")
         # Processes that make the store at once, or turn it to WAL, would fail each other: SQLite does not wait there.
-        if not self._is_made():
+        if self._version() < VERSION:
             with FileLock(path.with_name(".incidents.lock")):
-                if not self._is_made():
+                if (made_as := self._version()) < VERSION:
                     self._database.execute("pragma journal_mode = wal")
-                    self._database.executescript(f"begin; {SCHEMA} pragma user_version = 1; commit;")
+                    changes = FROM_VERSION_1 if made_as else SCHEMA
+                    self._database.executescript(f"begin; {changes} pragma user_version = {VERSION}; commit;")
 
     def close(self) -> None:
         """Close the store."""
         self._database.close()
 
-    def _is_made(self) -> bool:
-        return bool(self._database.execute("pragma user_version").fetchone()[0])
+    def _version(self) -> int:
+        """The version of its tables; 0 where they are not made yet."""
+        return int(self._database.execute("pragma user_version").fetchone()[0])
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -224,8 +229,8 @@ class Incidents:
     ) -> int:
         """A message to send, ``after`` another of that id where given. Returns its own id."""
         cursor = self._database.execute(
-            "insert into messages (owner, headline, items, unit, after, queued_at) values (?, ?, ?, ?, ?, ?)",
-            (owner, message.headline, json.dumps(message.items), message.unit, after, _text(now)),
+            "insert into messages (owner, headline, items, unit, kind, after, queued_at) values (?, ?, ?, ?, ?, ?, ?)",
+            (owner, message.headline, json.dumps(message.items), message.unit, message.kind, after, _text(now)),
         )
         made = cursor.lastrowid
         assert made is not None
@@ -244,7 +249,7 @@ class Incidents:
         refused holds up no other; but a message never comes before the one it is ``after``."""
         rows = self._database.execute(
             """
-            select m.id, m.owner, m.headline, m.items, m.unit, m.attempts, m.last_error,
+            select m.id, m.owner, m.headline, m.items, m.unit, m.kind, m.attempts, m.last_error,
                 (select json_group_array(channel) from taken where message_id = m.id)
             from messages as m
             left join messages as b on b.id = m.after and b.sent_at is null
@@ -256,12 +261,12 @@ class Incidents:
             Queued(
                 id=id_,
                 owner=owner,
-                message=Message(headline, tuple(json.loads(items)), unit),
+                message=Message(headline, tuple(json.loads(items)), unit, kind),
                 attempts=attempts,
                 last_error=error,
                 taken_by=frozenset(json.loads(taken)),
             )
-            for id_, owner, headline, items, unit, attempts, error, taken in rows
+            for id_, owner, headline, items, unit, kind, attempts, error, taken in rows
         ]
 
     def note_taken(self, queued: Queued, channel: str) -> None:

@@ -5,7 +5,9 @@ may wait for it; others leave at once, for the one that waits will do what they 
 """
 
 import importlib
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -20,17 +22,30 @@ from prefect.flows import Flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
+from flows import report
 from flows.audit import audit
 from flows.backfill_flow import backfill_days
 from flows.build import Build as Built
 from flows.build import build, build_open, run_every_test
-from flows.decide import MANUAL, Decision, decide
+from flows.contract import load_specs
+from flows.decide import MANUAL, Decision, Known, decide, files_gathered
 from flows.errors import TidemarkError
-from flows.journal import Journal
+from flows.journal import Journal, RunStatus
 from flows.land import Landing, land
-from flows.problems import NODES_FAILED, observe_failing, send_digest
-from flows.publish import publish
+from flows.problems import (
+    OPERATOR,
+    RETRY_FILES,
+    by_hand,
+    deployment_url,
+    flow_run_url,
+    observe_failing,
+    send_digest,
+)
+from flows.publish import NothingGoodError, Publication, publish
+from flows.receipts import Receipt, Status
 from flows.record import record_nodes
+from flows.report import Failure, Link, NodesFailedError, Report, failures_of
+from flows.run_names import BY_HAND, files, first_name, rename
 from flows.schedule import (
     BACKFILL,
     JOBS,
@@ -45,7 +60,7 @@ from flows.schedule import (
     organisation_timezone,
 )
 from flows.settings import Settings
-from flows.steps import flow_run_id, noted, step, turn
+from flows.steps import flow_run_id, noted, outcome, step, turn
 from flows.writer import one_writer, seen_to_wait
 
 DEPLOYMENT = "tidemark"
@@ -55,32 +70,33 @@ LANDED = "tidemark.landed"
 JOB_SUCCEEDED = "tidemark.job.succeeded"
 # Prefect begins a scheduled run up to a second before its time.
 EARLY_SECONDS = 15.0
-
-
-class NodesFailedError(TidemarkError):
-    """Models or tests failed; what does not hang on them was built."""
-
-    def __init__(self, built: Iterable[Built]) -> None:
-        names = ", ".join(node.name for done in built for node in done.failed)
-        super().__init__(
-            f"{NODES_FAILED}{names}; `tidemark build --retry` builds what hangs on them once they are mended"
-        )
+REMEDY = "once they are fixed, `tidemark build --retry && tidemark publish`, or the next run, builds the rest"
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What the steps of a run share, and what they built."""
+    """What the steps of a run share, and what they built and published for a slot."""
 
     settings: Settings
     journal: Journal
     job: str
     flow_run_id: str
+    began: datetime
     built: list[Built] = field(default_factory=list)
+    published: list[Publication] = field(default_factory=list)
+
+    def for_slot(self) -> "_Run":
+        """The same run, which has built and published nothing yet."""
+        return replace(self, built=[], published=[])
 
 
-@flow(name=LAND, description="Lands what settled in the inbox; the watcher starts it.")
+@flow(name=LAND, flow_run_name=first_name(LAND), description="Lands what settled in the inbox; the watcher starts it.")
 def land_inbox() -> State[Any]:
     """Land what settled, and tell whoever waits for arrivals which datasets came."""
+    return outcome(_land_inbox)
+
+
+def _land_inbox() -> State[Any]:
     settings = Settings()
     started = datetime.now(UTC)
     with Journal(settings) as journal:
@@ -90,11 +106,17 @@ def land_inbox() -> State[Any]:
                 name="Gathered", message="another landing is at work, and the watcher looks again after it"
             )
         with noted(journal, run_id):
-            landing = step("land", lambda: land(settings, wait_for_young=False))
+            try:
+                landing = step("land", lambda: land(settings, wait_for_young=False))
+            except TidemarkError as error:
+                report.write(LAND, Report(f"{LAND} failed", (_failure_of_job(LAND, None, error),)))
+                raise
+    rename(flow_run_id(), LAND, files(len(landing.receipts)), started)
     _tell_landing(landing)
+    refused = sum(receipt.status == Status.REFUSED for receipt in landing.receipts)
     return Completed(
-        message=f"{landing.rows('rows_landed'):,} rows landed from {len(landing.receipts):,} files, "
-        f"{landing.rows('rows_rejected'):,} quarantined"
+        message=f"{landing.rows('rows_landed'):,} rows landed from {files(len(landing.receipts))}, "
+        f"{landing.rows('rows_rejected'):,} quarantined" + (f"; {files(refused)} refused" if refused else "")
     )
 
 
@@ -103,7 +125,13 @@ def _tell_landing(landing: Landing) -> None:
     for receipt in landing.receipts:
         why = f": {receipt.reason}" if receipt.reason else ""
         counts = f"{receipt.rows_landed:,} rows landed, {receipt.rows_rejected:,} quarantined"
-        log.info(f"{receipt.file}: {receipt.status}, {counts}{why}")
+        level = logging.WARNING if receipt.status == Status.REFUSED or receipt.rows_rejected else logging.INFO
+        log.log(level, f"{receipt.file}: {receipt.status}, {counts}{why}")
+    if refused := [receipt for receipt in landing.receipts if receipt.status == Status.REFUSED]:
+        failures = tuple(_failure_of_file(receipt) for receipt in refused)
+        rest = len(landing.receipts) - len(refused)
+        title = f"{LAND} · {files(len(refused))} refused of {len(landing.receipts):,}"
+        report.write(LAND, Report(title, failures, notes=("The other files landed.",) if rest else ()))
     datasets = sorted({receipt.dataset for receipt in landing.receipts if receipt.rows_landed})
     if datasets:
         emit_event(
@@ -114,6 +142,18 @@ def _tell_landing(landing: Landing) -> None:
             ],
             payload={"batch_id": max(receipt.batch_id for receipt in landing.receipts)},
         )
+
+
+def _failure_of_file(receipt: Receipt) -> Failure:
+    spec = load_specs().get(receipt.dataset)
+    return Failure(
+        title=f"file {receipt.file}",
+        why=(receipt.reason or "it was refused",),
+        owner=spec.owner if spec else OPERATOR,
+        path="",
+        command=RETRY_FILES,
+        verb="was refused",
+    )
 
 
 def dataset_resource(dataset: str) -> str:
@@ -130,9 +170,10 @@ def flow_of(job: Job) -> Flow[Any, Any]:
     """The flow of a job. Its parameter ``only_if_due`` is what triggers set: by hand, a job runs whether due or not."""
 
     def run(only_if_due: bool = False) -> State[Any]:
-        return _run_job(job, only_if_due)
+        return outcome(lambda: _run_job(job, only_if_due))
 
-    return flow(name=job.name, description=f"{job.description} Owner: {job.owner}.")(run)
+    description = f"{job.description} Owner: {job.owner}."
+    return flow(name=job.name, flow_run_name=first_name(job.name), description=description)(run)
 
 
 def _run_job(job: Job, only_if_due: bool) -> State[Any]:
@@ -141,16 +182,16 @@ def _run_job(job: Job, only_if_due: bool) -> State[Any]:
     with Journal(settings) as journal, _turn(settings, journal, job.name, only_if_due) as is_mine:
         if not is_mine:
             return Completed(name="Gathered", message=f"another run of {job.name} waits already, and will do this")
-        run = _Run(settings, journal, job.name, flow_run_id())
+        run = _Run(settings, journal, job.name, flow_run_id(), datetime.now(UTC))
         done: list[str] = []
-        decisions = _decisions(run, job)
+        known, decisions = _decisions(run, job)
         while due := next((d for d in decisions if d.state == "due"), None):
-            if not _run_slot(replace(run, built=[]), job, due.slot, due):
+            if not _run_slot(run.for_slot(), job, due.slot, due, known):
                 break
             done.append(due.slot)
-            decisions = _decisions(run, job)
+            known, decisions = _decisions(run, job)
         if not only_if_due and not done:
-            done += _run_by_hand(run, job, decisions)
+            done += _run_by_hand(run, job, decisions, known)
     if done:
         return Completed(message=f"done: {', '.join(done)}")
     if waiting := [f"{d.slot} waits for {', '.join(d.waits_for)}" for d in decisions if d.state == "waits"]:
@@ -165,37 +206,44 @@ def _wait_for_schedule() -> None:
         time.sleep(early)
 
 
-def _run_by_hand(run: _Run, job: Job, decisions: Iterable[Decision]) -> list[str]:
+def _run_by_hand(run: _Run, job: Job, decisions: Iterable[Decision], known: Known) -> list[str]:
     """Somebody does not want to wait: then what waits is done without what it waits for, else the job for no slot."""
     waiting = [d for d in decisions if d.state == "waits"]
-    done = [d.slot for d in waiting if _run_slot(replace(run, built=[]), job, d.slot, d)]
-    if not waiting and _run_slot(run, job, slot := f"{MANUAL}{run.flow_run_id}", None):
+    done = [d.slot for d in waiting if _run_slot(run.for_slot(), job, d.slot, d, known)]
+    if not waiting and _run_slot(run, job, slot := f"{MANUAL}{run.flow_run_id}", None, known):
         done.append(slot)
     return done
 
 
-def _decisions(run: _Run, job: Job) -> list[Decision]:
+def _decisions(run: _Run, job: Job) -> tuple[Known, list[Decision]]:
     now = datetime.now(UTC)
     run.journal.seen(JOBS, now)
     known = run.journal.known(run.settings, JOBS, now)
-    return [d for d in decide(JOBS, known, now, organisation_timezone()) if d.job == job.name]
+    return known, [d for d in decide(JOBS, known, now, organisation_timezone()) if d.job == job.name]
 
 
-def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None) -> bool:
+def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None, known: Known) -> bool:
     """Do the job's steps for a slot; False where another process was quicker."""
     now = datetime.now(UTC)
     day, due_at = (due.day, due.due_at) if due else (local_day(now), now)
     run_id = run.journal.begin(job.name, slot, day, due_at, run.flow_run_id)
     if run_id is None:
         return False
+    gathered = files_gathered(job, known, slot)
+    about = BY_HAND if due is None else str(day) if gathered is None else files(gathered)
+    rename(run.flow_run_id, job.name, about, run.began)
     with noted(run.journal, run_id):
+        error: BaseException | None = None
         try:
             for asked in job.runs:
                 _take(run, asked)
+            if failures := failures_of(run.built):
+                raise NodesFailedError(failures, REMEDY)
+        except BaseException as raised:  # also of a person who cancels it
+            error = raised
+            raise
         finally:
-            _tell_built(run)
-        if any(done.failed for done in run.built):
-            raise NodesFailedError(run.built)
+            _tell(run, job, about, error)
     emit_event(
         event=JOB_SUCCEEDED,
         resource={"prefect.resource.id": job_resource(job.name), "prefect.resource.name": job.name},
@@ -212,8 +260,7 @@ def _take(run: _Run, asked: Step) -> None:
         case Build(select=str(select)):
             _build(run, f"build {select}", lambda: build(settings, ("--select", *select.split())))
         case Publish():
-            with one_writer(settings, run.journal, run.job, run.flow_run_id):
-                step("publish", lambda: publish(settings))
+            _publish(run)
         case Extract(function=name):
             step(f"extract {name}", lambda: _function(name)(settings))
         case Maintain(task=name):
@@ -221,26 +268,76 @@ def _take(run: _Run, asked: Step) -> None:
 
 
 def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
-    """Build or test. Failed nodes stop no later step: what does not hang on them goes on."""
+    """Build or test. Failed nodes stop no later step: what is not downstream of them goes on."""
 
     def work_or_fail() -> Built | None:
         done = work()
         # Where nothing was open, what failed before may be mended all the same, by hand.
         run.built.append(done or Built())
         if done and done.failed:
-            raise NodesFailedError([done])
+            failures = failures_of([done])
+            report.log_failures(failures)
+            raise NodesFailedError(failures, REMEDY)
         return done
 
     with one_writer(run.settings, run.journal, run.job, run.flow_run_id), suppress(NodesFailedError):
         step(name, work_or_fail)
 
 
-def _tell_built(run: _Run) -> None:
-    """Tell the server how each node went, and owners what fails or no longer does: last, as nobody waits for it."""
-    if any(done.nodes for done in run.built):
+def _publish(run: _Run) -> None:
+    """Publish what is good. Where nothing is because of what failed, that is what the run is about."""
+    with one_writer(run.settings, run.journal, run.job, run.flow_run_id):
+        try:
+            run.published.append(step("publish", lambda: publish(run.settings)))
+        except NothingGoodError:
+            if not failures_of(run.built):
+                raise
+
+
+def _tell(run: _Run, job: Job, about: str, error: BaseException | None) -> None:
+    """Say on the run's page how it went, and tell owners what fails or no longer does: last, as nobody waits for it."""
+    failures = failed_nodes = tuple(failures_of(run.built))
+    if isinstance(error, Exception) and not isinstance(error, NodesFailedError):
+        failures = (_failure_of_job(job.name, job, error), *failures)
+    verdict = f"failed: {_count(failures)}" if failures else "stopped" if error else "done"
+    made = Report(
+        title=f"{job.name} · {about} · {verdict}",
+        failures=failures,
+        notes=(f"{REMEDY[0].upper()}{REMEDY[1:]}.",) if failed_nodes else (),
+        builds=tuple(run.built),
+        publication=run.published[-1] if run.published else None,
+        links=tuple(_links(run)),
+    )
+    if any(built.nodes for built in run.built):
         record_nodes(run.built)
+    report.write(job.name, made)  # the newest artifact is the first on the page
     if run.built:
         observe_failing(run.settings, run.flow_run_id)
+
+
+def _failure_of_job(name: str, job: Job | None, error: Exception) -> Failure:
+    """What failed but is no model, test or file: the job itself."""
+    known = isinstance(error, TidemarkError)
+    return Failure(
+        title=f"job {name}",
+        why=(str(error),) if known else (f"{type(error).__name__}: {error}", "a bug: its traceback is in the log"),
+        owner=job.owner if job else OPERATOR,
+        path="",
+        command=by_hand(name, job) or "",
+    )
+
+
+def _count(failures: Iterable[Failure]) -> str:
+    kinds = Counter(failure.kind for failure in failures)
+    return ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items())
+
+
+def _links(run: _Run) -> Iterator[Link]:
+    last = next((r for r in run.journal.newest() if r.job == run.job and r.status is RunStatus.SUCCEEDED), None)
+    if last and last.flow_run_id and last.flow_run_id != run.flow_run_id:
+        yield Link("the last run that succeeded", flow_run_url(run.settings, last.flow_run_id))
+    if deployment := runtime.deployment.id:
+        yield Link(f"run {run.job} again", deployment_url(run.settings, str(deployment)))
 
 
 def _audit(run: _Run) -> None:

@@ -63,13 +63,19 @@ def held(path: Path, work: str) -> Iterator[None]:
         log.warning("%s waits for %s, and goes on by itself", work, holder_of(path) or f"who holds {path}")
         lock.acquire()
     try:
-        with suppress(OSError):  # a full disk is no reason not to work, and who looks then sees no name
-            path.write_text(_own_mark(work))
+        sign(path, work)
         yield
     finally:
         with suppress(OSError):
             os.truncate(path, 0)
         lock.release()
+
+
+def sign(path: Path, work: str) -> None:
+    """Say in a lock, which the caller holds, that this process is at ``work``. A full disk is no reason not to: who
+    looks then sees no name."""
+    with suppress(OSError):
+        path.write_text(_own_mark(work))
 
 
 def _own_mark(work: str) -> str:

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
+
+# What a message is about, by which services choose its colour and icon.
+Kind = Literal["failure", "warning", "success", "info"]
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,7 @@ class Message:
     headline: str
     items: tuple[str, ...]
     unit: str = "lines"
+    kind: Kind = "info"
 
     @property
     def subject(self) -> str:

@@ -28,6 +28,7 @@ from flows.settings import Settings
 # Who is asked about what belongs to no model and no dataset: the machinery itself.
 OPERATOR = "data-platform"
 NODES_FAILED = "nodes failed: "
+RETRY_FILES = "tidemark land --retry-quarantine"
 
 log = logging.getLogger("tidemark.problems")
 
@@ -112,7 +113,7 @@ def observe_refused(settings: Settings, only_close: bool = False) -> tuple[Incid
             since=receipt.landed_at,
             detail=receipt.reason or "",
             rows=None,
-            reproduce="tidemark land --retry-quarantine",
+            reproduce=RETRY_FILES,
             link=None,
         )
         for receipt, title in titles
@@ -198,7 +199,7 @@ def observe_runs(
             since=failed.since,
             detail=f"{failed.tries} tries; the last: {run.message or ''}",
             rows=None,
-            reproduce=_by_hand(run.job, jobs.get(run.job)),
+            reproduce=by_hand(run.job, jobs.get(run.job)),
             link=flow_run_url(settings, run.flow_run_id) if run.flow_run_id else None,
         )
         for failed in failures
@@ -209,7 +210,7 @@ def observe_runs(
     return note(settings, "flow", found, now, only_close).recovered
 
 
-def _by_hand(name: str, job: Job | None) -> str | None:
+def by_hand(name: str, job: Job | None) -> str | None:
     """The commands that do by hand what a job does; None where only its flow can."""
     if job is None:
         return {LAND: "tidemark land", BACKFILL: "tidemark build --from ... --to ..."}[name]
@@ -260,5 +261,13 @@ def api_url(settings: Settings) -> str:
 
 def flow_run_url(settings: Settings, flow_run_id: str) -> str:
     """The page of a flow run."""
-    ui = os.environ.get("PREFECT_UI_URL") or api_url(settings).removesuffix("/api")
-    return f"{ui}/runs/flow-run/{flow_run_id}"
+    return f"{_ui_url(settings)}/runs/flow-run/{flow_run_id}"
+
+
+def deployment_url(settings: Settings, deployment_id: str) -> str:
+    """The page of a deployment, from which people start a run of it."""
+    return f"{_ui_url(settings)}/deployments/deployment/{deployment_id}"
+
+
+def _ui_url(settings: Settings) -> str:
+    return os.environ.get("PREFECT_UI_URL") or api_url(settings).removesuffix("/api")

@@ -28,6 +28,8 @@ STORED = ("incremental", "table")
 SCHEMAS = ("marts", "ops")
 # Every run changes these: that alone is no reason for another test or version.
 RUN_RECORDS = ("ops_model_runs", "ops_test_runs", "ops_backfills")
+# Set while Tidemark runs dbt, and at no other time.
+LOGIC_VARIABLE = "TIDEMARK_LOGIC"
 LIST_MODELS = ("--resource-type", "model", "--output", "name")
 
 
@@ -232,6 +234,11 @@ def _day_column(node: Any) -> str | None:
     return str(day) if day else None
 
 
+# Every query in the log would take a tenth of a small build; `-- --log-level-file debug` asks for it.
+QUIET = ["--quiet", "--log-level-file", "info"]
+# The manifest stays in memory; what runs next writes it down, where it is asked for.
+PARSE = ["parse", "--no-write-json"]
+
 _read: dict[str, Project] = {}
 
 
@@ -243,7 +250,7 @@ def read_project(settings: Settings) -> Project:
     fingerprint = project_fingerprint(PROJECT)
     if fingerprint not in _read:
         _read.clear()
-        _read[fingerprint] = Project(_invoke(settings, ["parse"], fingerprint), fingerprint)
+        _read[fingerprint] = Project(_invoke(settings, PARSE, fingerprint), fingerprint)
     return _read[fingerprint]
 
 
@@ -261,7 +268,7 @@ def run_dbt(
     project = read_project(settings)
     given = variables_given(arguments)
     # Only while dbt runs: what is started from this process later may be another project.
-    handed = {"TIDEMARK_LOGIC": project.logic(given).as_json(), **(environment or {})}
+    handed = {LOGIC_VARIABLE: project.logic(given).as_json(), **(environment or {})}
     return _invoke(settings, arguments, project.fingerprint_with(given), project.manifest, callbacks, handed)
 
 
@@ -285,7 +292,7 @@ def select_models(settings: Settings, selection: str) -> frozenset[str]:
     if unmatched:
         raise TidemarkError(
             f"the selection {selection!r} names nothing in the project by {', '.join(map(repr, unmatched))}; "
-            "look at the spelling: `dbt list --profiles-dir profiles` names what there is"
+            "look at the spelling: `.venv/bin/dbt list` names what there is"
         )
     return frozenset(names)
 
@@ -310,7 +317,7 @@ def _invoke(
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")]
     outputs = ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
     try:
-        done = dbtRunner(manifest=manifest, callbacks=callbacks).invoke(["--quiet", *arguments, *folders, *outputs])
+        done = dbtRunner(manifest=manifest, callbacks=callbacks).invoke([*QUIET, *arguments, *folders, *outputs])
     finally:
         DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         reset_adapters()  # type: ignore[no-untyped-call]

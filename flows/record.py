@@ -10,7 +10,10 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
 from flows.build import FAILED, Build, Node
+from flows.messages import cut, one_line
+from flows.report import why
 
+MESSAGE_CHARACTERS = 500
 STATES = {"skipped": (StateType.CANCELLED, "Skipped"), "warn": (StateType.COMPLETED, "Warned")}
 
 
@@ -52,7 +55,7 @@ def _record(nodes: Sequence[Node], recorded: int) -> None:
                 "seconds": round(node.seconds, 2),
                 "owner": node.owner,
                 "file": node.path,
-                "message": node.message.strip()[:500] if node.status != "success" else "",
+                "message": _message(node) if node.status != "success" else "",
             }
             for node in nodes
         ],
@@ -64,4 +67,9 @@ def state_of(node: Node) -> State[None]:
     kind, name = (StateType.FAILED, "Failed") if node.status in FAILED else (StateType.COMPLETED, "Completed")
     kind, name = STATES.get(node.status, (kind, name))
     found = f"{node.failures:,} rows; " if node.failures else ""
-    return State(type=kind, name=name, message=f"{found}{node.message.strip()[:500]} ({node.seconds:.1f} s)")
+    return State(type=kind, name=name, message=f"{found}{_message(node)} ({node.seconds:.1f} s)")
+
+
+def _message(node: Node) -> str:
+    """dbt's message in one line."""
+    return cut(one_line(" ".join(why(node.message))), MESSAGE_CHARACTERS)

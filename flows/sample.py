@@ -33,7 +33,9 @@ from flows import sample_files as files
 from flows import sample_sql as sql
 from flows import sample_tables as tables
 from flows import sample_wire as wire
+from flows.contract import load_specs
 from flows.errors import TidemarkError
+from flows.sample_values import Values
 
 FIRST_DAY = date(2026, 1, 1)
 TIME_ZONE = ZoneInfo("Europe/Stockholm")
@@ -112,6 +114,8 @@ class SampleResult:
     table_rows: dict[str, int] = field(default_factory=dict)
     dirt: dict[str, int] = field(default_factory=dict)
     skipped: bool = False
+    lacking: tuple[str, ...] = ()
+    """Events and datasets that the contract has by now and the sample found in place has not."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +146,18 @@ def generate(
     if found is not None:
         _refuse_other_parameters(home, found["parameters"], parameters)
         if found["is_complete"] and all((home / name).exists() for name in found["files"]):
-            return SampleResult(**{**found["result"], "skipped": True})
+            lacking = tuple(name for name in _holds() if name not in found.get("holds", _holds()))
+            return SampleResult(**{**found["result"], "skipped": True, "lacking": lacking})
     # Written first, so that a run that is cut off still protects what it has made from other parameters.
     if found is None:
         _write_json(_manifest_path(home), {"parameters": parameters, "is_complete": False, "files": {}})
     return _Maker(home, parameters, progress).make()
+
+
+def _holds() -> list[str]:
+    """The events and datasets of the contract, all of which a sample made now would hold."""
+    specs = load_specs()
+    return [*specs["events"].payloads, *specs]
 
 
 def _manifest_path(home: Path) -> Path:
@@ -184,6 +195,11 @@ class _Maker:
         self.lake_end_ms = self.days[-1].end_ms
         self.people = max(40, parameters["events"] // 40)
         self.connection = duckdb.connect(config={"threads": THREADS})
+        self.specs = load_specs()
+        self.values = Values(self.connection)
+        self.wire = wire.Wire(self.specs["events"], self.values)
+        self.others = [payload for payload in self.specs["events"].payloads if payload not in wire.PAYLOADS]
+        self.extracts: list[tables.Extract] = []
         self.encoder = files.EventEncoder()
         self.lock = Lock()
         self.written: dict[str, str] = {}
@@ -198,6 +214,8 @@ class _Maker:
         While a block's files are written, the next block's events are made.
         """
         self._make_world()
+        # Made values name things of the world, so it comes first.
+        self.extracts = tables.extracts(self.specs, self.values)
         writing: list[Future[None]] = []
         with ThreadPoolExecutor(max_workers=2) as pens:
             for number, days in enumerate(_blocks(self.days)):
@@ -207,8 +225,8 @@ class _Maker:
                     self._run(f"drop view delivered_{number - 1}", f"drop table copies_{number - 1}")
                 counts = self._count(number)
                 writing = [
-                    pens.submit(self._write_events, number, counts, "web", wire.LINES),
-                    pens.submit(self._write_events, number, counts, "apps", wire.RECORDS),
+                    pens.submit(self._write_events, number, counts, "web", self.wire.lines(number)),
+                    pens.submit(self._write_events, number, counts, "apps", self.wire.records(number)),
                 ]
                 self._write_tables(number, days)
             self._await(writing)
@@ -266,7 +284,7 @@ class _Maker:
             sql.PAGES,
             sql.impressions(),
             sql.chosen_pages(self.lake_end_ms),
-            sql.events(self.lake_end_ms),
+            sql.events(self.lake_end_ms, self.others),
             wire.copies(number, self.lake_end_ms, SHARE, LATE_MS, RETRY_MS),
             *wire.delivered(number, days[-1].end_ms),
             tables.CALLS.format(block=number),
@@ -283,7 +301,7 @@ class _Maker:
     def _write_events(self, number: int, counts: list[dict[str, int]], source: str, query: str) -> None:
         """One source's files of a block, by a connection of its own: one serves one thread at a time."""
         with self.connection.cursor() as cursor:
-            rows = cursor.execute(query.format(block=number)).to_arrow_table()
+            rows = cursor.execute(query).to_arrow_table()
         start = 0
         for of_day in counts:
             end = start + of_day[f"{source}_rows"]
@@ -309,8 +327,10 @@ class _Maker:
     def _write_tables(self, block: int, days: list[_Day]) -> None:
         for day in days:
             first_ms = 0 if day.number == 0 else day.start_ms
-            for extract in tables.EXTRACTS:
+            for extract in self.extracts:
                 query = extract.query.format(first_ms=first_ms, end_ms=day.end_ms, day=day.number, block=block)
+                spec, columns = self.specs[extract.dataset], self.connection.sql(query).columns
+                query = tables.completed(query, columns, spec, self.values, day.start_ms)
                 path = self._inbox(extract.source, extract.dataset) / f"{day.date.isoformat()}.{extract.format}"
                 self.rows[extract.dataset] += files.publish_query(self.connection, query, path)
                 self._record(path)
@@ -354,7 +374,7 @@ class _Maker:
             bytes=self.bytes,
             delivered_rows=self.rows["web_rows"] + self.rows["apps_rows"] + self.dirt["rows_in_files_twice"],
             distinct_events=self.rows["distinct_events"],
-            table_rows={extract.dataset: self.rows[extract.dataset] for extract in tables.EXTRACTS},
+            table_rows={extract.dataset: self.rows[extract.dataset] for extract in self.extracts},
             dirt=dict(sorted(self.dirt.items())),
         )
         if result.distinct_events != self.parameters["events"]:
@@ -366,6 +386,7 @@ class _Maker:
             "parameters": self.parameters,
             "is_complete": True,
             "result": asdict(result),
+            "holds": _holds(),
             "files": dict(sorted(self.written.items())),
         }
         _write_json(_manifest_path(self.home), content)

@@ -13,21 +13,13 @@ event_no = page_no * 64 + step of the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # The share of clicks that an advert loses by standing lower: position -> factor.
 POSITION_EFFECT = {1: 1.0, 2: 0.72, 3: 0.57, 4: 0.47, 5: 0.41, 6: 0.36, 7: 0.32, 8: 0.29}
 
-# kinds of event, by the contract's payload names
-KINDS = (
-    "content_view",
-    "content_progress",
-    "content_reaction",
-    "search",
-    "advert_impression",
-    "advert_click",
-    "enquiry",
-)
+# How many heartbeats are told as each kind of event that the contract has and the sample has no recipe for.
+OTHER_SHARE = 0.01
 
 
 def macros(seed: int) -> Iterable[str]:
@@ -380,8 +372,20 @@ def chosen_pages(end_ms: int) -> str:
     """
 
 
-def events(end_ms: int) -> str:
-    """Exactly each day's events. What whole pages leave open is filled by searches, one after the other."""
+def events(end_ms: int, others: Sequence[str] = ()) -> str:
+    """Exactly each day's events. What whole pages leave open is filled by searches, one after the other.
+
+    `others` are kinds of event without a recipe: each takes the place of some heartbeats.
+    """
+    kinds = ", ".join(f"'{kind}'" for kind in others)
+    told_as = f"""
+        if(
+            kind = 'content_progress' and rnd(event_no, 'other') < {OTHER_SHARE * len(others)},
+            choose(event_no, 'which other', [{kinds}]),
+            kind
+        )
+    """
+    content_events = f"* replace ({told_as} as kind)" if others else "*"
     return f"""
     create or replace table events as
     with content_steps as (
@@ -474,7 +478,7 @@ def events(end_ms: int) -> str:
             pick(event_no, 'results', 60) as number, 0.0 as depth
         from search_pages
     )
-    select * from content_events
+    select {content_events} from content_events
     union all
     select * from advert_events
     union all

@@ -6,7 +6,11 @@ changed that day (in the first extract: every row there is), each in its last ve
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
+
+from flows.contract import DatasetSpec
+from flows.sample_values import Values
 
 
 class Extract(NamedTuple):
@@ -434,3 +438,50 @@ EXTRACTS = (
         """,
     ),
 )
+
+
+# Rows a day of a dataset that has no extract above.
+MADE_ROWS = 25
+
+
+def extracts(specs: Mapping[str, DatasetSpec], values: Values) -> list[Extract]:
+    """What is delivered each day: the extracts above, and one of made values for each other dataset of the contract."""
+    known = {"events", *(extract.dataset for extract in EXTRACTS)}
+    return [*EXTRACTS, *(_made(spec, values) for spec in specs.values() if spec.name not in known)]
+
+
+def completed(query: str, columns: Collection[str], spec: DatasetSpec, values: Values, day_ms: int) -> str:
+    """An extract's query, with made values for the contract's fields that are not among its columns."""
+    key = f"hash({', '.join(spec.key)})"
+    missing = [field for field in spec.fields if field.path not in columns and field.payload not in columns]
+    if not missing:
+        return query
+    made = ", ".join(f"{values.of(field, key, str(day_ms))} as {field.name}" for field in missing)
+    return f"select *, {made} from ({query})"
+
+
+def _made(spec: DatasetSpec, values: Values) -> Extract:
+    def of(payload: str | None) -> list[tuple[str, str]]:
+        # A minute between a row's moments, in the order of the contract: created before updated.
+        return [
+            (field.name, values.of(field, "row_no", f"moment_ms + {minute * 60_000}", is_key=field.name in spec.key))
+            for minute, field in enumerate(spec.fields)
+            if field.payload == payload
+        ]
+
+    columns = [f"{value} as {name}" for name, value in of(None)]
+    for number, payload in enumerate(spec.payloads):
+        members = ", ".join(f"{name}: {value}" for name, value in of(payload))
+        columns.append(f"case when row_no % {len(spec.payloads)} = {number} then {{{{{members}}}}} end as {payload}")
+    query = f"""
+        with numbered as (
+            select {{day}} * 4096 + range as row_no, start_ms
+            from days, range({MADE_ROWS})
+            where day = {{day}}
+        ),
+        placed as (
+            select row_no, start_ms + pick(row_no, 'made {spec.name}', 79200000) as moment_ms from numbered
+        )
+        select {", ".join(columns)} from placed order by row_no
+    """
+    return Extract(spec.source, spec.name, "parquet", query)

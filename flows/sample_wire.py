@@ -1,15 +1,20 @@
 """How the sample lake's events travel: sent once or twice, late or broken, and written as text or records.
 
-    events -> copies -> delivered -> LINES (browsers, NDJSON) and RECORDS (apps, Protobuf)
+    events -> copies -> delivered -> lines (browsers, NDJSON) and records (apps, Protobuf)
 
 `copies` are the events as sent, dirt included; a day's `delivered` rows are those the collector received that
 day. The rest is `waiting`, so late events and visits past midnight find their way into a later day's files by
 themselves. `{block}` in a query stands for the block's number.
+
+What is written follows the contract: a field or payload that has no recipe here gets made values (`sample_values`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from flows.contract import DatasetSpec, FieldSpec
+from flows.sample_values import Values, as_json
 
 
 def copies(
@@ -19,8 +24,8 @@ def copies(
 
     first copies    arrive within seconds, or late: hours to days after they happened
     retries         the same event once more; nothing is sent so as to arrive after the lake's end (`end_ms`)
-    broken rows     copies under ids of their own, so that the good row stays; `flaw` says what `LINES`
-                    and `RECORDS` must break
+    broken rows     copies under ids of their own, so that the good row stays; `flaw` says what the lines
+                    and records must break
     """
     broken, bounds = [], 0.0
     for flaw in ("malformed", "missing", "wrong_type", "unreadable"):
@@ -150,6 +155,100 @@ DIRT = (
     "unreadable_records",
 )
 
+ADVERT = {
+    "advert_id": "item_id",
+    "slot": "item_type",
+    "position": "number::int",
+    "page_type": "detail",
+    "request_id": "'r-' || page_no",
+}
+CONTENT = {"content_id": "item_id", "content_type": "item_type"}
+
+# What the payloads hold that the sample tells of. Which fields are written, the contract says.
+PAYLOADS = {
+    "content_view": CONTENT | {"referrer": "detail"},
+    "content_progress": CONTENT | {"depth": "depth", "active_ms": "number"},
+    "content_reaction": CONTENT | {"reaction": "detail"},
+    "search": {"query": "detail", "results_count": "number"},
+    "advert_impression": ADVERT,
+    "advert_click": ADVERT,
+    "enquiry": {"advert_id": "item_id", "channel": "detail"},
+}
+
+# The envelope in Protobuf; `LINES` writes the same fields as text, made once per device where they can be.
+ENVELOPE = {
+    "event_id": "if(flaw = 'missing' and flaw_field = 0, null, event_uuid(id_no, occurred_ms))",
+    "occurred_at": "make_timestamp_ms(occurred_ms)",
+    "sent_at": "make_timestamp_ms(sent_ms)",
+    "received_at": "if(flaw = 'missing' and flaw_field = 1, null, make_timestamp_ms(received_ms))",
+    "product": "if(flaw = 'missing' and flaw_field = 2, null, product)",
+    "platform": "platform",
+    "app_version": "app_version",
+    "device_id": "if(flaw = 'missing' and flaw_field = 3, null, device_id)",
+    "user_id": "user_id",
+    "session_id": "'s-' || (page_no // 16)",
+    "consent": "consent",
+    "country": "country",
+    "ip_address": "ip_address",
+    "user_agent": "user_agent",
+}
+
+
+class Wire:
+    """The two queries that write a block's events, each with the fields that the contract says events have."""
+
+    def __init__(self, spec: DatasetSpec, values: Values) -> None:
+        self._spec = spec
+        self._values = values
+
+    def _fields(self, payload: str | None) -> list[FieldSpec]:
+        return [field for field in self._spec.fields if field.payload == payload]
+
+    def _made(self, field: FieldSpec) -> str:
+        """The value of a field without a recipe: the same in every copy of the event."""
+        # What no recipe knows takes the place of heartbeats, which are about a piece of content.
+        about = CONTENT.get(field.name) if field.payload and field.payload not in PAYLOADS else None
+        return about or self._values.of(field, "id_no", "occurred_ms")
+
+    def lines(self, block: int) -> str:
+        """A row per line of browsers' files: `line`."""
+        envelope = "".join(
+            f""" '"{field.name}":', {as_json(field, self._made(field))}, ',',"""
+            for field in self._fields(None)
+            if field.name not in ENVELOPE
+        )
+        payloads = " ".join(
+            f"when '{payload}' then {self._payload_as_json(payload)}" for payload in self._spec.payloads
+        )
+        return LINES.format(block=block, envelope=envelope, payloads=payloads)
+
+    def _payload_as_json(self, payload: str) -> str:
+        members = []
+        for field in self._fields(payload):
+            recipe = PAYLOADS.get(payload, {}).get(field.name)
+            if recipe is None:
+                text = as_json(field, self._made(field))
+            elif field.type == "string":
+                # No text of the sample needs an escape, and this is twice as fast as `to_json`.
+                text = f"""coalesce('"' || {recipe} || '"', 'null')"""
+            else:
+                text = recipe
+            members.append(f"""'"{field.name}":', {text}""")
+        return f"""concat('":{{', {", ',', ".join(members)}, '}}}}')"""
+
+    def records(self, block: int) -> str:
+        """A row per record of apps' files: a column per field of the contract's event, and what dirt to add."""
+        columns = [f"{ENVELOPE.get(field.name) or self._made(field)} as {field.name}" for field in self._fields(None)]
+        for payload in self._spec.payloads:
+            recipes = PAYLOADS.get(payload, {})
+            members = [
+                f"{field.name}: {recipes.get(field.name) or self._made(field)}" for field in self._fields(payload)
+            ]
+            columns.append(f"case when kind = '{payload}' then {{{', '.join(members)}}} end as {payload}")
+        return RECORDS.format(block=block, columns=", ".join(columns))
+
+
+# Ordered narrow, then written out: sorting numbers is cheaper than sorting text.
 # Ordered narrow, then written out: sorting numbers is cheaper than sorting text.
 LINES = """
     with texts as (
@@ -173,27 +272,9 @@ LINES = """
                 '","occurred_at":"', iso(occurred_ms),
                 '","sent_at":"', iso(sent_ms),
                 '","received_at":"', iso(received_ms),
-                '","product":"', product, head, tail,
+                '","product":"', product, head, tail,{envelope}
                 '"', kind,
-                case kind
-                    when 'content_progress' then concat(
-                        '":{{"content_id":"', item_id, '","content_type":"', item_type,
-                        '","depth":', depth, ',"active_ms":', number, '}}}}'
-                    )
-                    when 'content_view' then concat(
-                        '":{{"content_id":"', item_id, '","content_type":"', item_type,
-                        '","referrer":', coalesce('"' || detail || '"', 'null'), '}}}}'
-                    )
-                    when 'content_reaction' then concat(
-                        '":{{"content_id":"', item_id, '","content_type":"', item_type,
-                        '","reaction":"', detail, '"}}}}'
-                    )
-                    when 'search' then concat('":{{"query":"', detail, '","results_count":', number, '}}}}')
-                    when 'enquiry' then concat('":{{"advert_id":"', item_id, '","channel":"', detail, '"}}}}')
-                    else concat(
-                        '":{{"advert_id":"', item_id, '","slot":"', item_type, '","position":', number,
-                        ',"page_type":"', detail, '","request_id":"r-', page_no, '"}}}}'
-                    )
+                case kind {payloads}
                 end
             ) as line
         from texts
@@ -219,7 +300,6 @@ LINES = """
     from lines
 """
 
-# The same for Protobuf: one column per field of the contract's event, and what Arrow cannot express in marks.
 RECORDS = """
     with ordered as (
         select delivered.*, devices.* exclude (device_no, is_bot)
@@ -227,39 +307,6 @@ RECORDS = """
         where is_app
         order by received_ms, id_no, sent_ms
     )
-    select
-        if(flaw = 'missing' and flaw_field = 0, null, event_uuid(id_no, occurred_ms)) as event_id,
-        make_timestamp_ms(occurred_ms) as occurred_at,
-        make_timestamp_ms(sent_ms) as sent_at,
-        if(flaw = 'missing' and flaw_field = 1, null, make_timestamp_ms(received_ms)) as received_at,
-        if(flaw = 'missing' and flaw_field = 2, null, product) as product,
-        platform,
-        app_version,
-        if(flaw = 'missing' and flaw_field = 3, null, device_id) as device_id,
-        user_id,
-        's-' || (page_no // 16) as session_id,
-        consent,
-        country,
-        ip_address,
-        user_agent,
-        case when kind = 'content_view' then
-            {{content_id: item_id, content_type: item_type, referrer: detail}} end as content_view,
-        case when kind = 'content_progress' then
-            {{content_id: item_id, content_type: item_type, depth: depth, active_ms: number}} end
-                as content_progress,
-        case when kind = 'content_reaction' then
-            {{content_id: item_id, content_type: item_type, reaction: detail}} end as content_reaction,
-        case when kind = 'search' then {{query: detail, results_count: number}} end as search,
-        case when kind = 'advert_impression' then {{
-            advert_id: item_id, slot: item_type, position: number::int, page_type: detail,
-            request_id: 'r-' || page_no
-        }} end as advert_impression,
-        case when kind = 'advert_click' then {{
-            advert_id: item_id, slot: item_type, position: number::int, page_type: detail,
-            request_id: 'r-' || page_no
-        }} end as advert_click,
-        case when kind = 'enquiry' then {{advert_id: item_id, channel: detail}} end as enquiry,
-        is_unknown,
-        flaw = 'unreadable' as is_unreadable
+    select {columns}, is_unknown, flaw = 'unreadable' as is_unreadable
     from ordered
 """

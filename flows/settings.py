@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Of these DuckDB takes *, ? and [ in a path for patterns, \ for an escape of one, = for a partition, and # for the
@@ -171,3 +171,14 @@ class Settings(BaseSettings):
     def incidents(self) -> Path:
         """Open and past incidents, and what was told of them: SQLite."""
         return self.home / "jobs" / "incidents.sqlite"
+
+
+def explain(error: ValidationError) -> list[str]:
+    """What is wrong with which setting, a line each."""
+    # What is below a home that cannot be is no fault of its own.
+    faults = [fault for fault in error.errors() if fault["loc"] == ("home",)] or error.errors()
+    return [
+        f"TIDEMARK_{'_'.join(str(part) for part in fault['loc']).upper()} is {str(fault['input'])!r}: "
+        f"{fault['msg'].removeprefix('Value error, ')}"
+        for fault in faults
+    ]

@@ -1,20 +1,32 @@
-"""What the flows share: a step as a task, a run noted in the journal, and one run of a job at a time."""
+"""What the flows share: a step as a task, a run noted in the journal, and one run of a job at a time.
+
+A :class:`~flows.errors.TidemarkError` is for people and no bug, so its words are the state, and no traceback is shown.
+Anything else that is raised is a bug, and goes to Prefect as it is.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from filelock import FileLock, Timeout
 from prefect import runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
 
+from flows.errors import TidemarkError
 from flows.journal import Journal
+from flows.messages import cut, one_line
+from flows.report import NodesFailedError
 from flows.settings import Settings
 from flows.writer import seen_to_wait
 
 T = TypeVar("T")
+# A state's message is a cell of a table on Prefect's pages.
+STATE_CHARACTERS = 1000
 
 
 def flow_run_id() -> str:
@@ -23,8 +35,47 @@ def flow_run_id() -> str:
 
 
 def step(name: str, work: Callable[[], T]) -> T:
-    """Do it as a task of the flow run, for people to see when it began and how it ended."""
-    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)()
+    """Do it as a task of the flow run, for people to see when it began and how it ended. Raises what it raises."""
+    done: list[T] = []
+    errors: list[TidemarkError] = []
+
+    def work_or_state() -> State[None]:
+        try:
+            done.append(work())
+        except TidemarkError as error:
+            errors.append(error)
+            return failed(error)
+        return Completed()
+
+    made = task(
+        name=name,
+        task_run_name=lambda: name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        # A try that is never made: of the last one Prefect logs a traceback, also where nothing was raised. What was
+        # raised the flow's own engine logs.
+        retries=1,
+        retry_condition_fn=lambda *_: False,
+    )
+    made(work_or_state)()
+    if errors:
+        raise errors[0]
+    return done[0]
+
+
+def outcome(work: Callable[[], State[Any]]) -> State[Any]:
+    """The state that a flow run ends in: what the work returns, or failed with the reason where it has one."""
+    try:
+        return work()
+    except TidemarkError as error:
+        if not isinstance(error, NodesFailedError):  # of which the log has a line each already
+            get_run_logger().error(str(error))
+        return failed(error)
+
+
+def failed(error: TidemarkError) -> State[Any]:
+    """A state whose message is the reason, in one line."""
+    return Failed(message=cut(one_line(str(error)), STATE_CHARACTERS))
 
 
 @contextmanager

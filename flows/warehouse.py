@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -17,11 +17,12 @@ from filelock import FileLock, Timeout
 
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.locks import held, holder_of, warehouse_in_use
-from flows.project import STORED, DataTest, Project, read_project, run_dbt
+from flows.project import STORED, DataTest, Project, read_project
 from flows.receipts import Receipts
 from flows.settings import Settings
 
-# The format of the tables that macros/project/prepare_warehouse.sql makes.
+# What the warehouse holds besides the models, and the format of it.
+TABLES = Path(__file__).parent / "warehouse_tables.sql"
 FORMAT = 2
 LOCK = ".build.lock"
 # Who waits for another process looks so often whether it has done.
@@ -67,7 +68,8 @@ class OpenWork:
 def warehouse_lock(settings: Settings) -> FileLock:
     """The lock that whoever writes the warehouse holds, from what it reads of it to what it makes of that."""
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(lock_file(settings))
+    # dbt takes it in one thread and gives it back in another.
+    return FileLock(lock_file(settings), thread_local=False)
 
 
 def lock_file(settings: Settings) -> Path:
@@ -180,38 +182,24 @@ def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDB
 
 
 def enter_landings(settings: Settings) -> int:
-    """Copy the receipts of batches the warehouse does not know into ``landed.landings``; returns how many."""
+    """Copy the receipts of batches the warehouse does not know into ``landed.landings``; returns how many.
+
+    Makes the tables that are missing before.
+    """
     with open_warehouse(settings) as warehouse:
         if _has_table(warehouse, "landed", "landings"):
-            return _enter(settings, warehouse)
-    errors: list[str] = []
-
-    def on_event(event: Any) -> None:
-        if event.info.level == "error":
-            errors.append(event.info.msg)
-
-    run_dbt(settings, ["run-operation", "make_warehouse_tables"], [on_event])
-    with open_warehouse(settings) as warehouse:
-        if not _has_table(warehouse, "landed", "landings"):
-            why = " ".join(" ".join(errors).split()) or "dbt gave no reason"
+            _check_format(settings, warehouse)
+        try:
+            warehouse.execute(f"begin; {TABLES.read_text(encoding='utf-8')} commit;")
+        except duckdb.CatalogException as error:
             raise TidemarkError(
-                f"the tables of the warehouse {settings.warehouse} could not be made: {why}; mend the cause and run "
-                f"the same again; more is in {settings.warehouse.parent / 'logs' / 'dbt.log'}"
-            )
+                f"the tables of the warehouse {settings.warehouse} could not be made: {error}; mend the cause and run "
+                "the same again"
+            ) from error
         return _enter(settings, warehouse)
 
 
 def _enter(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> int:
-    made_as = _format(warehouse)
-    if made_as > FORMAT:
-        raise TidemarkError(
-            f"the warehouse {settings.warehouse} was made by a later Tidemark; use that one, or another TIDEMARK_HOME"
-        )
-    if made_as < FORMAT:
-        raise TidemarkError(
-            f"the warehouse {settings.warehouse} was made by an earlier Tidemark; it is disposable: "
-            "delete it and run `tidemark build` to rebuild it from the landed zone"
-        )
     known = _last_batch(warehouse)
     with closing(Receipts(settings)) as receipts:
         rows = [receipt.model_dump(mode="json", exclude={"key_check"}) for receipt in receipts.after(known)]
@@ -322,6 +310,19 @@ def built_up_to(settings: Settings) -> int | None:
 def has_tables(warehouse: duckdb.DuckDBPyConnection, *names: str) -> bool:
     """Whether the warehouse has all of these tables of its own, in the schema ``ops``."""
     return all(_has_table(warehouse, "ops", name) for name in names)
+
+
+def _check_format(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> None:
+    made_as = _format(warehouse)
+    if made_as > FORMAT:
+        raise TidemarkError(
+            f"the warehouse {settings.warehouse} was made by a later Tidemark; use that one, or another TIDEMARK_HOME"
+        )
+    if made_as < FORMAT:
+        raise TidemarkError(
+            f"the warehouse {settings.warehouse} was made by an earlier Tidemark; it is disposable: "
+            "delete it and run `tidemark build` to rebuild it from the landed zone"
+        )
 
 
 def _format(warehouse: duckdb.DuckDBPyConnection) -> int:

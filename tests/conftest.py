@@ -6,7 +6,6 @@ import io
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import struct
 import tempfile
@@ -22,10 +21,11 @@ import pytest
 import zstandard
 from google.protobuf import json_format, message_factory
 
-from flows.contract import PROJECT, DatasetSpec, FieldSpec, Redelivery, descriptors, load_specs
+from flows.contract import DatasetSpec, FieldSpec, Redelivery, descriptors, load_specs
 from flows.land import Landing, land
 from flows.receipts import Receipt, Status
 from flows.settings import Settings
+from flows.warehouse import TABLES
 
 # Processes that may be killed: forked from one that has imported everything and holds nothing.
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -267,10 +267,7 @@ def lake(tmp_path: Path) -> Lake:
 
 def make_warehouse_tables(db: duckdb.DuckDBPyConnection) -> None:
     """The warehouse's own tables, by the project's own statements."""
-    text = (PROJECT / "macros" / "project" / "prepare_warehouse.sql").read_text()
-    found = re.search(r"macro warehouse_tables\(\) %}(.*?){% endmacro %}", text, re.DOTALL)
-    assert found is not None
-    db.execute(found[1])
+    db.execute(TABLES.read_text())
 
 
 def as_nobody(work: Callable[[], Any]) -> Any:

@@ -91,7 +91,7 @@ async def _make_pool(client: PrefectClient, settings: Settings) -> None:
     template = ProcessWorker.get_default_base_job_template()
     properties = template["variables"]["properties"]
     client_file = Path(__file__).with_name("warm_client.py")
-    command = [sys.executable, "-S", str(client_file), str(settings.warm_socket), "prefect.engine"]
+    command = [sys.executable, "-S", str(client_file), str(settings.warm_socket), "flows.service.engine"]
     properties["command"]["default"] = shlex.join(command)
     properties["working_dir"]["default"] = str(PROJECT)
     await client.create_work_pool(

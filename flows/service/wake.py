@@ -10,6 +10,7 @@ started.
 import logging
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -102,7 +103,9 @@ def main(arguments: list[str]) -> None:
     """Do what the arguments say."""
     match arguments:
         case ["land"]:
-            FLOWS[LAND]()
+            state: Any = FLOWS[LAND](return_state=True)
+            if not state.is_completed():  # its log and its page say why
+                sys.exit(1)
         case ["jobs", *names]:
             are_started = start_jobs(names)
             mark_dead(Settings())

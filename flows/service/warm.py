@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 from flows.errors import TidemarkError
 from flows.settings import Settings
 
-# What runs need, and is slow to import. Not `prefect.engine` itself: it is what is run.
+# What runs need, and is slow to import. Not `flows.service.engine` itself: it is what is run.
 IMPORTED = (
     "dbt.task.build",
     "dbt.task.test",
@@ -39,6 +39,7 @@ IMPORTED = (
     "prefect.artifacts",
     "prefect.client.orchestration",
     "prefect.concurrency.sync",
+    "prefect.engine",
     "prefect.events",
     "prefect.flow_engine",
     "prefect.runner.storage",

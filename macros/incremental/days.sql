@@ -40,6 +40,7 @@
     answer names its own macro in meta.days_to_replace. Asked once for each node.
 -#}
 {% macro days_to_replace() %}
+    {% do refuse_in_unit_test("days_to_replace: ['2026-01-15']") %}
     {% if '_days' not in model %}
         {% set name = config.get('meta', {}).get('days_to_replace', 'days_touched') %}
         {% do model.update({'_days': context[name]()}) %}
@@ -52,8 +53,8 @@
     the same in both. `before` and `after` let in the days around that the model also reads.
 -#}
 {% macro in_days_to_replace(column='event_date', before=0, after=0) %}
-    {#- Named here too, so that dbt sees the dependency when it parses. -#}
-    {%- do ref('int_events__days_landed') -%}
+    {#- Named here too, so that dbt sees the dependency when it parses; a unit test need not give it. -#}
+    {%- if model.resource_type != 'unit_test' %}{% do ref('int_events__days_landed') %}{% endif -%}
     {%- if not is_incremental() %}true{% else %}
     {%- set days = days_to_replace() %}
     {%- if before or after %}{% set days = widen_days(days, before, after) %}{% endif %}

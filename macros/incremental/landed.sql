@@ -36,7 +36,8 @@
         ~ (" and dataset = '" ~ dataset ~ "'" if dataset)
         ~ " order by batch_id
     ") %}
-    {% set lake = env_var('TIDEMARK_HOME', 'data') ~ '/lake/' %}
+    {#- The home is where profiles.yml says: the lake is beside the warehouse. -#}
+    {% set lake = target.path.rsplit('/', 2)[0] ~ '/lake/' %}
     {% set files = [] %}
     {% for row in rows %}{% do files.append((lake ~ row[0]) | replace("'", "''")) %}{% endfor %}
     {% do return(files) %}

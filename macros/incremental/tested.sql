@@ -1,7 +1,8 @@
 {#-
     A data test looks at what changed since it last passed: what passed before cannot have come to fail without
     changing. ops.test_progress keeps, for each test, the last change and the last batch there were when it passed.
-    With TIDEMARK_TEST_ROWS=all (`tidemark test`, for the nightly run) every test looks at everything.
+    With TIDEMARK_TEST_ROWS=all (`tidemark test`, for the nightly run) every test looks at everything, and so it does
+    without Tidemark: dbt cannot tell whether the test was edited since.
 -#}
 
 {#- Whether the running test looks at everything, whatever it passed before. -#}
@@ -9,6 +10,7 @@
     {% do return(
         not execute
         or env_var('TIDEMARK_TEST_ROWS', 'changed') == 'all'
+        or not env_var('TIDEMARK_PROJECT', '')
         or not adapter.get_relation(database=target.database, schema='ops', identifier='test_progress')
     ) %}
 {% endmacro %}

@@ -250,6 +250,16 @@ class Served:
         (found,) = self.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [flow_run_id]}}})
         return dict(found)
 
+    def artifacts(self, flow_run_id: str | None) -> list[dict[str, Any]]:
+        """The artifacts of a flow run, in the order of its page."""
+        found = self.post("artifacts/filter", {"flow_runs": {"id": {"any_": [flow_run_id]}}})
+        return [dict(artifact) for artifact in found]
+
+    def log_of(self, flow_run_id: str | None) -> list[str]:
+        """The log on a flow run's page, in order: the server is sent it every few seconds."""
+        body = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+        return [str(record["message"]) for record in self.post("logs/filter", body)]
+
     def comes_to(self, flow_run_id: str | None, state: str) -> None:
         """Wait until a flow run has a state of this type, and no other after it."""
         until(lambda: self.flow_run(flow_run_id)["state_type"] == state)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -45,7 +46,9 @@ KEPT_BY_DAYS = {
     "marts.fct_sessions": "started_date",
     "marts.fct_content_engagement": "event_date",
     "marts.agg_audience_daily": "event_date",
+    "marts.agg_audience_periods": "period_end_date",
     "marts.agg_content_daily": "event_date",
+    "marts.agg_content_periods": "period_end_date",
     "marts.agg_adverts_daily": "event_date",
 }
 
@@ -60,6 +63,7 @@ OF_SESSIONS = [
     "intermediate.int_audience__session_fragments_split",
     "marts.fct_sessions",
     "marts.agg_audience_daily",
+    "marts.agg_audience_periods",
 ]
 FIRST, LAST = date(2026, 1, 1), date(2026, 1, 6)
 # To compare rows with: the tests have passed on the same rows before.
@@ -137,6 +141,7 @@ def test_a_selection_is_rebuilt_with_what_is_made_from_it_and_nothing_else(lake:
         "int_audience__devices_active",
         "fct_sessions",
         "agg_audience_daily",
+        "agg_audience_periods",
     }
     assert rows_of(settings) == {name: damaged[name] if name == other else whole[name] for name in whole}
     # The same days of another selection are another backfill, and dbt's operators mean what they mean there.
@@ -353,6 +358,7 @@ def test_the_flow_gives_way_before_it_rebuilds_and_publishes(served: tuple[Setti
     assert rows_of(settings) == whole
     assert current_version(settings) != published
     flow_run = last_run()
+    assert re.fullmatch(rf"backfill · {FIRST} to {LAST} · [0-2]\d:[0-5]\d", flow_run.name), flow_run.name
     names = {"plan", "2026-01-01 to 2026-01-03", "2026-01-04 to 2026-01-06", "publish", "fct_sessions"}
     assert tasks_of(flow_run, names) == dict.fromkeys(names, "Completed")
     with get_client(sync_client=True) as client:
@@ -379,6 +385,13 @@ def test_the_flow_is_not_starved_and_builds_what_it_waited_for(
         waited = [state.message for state in client.read_flow_run_states(last_run().id) if state.name == "Waiting"]
     assert waited == ["waits for refine, which is due"]
     assert rows_of(settings) != whole and run(settings).build is None
+
+
+def test_a_request_that_is_wrong_fails_the_flow_with_the_reason_alone(served: tuple[Settings, Rows]) -> None:
+    state = backfill_days(LAST, FIRST, return_state=True)
+    assert state.is_failed() and str(state.message).startswith(f"there is no day from {LAST} to {FIRST}: "), (
+        state.message
+    )
 
 
 def test_a_chunk_that_fails_fails_the_flow_which_goes_on_there_once_it_is_mended(served: tuple[Settings, Rows]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -26,7 +27,7 @@ from tests.end_to_end.test_lakes import marts_of
 from tests.unit.test_alerts import Hook
 
 BROKEN = "int_audience__session_fragments_split"
-BELOW = {"fct_sessions", "agg_audience_daily"}
+BELOW = {"fct_sessions", "agg_audience_daily", "agg_audience_periods"}
 FAILING_TEST = "assert_there_are_no_dates"
 
 
@@ -101,7 +102,7 @@ def test_what_is_delivered_is_landed_built_and_published_by_itself(served: Serve
     landing = served.journal("land")[-1]
     assert (landing.status, landing.attempt) == ("succeeded", 1)
     served.comes_to(landing.flow_run_id, "COMPLETED")
-    assert "files" in served.flow_run(landing.flow_run_id)["state"]["message"]
+    assert " rows landed from " in served.flow_run(landing.flow_run_id)["state"]["message"]
 
     run = served.journal("refine")[-1]
     assert (run.status, run.attempt) == ("succeeded", 1)
@@ -109,12 +110,14 @@ def test_what_is_delivered_is_landed_built_and_published_by_itself(served: Serve
     served.comes_to(run.flow_run_id, "COMPLETED")
     flow_run = served.flow_run(run.flow_run_id)
     assert flow_run["state"]["message"] == f"done: {run.slot}"
+    name = re.fullmatch(r"refine · (\d+) files? · [0-2]\d:[0-5]\d", flow_run["name"])
+    assert name is not None and 0 < int(name[1]) <= len(names), flow_run["name"]
+    assert re.fullmatch(r"land · \d+ files? · [0-2]\d:[0-5]\d", served.flow_run(landing.flow_run_id)["name"])
     assert flow_run["created_by"]["type"] == "AUTOMATION", "the event of the landing wakes it, not the watcher"
     (deployment,) = served.post("deployments/filter", {"flows": {"name": {"any_": ["refine"]}}})
     assert flow_run["deployment_id"] == deployment["id"]
     served.tasks_come_to(run.flow_run_id, "COMPLETED", "build", "publish", "fct_sessions")
-    artifacts = served.post("artifacts/filter", {"flow_runs": {"id": {"any_": [run.flow_run_id]}}})
-    (nodes,) = (json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "nodes")
+    (nodes,) = (json.loads(found["data"]) for found in served.artifacts(run.flow_run_id) if found["key"] == "nodes")
     told = {node["node"]: node["status"] for node in nodes}
     assert told["fct_sessions"] == "success"
     until(lambda: told.keys() <= served.task_runs(run.flow_run_id).keys())
@@ -141,7 +144,7 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         assert "owner: data-platform" in model and "since: 20" in model and "rows:" not in model
         assert f"reproduce: tidemark build -- --select {BROKEN}" in model
         assert f"link: http://127.0.0.1:{served.port}/runs/flow-run/{failed.flow_run_id}" in model
-        assert "as they were before: agg_audience_daily, fct_sessions" in model
+        assert "as they were before: agg_audience_daily, agg_audience_periods, fct_sessions" in model
         (rows,) = (text for text in alerts if f"test {FAILING_TEST} failed" in text)
         assert "rows: 2" in rows
         # What is compatible with Slack's hooks was told the same.
@@ -151,6 +154,7 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         served.tasks_come_to(failed.flow_run_id, "FAILED", BROKEN, "build", FAILING_TEST)
         served.tasks_come_to(failed.flow_run_id, "COMPLETED", "publish")
         served.tasks_come_to(failed.flow_run_id, "CANCELLED", "fct_sessions")
+        assert_page_says_why(served, failed.flow_run_id)
 
         names = served.deliver()
         until(lambda: served.receipts().keys() >= {*names})
@@ -173,6 +177,27 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
     heads = [text.splitlines()[0] for text in served.alerts()[told:]]
     assert sum(f"model {BROKEN}" in head for head in heads) == 2, heads
     assert not any("job refine" in head for head in heads), "its owner knows of the model"
+
+
+def assert_page_says_why(served: Served, flow_run_id: str | None) -> None:
+    """The page that alerts link to has the reason in its state, its log and its artifact, and nothing of Python's."""
+    state = served.flow_run(flow_run_id)["state"]["message"]
+    assert state.startswith(f"nodes failed: {BROKEN} (Invalid Input Error: out of ") and "\n" not in state
+    lines = until(lambda: [text for text in served.log_of(flow_run_id) if "; once fixed: " in text])
+    assert sorted(line.partition(" failed (")[0] for line in lines) == [f"model {BROKEN}", f"test {FAILING_TEST}"]
+    (line,) = (line for line in lines if line.startswith("model"))
+    path = f"models/intermediate/audience/{BROKEN}.sql"
+    assert f"({path}, owner data-platform): Invalid Input Error: out of " in line
+    assert line.endswith(f"; once fixed: tidemark build -- --select {BROKEN}")
+    ended = "Finished in state Failed("  # of the step, and then of the run
+    until(lambda: sum(text.startswith(ended) for text in served.log_of(flow_run_id)) > 1)
+    assert not [text for text in served.log_of(flow_run_id) if re.search("Traceback|[Ee]xception|NoneType", text)]
+    assert served.artifacts(flow_run_id)[0]["key"] == "refine", "the reason is the first of the page's artifacts"
+    page = next(artifact["data"] for artifact in served.artifacts(flow_run_id) if artifact["key"] == "refine")
+    assert page.startswith("## refine · ") and "failed: 1 model, 1 test" in page.splitlines()[0]
+    assert page.index(f"### model `{BROKEN}` failed") < page.index("### What stands")
+    assert f"type: `tidemark build -- --select {BROKEN}`" in page and "up to date" in page
+    assert "`fct_sessions` (of 20" in page and f"http://127.0.0.1:{served.port}/deployments/deployment/" in page
 
 
 def test_a_clock_fires_by_itself_and_what_follows_it_after_it(served: Served) -> None:

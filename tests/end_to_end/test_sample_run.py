@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from flows.build import Build
+from flows.contract import PROJECT
 from flows.land import Landing
 from flows.project import SCHEMAS, read_project
 from flows.publish import Publication
@@ -72,6 +74,10 @@ def test_marts_agree_with_each_other(query: Query) -> None:
     assert query("select sum(events_count) from fct_sessions")[0][0] == EVENTS
     sessions = query("select count(*) from fct_sessions where not is_bot")[0][0]
     assert query("select sum(sessions_count) from agg_audience_daily")[0][0] == sessions
+    calls = query("select count(*), count(seller_id) from fct_calls")[0]
+    assert calls[0] == calls[1] > 0  # type: ignore[operator]
+    people = query("select count(distinct user_key) from fct_sessions semi join dim_accounts using (user_key)")[0][0]
+    assert people > 0  # type: ignore[operator]
     views = query("select sum(views_count) from fct_content_engagement where not is_bot")[0][0]
     assert query("select sum(views_count) from agg_content_daily")[0][0] == views
 
@@ -96,8 +102,9 @@ def test_the_manifest_tells_what_was_published(sample_run: Run) -> None:
     assert publication.manifest.batch_high_water == max(r.batch_id for r in landing.receipts)
     assert {t.name for t in publication.manifest.tables} >= {
         "dim_contents", "dim_adverts", "dim_dates", "fct_sessions",
-        "fct_content_engagement", "fct_enquiries", "agg_content_daily",
-        "agg_audience_daily", "agg_adverts_daily", "ops_landings", "ops_rejects",
+        "fct_content_engagement", "fct_enquiries", "fct_calls", "dim_accounts", "agg_content_daily",
+        "agg_audience_daily", "agg_audience_periods", "agg_content_periods", "agg_adverts_daily",
+        "ops_landings", "ops_rejects",
         "ops_late_arrivals", "ops_model_runs", "ops_test_runs",
     }  # fmt: skip
     with duckdb.connect(str(folder / "marts.duckdb"), read_only=True) as marts:
@@ -134,6 +141,62 @@ def test_the_documented_ways_to_query_work(sample_run: Run) -> None:
     with engine.connect() as connection:
         assert int(shell.stdout) == connection.execute(text(sql)).scalar_one() > 0
     engine.dispose()
+
+
+# A command of DuckDB as the docs show it, to the end of its last argument in quotes; and a query alone.
+COMMAND = re.compile(r'\.venv/bin/duckdb(?: |\\\n)[^"\n]*(?:\\\n *)?"[^"]*"')
+QUERY = re.compile(r"^```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def documented_queries() -> dict[str, str]:
+    """Every command of README and docs that asks DuckDB, and every query that is no model, by file and line."""
+    found = {}
+    for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]:
+        text = path.read_text()
+        commands = [(match.start(), match.group()) for match in COMMAND.finditer(text)]
+        for match in QUERY.finditer(text):
+            if "{{" not in match.group():
+                sql = match.group(1).replace('"', '\\"')
+                command = f'.venv/bin/duckdb -readonly data/published/current/marts.duckdb "{sql}"'
+                commands.append((match.start(), command))
+        for start, command in commands:
+            found[f"{path.relative_to(PROJECT)}:{text.count(chr(10), 0, start) + 1}"] = command
+    return found
+
+
+DOCUMENTED = documented_queries()
+
+
+def test_the_docs_have_queries() -> None:
+    """Were they read wrongly, the next test would pass over nothing."""
+    assert len(DOCUMENTED) >= 10 and {name.split(":")[0] for name in DOCUMENTED} >= {
+        "README.md",
+        "docs/guides/models.md",
+    }
+
+
+@pytest.mark.parametrize("place", DOCUMENTED)
+def test_documented_queries_give_rows(sample_run: Run, tmp_path: Path, place: str) -> None:
+    (tmp_path / "data").symlink_to(sample_run[0].home)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    command = DOCUMENTED[place].replace("duckdb ", "duckdb -csv ", 1)
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not done.stderr, f"{place}: {done.stderr}"
+    assert len(done.stdout.splitlines()) > 1, f"{place} finds nothing"
+
+
+def test_the_first_query_of_the_tour_counts_each_reader_once(query: Query) -> None:
+    """It once added up the readers of days and contents: 294 where 166 devices had read."""
+    (command,) = (c for name, c in DOCUMENTED.items() if name.startswith("README.md") and "readers_count" in c)
+    shown = query(command.split('"')[1])
+    counted = query(
+        "select cast(date_trunc('week', event_date) as date) as week, cast(week + 6 as date), "
+        "count(distinct device_key), count(distinct device_key) filter (where is_enjoyed) "
+        "from fct_content_engagement where is_read and not is_bot group by all order by all"
+    )
+    assert shown == counted
+    summed = query("select sum(readers_count) from agg_content_daily")[0][0]
+    assert 0 < sum(int(str(row[2])) for row in shown) < int(str(summed))
 
 
 @pytest.mark.parametrize("table", ["fct_sessions", "ops_rejects"])

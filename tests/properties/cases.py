@@ -146,7 +146,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class State:
-    """A delivered state of a content or an advert, in a file that the next delivery of this name replaces."""
+    """A delivered state of a content, advert, account or call, in a file that the next one of this name replaces."""
 
     dataset: str
     thing: str
@@ -192,7 +192,7 @@ _RETRIES = st.builds(
 )
 _STATES = st.builds(
     State,
-    dataset=st.sampled_from(["contents", "adverts"]),
+    dataset=st.sampled_from(["contents", "adverts", "adverts", "calls", "accounts"]),
     thing=st.sampled_from(["1", "2"]),
     updated_hour=st.integers(0, 2),
     value=st.integers(0, 2),
@@ -205,7 +205,7 @@ CASE = st.builds(
     # Many cases with little in them: a later delivery would mend what an earlier one should have.
     visits=_tuples(_VISITS, 1, 2) | _tuples(_VISITS, 1, 5),
     retries=_tuples(_RETRIES, 0, 1) | _tuples(_RETRIES, 1, 5),
-    states=_tuples(_STATES, 0, 3),
+    states=_tuples(_STATES, 0, 4),
 )
 
 
@@ -314,14 +314,21 @@ def _key(column: str, value: str | None) -> UUID | None:
 
 
 def states_of(case: Case, number: int) -> list[tuple[State, dict[str, Any]]]:
-    """The rows of the case's contents and adverts, as delivered."""
+    """The rows of the case's contents, adverts, accounts and calls, as delivered."""
     rows = []
     for state in case.states:
         updated = datetime(year_of(number), 1, 1, state.updated_hour, tzinfo=UTC).isoformat()
         if state.dataset == "contents":
             row: dict[str, Any] = {"content_id": f"c-{state.thing}-{number}", "content_type": "article"}
-            row |= {"product": "news", "title": f"title {state.value}"}
-        else:
+            row |= {"product": "news", "title": f"title {state.value}", "updated_at": updated}
+        elif state.dataset == "adverts":
             row = {"advert_id": f"a-{state.thing}-{number}", "price": state.value, "status": "listed"}
-        rows.append((state, row | {"updated_at": updated}))
+            row |= {"seller_id": f"s-{state.value}", "updated_at": updated}
+        elif state.dataset == "accounts":
+            row = {"account_id": f"m-{state.thing}-{number}", "user_id": f"u-{state.value}", "updated_at": updated}
+            row |= {"created_at": updated, "birth_date": f"19{state.value}0-01-01"}
+        else:
+            row = {"call_id": f"t-{state.thing}-{number}", "advert_id": f"a-{1 + state.value % 2}-{number}"}
+            row |= {"started_at": updated, "duration_seconds": state.value}
+        rows.append((state, row))
     return rows

@@ -158,14 +158,8 @@ def agg_audience_daily(events: list[Event]) -> list[Audience]:
     """One row per day, product and platform with somebody there. What a session did in a day counts for the platform
     it began that day on, unless the client named itself a robot that day; the session counts on its first day."""
     active: dict[tuple[date, str, str], list[tuple[UUID, bool, list[Event]]]] = defaultdict(list)
-    for session in split_into_sessions(events):
-        days: dict[date, list[Event]] = defaultdict(list)
-        for event in session:
-            days[local_day(event["occurred_at"])].append(event)
-        for day, part in days.items():
-            if not any(e["is_bot"] for e in part):
-                begins = part[0] is session[0]
-                active[day, part[0]["product"], part[0]["platform"]].append((part[0]["device_key"], begins, part))
+    for key, device, begins, part in _parts_of_days(events):
+        active[key].append((device, begins, part))
     devices = {key: {device for device, _, _ in parts} for key, parts in active.items()}
 
     def devices_of_days(day: date, product: str, platform: str, days: int) -> int:
@@ -186,6 +180,74 @@ def agg_audience_daily(events: list[Event]) -> list[Audience]:
     ]
 
 
+class AudiencePeriod(NamedTuple):
+    period_type: str
+    period_start_date: date
+    period_end_date: date
+    product: str
+    platform: str
+    devices_count: int
+    readers_count: int
+    enjoyers_count: int
+
+
+# Distinct devices in each role, by period, product and platform.
+Met = dict[tuple[str, date, date, str, str], dict[str, set[UUID]]]
+
+
+def agg_audience_periods(events: list[Event]) -> list[AudiencePeriod]:
+    """One row per period, product and platform, 'all' among them, with somebody there. Windows of 7 and 28 days end on
+    days with somebody there."""
+    done = [("active", *key, device) for key, device, _, _ in _parts_of_days(events)]
+    for row in fct_content_engagement(events):
+        if row.is_read and not row.is_bot:
+            roles = ["reader", "enjoyer"] if row.is_enjoyed else ["reader"]
+            done += [(role, row.event_date, row.product, row.platform, row.device_key) for role in roles]
+    met: Met = defaultdict(lambda: defaultdict(set))
+    busy: set[tuple[date, str, str]] = set()
+    for role, day, product, platform, device in done:
+        for cut in ((product, platform), (product, "all"), ("all", platform), ("all", "all")):
+            busy.add((day, *cut))
+            for period in [*_calendar(day), *_windows(day)]:
+                met[*period, *cut][role].add(device)
+    return [
+        AudiencePeriod(*key, *(len(devices[role]) for role in ("active", "reader", "enjoyer")))
+        for key, devices in met.items()
+        if not key[0].endswith("_days") or (key[2], *key[3:]) in busy
+    ]
+
+
+def _parts_of_days(events: list[Event]) -> list[tuple[tuple[date, str, str], UUID, bool, list[Event]]]:
+    """What each session did in each of its days, robots left out: under the day, product and platform that it began
+    that day on, with its device and whether the session began there."""
+    found = []
+    for session in split_into_sessions(events):
+        days: dict[date, list[Event]] = defaultdict(list)
+        for event in session:
+            days[local_day(event["occurred_at"])].append(event)
+        for day, part in days.items():
+            if not any(e["is_bot"] for e in part):
+                key = day, part[0]["product"], part[0]["platform"]
+                found.append((key, part[0]["device_key"], part[0] is session[0], part))
+    return found
+
+
+def _calendar(day: date) -> list[tuple[str, date, date]]:
+    """The day, week and month that hold a day, each with its first and last day."""
+    monday = day - timedelta(day.weekday())
+    next_month = (day.replace(day=28) + timedelta(4)).replace(day=1)
+    return [
+        ("day", day, day),
+        ("week", monday, monday + timedelta(6)),
+        ("month", day.replace(day=1), next_month - timedelta(1)),
+    ]
+
+
+def _windows(day: date) -> list[tuple[str, date, date]]:
+    """The windows of 7 and 28 days that hold a day."""
+    return [(f"{n}_days", day + timedelta(i - n + 1), day + timedelta(i)) for n in (7, 28) for i in range(n)]
+
+
 # --- engagement with content -----------------------------------------------------------------------------------------
 
 
@@ -195,6 +257,7 @@ class Engagement(NamedTuple):
     content_id: str
     product: str
     content_type: str
+    platform: str
     user_key: UUID | None
     views_count: int
     max_depth: float
@@ -220,7 +283,7 @@ class ContentDay(NamedTuple):
 
 
 def fct_content_engagement(events: list[Event]) -> list[Engagement]:
-    """One row per device, content and day; product and type are those of its first event."""
+    """One row per device, content and day; product, type and platform are those of its first event."""
     rules = {(rule["product"], rule["content_type"]): rule for rule in _seed("engagement_rules")}
     positive = {row["reaction"] for row in _seed("reactions") if row["is_positive"] == "true"}
     met: dict[tuple[date, UUID, str], list[Event]] = defaultdict(list)
@@ -243,6 +306,7 @@ def fct_content_engagement(events: list[Event]) -> list[Engagement]:
                 *key,
                 product=product,
                 content_type=kind,
+                platform=done[0]["platform"],
                 user_key=_last_user(done),
                 views_count=_count(done, "content_view"),
                 max_depth=depth,
@@ -272,6 +336,39 @@ def agg_content_daily(events: list[Event]) -> list[ContentDay]:
             engaged_seconds=sum(round(r.engaged_seconds * 1000) for r in rows) / 1000,
             reactions_count=sum(r.reactions_count for r in rows),
             read_rate=sum(r.is_read for r in rows) / len(rows),
+        )
+        for key, rows in met.items()
+    ]
+
+
+class ContentPeriod(NamedTuple):
+    content_id: str
+    period_type: str
+    period_start_date: date
+    period_end_date: date
+    platform: str
+    account_kind: str
+    devices_count: int
+    readers_count: int
+    enjoyers_count: int
+
+
+def agg_content_periods(events: list[Event]) -> list[ContentPeriod]:
+    """One row per content and day, week and month with somebody there, robots left out: of all, by platform, and by
+    whether a person was logged in."""
+    met: dict[tuple[Any, ...], list[Engagement]] = defaultdict(list)
+    for row in fct_content_engagement(events):
+        kind = "logged_in" if row.user_key else "logged_out"
+        for cut in ((row.platform, "all"), ("all", kind), ("all", "all")):
+            for period in _calendar(row.event_date):
+                if not row.is_bot:
+                    met[row.content_id, *period, *cut].append(row)
+    return [
+        ContentPeriod(
+            *key,
+            devices_count=len({r.device_key for r in rows}),
+            readers_count=len({r.device_key for r in rows if r.is_read}),
+            enjoyers_count=len({r.device_key for r in rows if r.is_enjoyed}),
         )
         for key, rows in met.items()
     ]
@@ -342,8 +439,10 @@ def fct_enquiries(events: list[Event]) -> list[Enquiry]:
 MARTS: dict[str, tuple[type[Any], Any]] = {
     "fct_sessions": (Session, fct_sessions),
     "agg_audience_daily": (Audience, agg_audience_daily),
+    "agg_audience_periods": (AudiencePeriod, agg_audience_periods),
     "fct_content_engagement": (Engagement, fct_content_engagement),
     "agg_content_daily": (ContentDay, agg_content_daily),
+    "agg_content_periods": (ContentPeriod, agg_content_periods),
     "agg_adverts_daily": (AdvertDay, agg_adverts_daily),
     "fct_enquiries": (Enquiry, fct_enquiries),
 }

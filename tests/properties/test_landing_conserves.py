@@ -12,6 +12,7 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flows.contract import load_specs
 from flows.pseudonymise import Pseudonymiser
 from flows.receipts import Status
 from tests.conftest import KEY, Lake, compressed, delimited, event, in_format, ndjson, protobuf
@@ -40,7 +41,8 @@ ENVELOPE = {
     "platform": "platform!", "app_version": "text", "device_id": "text!", "user_id": "text", "session_id": "text",
     "consent": "consent", "country": "country", "ip_address": "dropped", "user_agent": "dropped",
 }  # fmt: skip
-PAYLOAD_COLUMNS = {name for fields in PAYLOADS.values() for name in fields} - {"query"}
+# What the contract has beyond this reading is NULL in its rows.
+COLUMNS = [c.name for c in load_specs()["events"].columns() if c.name not in ("_batch_id", "_line")]
 PSEUDONYMS = Pseudonymiser(KEY.encode())
 
 
@@ -119,13 +121,13 @@ def conform(line: bytes) -> dict[str, Any]:
     found = [p for p in PAYLOADS if document.get(p) is not None]
     if len(found) != 1 or not isinstance(document[found[0]], dict) or "a key came twice" in document[found[0]]:
         raise DoesNotFitError
-    row = {name: value_of(kind, document.get(name)) for name, kind in ENVELOPE.items() if kind != "dropped"}
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row |= {name: value_of(kind, document.get(name)) for name, kind in ENVELOPE.items() if kind != "dropped"}
     for name in ("device", "user"):
         value = row.pop(f"{name}_id")
         row[f"{name}_key"] = None if value is None else PSEUDONYMS.one(f"{name}_key", value)
     agent = document.get("user_agent")
     row |= {"event_type": found[0], "is_bot": isinstance(agent, str) and "crawl" in agent.lower()}
-    row |= dict.fromkeys(PAYLOAD_COLUMNS)
     row |= {n: value_of(k, document[found[0]].get(n)) for n, k in PAYLOADS[found[0]].items() if k != "dropped"}
     return row
 

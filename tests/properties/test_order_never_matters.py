@@ -55,6 +55,13 @@ KNOWN = {
     ),
     "a day counts for 27 days after it": Case("spring", (visit(27, device="d-2"), visit(0, "12:00", 1))),
     "a day looks 27 days back": Case("autumn", (visit(0), visit(27, "12:00", 1, device="d-2"))),
+    "readers of a week and a month come back, the first of them last": Case(
+        "end of February",
+        (
+            visit(0, "12:00", 2, (0, "enjoyed")), visit(2, "12:00", 0, (0, "read"), device="d-2", user="u-1"),
+            visit(3, "12:00", 1, (0, "read"), platform="ios"), visit(8, "12:00", 3, (0, "read"), product="sport"),
+        ),
+    ),
     "a copy received sooner takes an event out of its session": Case(
         "new year",
         (visit(0, "12:00", 0, (0, "view"), (20 * MINUTE, "view"), (20 * MINUTE, "view")),),
@@ -89,6 +96,17 @@ KNOWN = {
         (
             State("contents", "1", 0, 0, "a", 0), State("adverts", "1", 0, 0, "b", 0),
             State("contents", "2", 0, 0, "a", 2), State("adverts", "2", 0, 0, "b", 2),
+            State("calls", "1", 0, 0, "a", 0), State("accounts", "1", 0, 0, "b", 0),
+            State("calls", "2", 0, 0, "a", 2), State("accounts", "2", 0, 0, "b", 2),
+        ),
+    ),
+    "an advert's versions come after the call about it, the newest first": Case(
+        "spring",
+        (visit(),),
+        (),
+        (
+            State("calls", "1", 1, 0, "a", 0), State("adverts", "1", 1, 2, "b", 1), State("adverts", "1", 0, 1, "c", 2),
+            State("accounts", "1", 1, 2, "b", 1), State("accounts", "1", 0, 1, "c", 2),
         ),
     ),
 }  # fmt: skip

@@ -12,6 +12,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -186,6 +187,7 @@ def test_an_alert_says_what_whose_since_when_how_many_how_to_reproduce_and_where
     [(path, body)] = hook.bodies
     assert path == f"/hooks/{TOKEN}"
     assert body["title"] == "[tidemark] test fct_sessions_is_sound failed"
+    assert body["type"] == "failure", "which gives it a colour where a service has colours"
     assert body["message"].splitlines() == [
         "test fct_sessions_is_sound failed",
         "owner: audience",
@@ -210,6 +212,7 @@ def test_an_alert_is_sent_once_and_followed_by_a_recovery(settings: Settings, ho
         "recovered after 2 h 5 min: test fct_sessions_is_sound failed",
     ]
     assert "until: 2026-11-22 07:05 UTC" in hook.bodies[1][1]["message"]
+    assert [body["type"] for _, body in hook.bodies] == ["failure", "success"]
     assert open_incidents(settings) == unsent(settings) == []
 
 
@@ -523,6 +526,7 @@ def test_warnings_come_in_one_digest_per_owner_and_day(settings: Settings, hook:
     assert digest(settings, NOW + timedelta(hours=5)) == 0
     [(_, body)] = hook.bodies
     assert body["title"] == "[tidemark] open warnings: 2; over since the last digest: 0"
+    assert body["type"] == "warning"
     assert body["message"].splitlines()[1:] == [
         "warning: test w warned",
         "  since: 2026-11-22 05:00 UTC (12 min)",
@@ -807,6 +811,15 @@ def test_a_channels_file_that_is_wrong_is_refused_without_a_secret(
     assert str(settings.channels) in str(error.value)
     assert TOKEN.lower() not in (str(error.value) + caplog.text).lower()
     assert error.value.__cause__ is None
+
+
+def test_a_store_of_an_earlier_version_keeps_what_it_has_and_goes_on(settings: Settings, hook: Hook) -> None:
+    see(settings, PROBLEM)  # unsent, as there is no channel yet
+    with closing(sqlite3.connect(settings.incidents)) as store:
+        store.executescript("alter table messages drop column kind; pragma user_version = 1;")
+    give(settings, audience=[f"json://{hook.at}"])
+    see(settings, minutes=1)
+    assert [body["type"] for _, body in hook.bodies] == ["info", "success"]
 
 
 def test_the_incidents_are_for_their_owner_alone(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flows.decide import Known, cron_slots, decide, next_due, slot_of_instant
+from flows.decide import Known, cron_slots, decide, files_gathered, next_due, slot_of_instant
 from flows.schedule import Arrival, Cron, Requires, Success
 from tests.schedule_world import EVENTS_NEEDED, ZONE, World, a_job, utc
 
@@ -205,6 +205,8 @@ def test_an_arrival_gathers_all_that_landed_since_the_last_success() -> None:
     world.land("adverts")
     (decision,) = world.decisions()
     assert (decision.slot, decision.due_at, decision.is_late) == ("000000000002", utc("2026-11-20 12:00"), False)
+    assert [files_gathered(job, world.known(), slot) for slot in ("000000000001", decision.slot)] == [1, 2]
+    assert files_gathered(job, world.known(), "manual-7") is None
     world.now += timedelta(minutes=11)
     assert [d.is_late for d in world.decisions()] == [True]
     world.run()

@@ -86,6 +86,30 @@ def mart_violations(manifest: Manifest) -> list[str]:
     return found
 
 
+# What a figure's name or type looks like.
+FIGURE = re.compile(r"_(count|rate|seconds)$")
+FIGURE_TYPES = {"bigint", "double"}
+
+
+def figure_violations(manifest: Manifest) -> list[str]:
+    """Figures of aggregates that do not say whether they may be summed over rows, or say it to machines alone."""
+    found = []
+    for node in models(manifest):
+        if not node["name"].startswith("agg_"):
+            continue
+        for name, column in node["columns"].items():
+            if not FIGURE.search(name) and column.get("data_type") not in FIGURE_TYPES:
+                continue
+            additive = column.get("config", {}).get("meta", {}).get("additive")
+            if additive not in (True, False):
+                found.append(f"{node['name']}.{name}: meta.additive is true where rows may be summed, else false")
+            elif additive and name.endswith("_rate"):
+                found.append(f"{node['name']}.{name}: a rate is never additive")
+            elif not additive and "not to be summed" not in column.get("description", "").lower():
+                found.append(f"{node['name']}.{name}: the description of what is not additive says 'Not to be summed'")
+    return found
+
+
 def key_violations(manifest: Manifest) -> list[str]:
     """Models without a test of their key.
 
@@ -147,6 +171,7 @@ def warning_violations(manifest: Manifest) -> list[str]:
         grain_violations,
         column_violations,
         mart_violations,
+        figure_violations,
         key_violations,
         singular_test_violations,
         warning_violations,
@@ -214,6 +239,7 @@ def test_a_model_in_the_house_style_is_right() -> None:
         grain_violations,
         column_violations,
         mart_violations,
+        figure_violations,
         key_violations,
         singular_test_violations,
         warning_violations,
@@ -274,6 +300,20 @@ def test_a_select_without_listed_columns_is_found() -> None:
 def test_a_mart_that_lacks_a_promise_is_found(change: dict[str, Any]) -> None:
     config = {**a_mart()["config"], **change}
     assert len(mart_violations(a_manifest(a_mart(config=config)))) == 1
+
+
+def test_a_figure_that_does_not_say_whether_it_may_be_summed_is_found() -> None:
+    def found(name: str, description: str, **meta: Any) -> list[str]:
+        column = a_column(description=description, config={"meta": {"privacy": "none", **meta}})
+        return figure_violations(a_manifest(a_mart(name="agg_a", columns={"a_date": a_date, name: column})))
+
+    a_date = a_column(data_type="date")
+    assert found("a_count", "A.", additive=True) == []
+    assert found("a_count", "A. Not to be summed over days.", additive=False) == []
+    assert len(found("a_count", "A.")) == len(found("a", "A.")) == len(found("a_count", "A.", additive="no")) == 1
+    assert len(found("a_count", "A.", additive=False)) == 1
+    assert len(found("a_rate", "A.", additive=True)) == 1
+    assert figure_violations(a_manifest(a_mart())) == []
 
 
 def test_a_model_without_a_key_test_is_found() -> None:

@@ -19,10 +19,12 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, messag
 from google.protobuf.message import DecodeError
 
 from flows import sample
-from flows.contract import DESCRIPTORS
+from flows.contract import DESCRIPTORS, load_specs
 
 EVENTS, DAYS, SEED = 40_000, 15, 7
-PAYLOADS = {
+SPEC = load_specs()["events"]
+# What the contract has beyond this: test_sample_follows_contract.py.
+PAYLOADS: dict[str, set[str]] = {payload: set() for payload in SPEC.payloads} | {
     "content_view": {"content_id", "content_type"},
     "content_progress": {"content_id", "content_type", "depth", "active_ms"},
     "content_reaction": {"content_id", "content_type", "reaction"},
@@ -31,10 +33,8 @@ PAYLOADS = {
     "advert_click": {"advert_id", "slot", "position", "page_type", "request_id"},
     "enquiry": {"advert_id", "channel"},
 }
-ENVELOPE = {
-    "event_id", "occurred_at", "sent_at", "received_at", "product", "platform", "app_version", "device_id",
-    "user_id", "session_id", "consent", "country", "ip_address", "user_agent",
-}  # fmt: skip
+ENVELOPE = {field.name for field in SPEC.fields if field.payload is None}
+ACCEPTED = {field.path: set(field.accepted_values) for field in SPEC.fields if field.accepted_values}
 REQUIRED = ("event_id", "occurred_at", "received_at", "product", "platform", "device_id")
 
 
@@ -256,16 +256,16 @@ def test_good_rows_keep_the_contract(lake: Read) -> None:
         payload = payload_of(event)
         assert event.keys() <= ENVELOPE | {payload, "experiment", "day"}
         assert event["product"] in {"news", "sport", "play", "market"}
-        assert event["platform"] in {"web", "ios", "android", "tv"}
-        assert set(event.get("consent", [])) <= {"analytics", "personalisation", "advertising"}
+        assert event["platform"] in ACCEPTED["platform"]
+        assert set(event.get("consent", [])) <= ACCEPTED["consent"]
         assert len(event["country"]) == 2 and event["country"].isupper()
         body = event[payload]
         assert all(name in body for name in PAYLOADS[payload]), event
         assert 0 <= body.get("depth", 0) <= 1
         assert 0 <= body.get("active_ms", 0) <= 15_000
         assert body.get("position", 1) >= 1
-        assert body.get("reaction", "like") in {"like", "dislike", "share", "comment", "save"}
-        assert body.get("channel", "call") in {"call", "message"}
+        assert body.get("reaction", "like") in ACCEPTED["content_reaction.reaction"]
+        assert body.get("channel", "call") in ACCEPTED["enquiry.channel"]
         assert (event["platform"] == "web") == (event.get("session_id") is None)
 
 
@@ -349,9 +349,8 @@ def test_tables_arrive_daily_and_change(home: Path, result: sample.SampleResult,
         row for path in sorted(inbox.glob("market/adverts/*.parquet")) for row in pq.read_table(path).to_pylist()
     ]
     calls = [row for path in sorted(inbox.glob("telephony/calls/*.parquet")) for row in pq.read_table(path).to_pylist()]
-    assert result.table_rows == {
-        "contents": len(contents), "adverts": len(adverts), "accounts": len(accounts), "calls": len(calls)
-    }  # fmt: skip
+    tables = {"contents": contents, "adverts": adverts, "accounts": accounts, "calls": calls}
+    assert {name: result.table_rows[name] for name in tables} == {name: len(rows) for name, rows in tables.items()}
     assert max(Counter(row["content_id"] for row in contents).values()) > 1
     prices = defaultdict(list)
     for advert in adverts:

@@ -72,7 +72,7 @@ def test_the_workers_command_takes_folders_of_any_name(settings: Settings) -> No
     asyncio.run(deploy._make_pool(client, settings))  # type: ignore[arg-type]
     command = client.pool.base_job_template["variables"]["properties"]["command"]["default"]
     python, dash_s, file, socket, module = shlex.split(command)
-    assert (python, dash_s, module) == (sys.executable, "-S", "prefect.engine")
+    assert (python, dash_s, module) == (sys.executable, "-S", "flows.service.engine")
     assert Path(file).name == "warm_client.py"
     assert socket == str(settings.warm_socket)
 

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from flows import warehouse as warehouse_module
 from flows.contract import PROJECT
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.project import (
@@ -27,7 +28,7 @@ from flows.project import (
 )
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
-from flows.warehouse import OpenWork, enter_landings, open_warehouse, read_open_work
+from flows.warehouse import TABLES, OpenWork, enter_landings, open_warehouse, read_open_work
 from tests.conftest import Lake, as_nobody, make_warehouse_tables
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -425,14 +426,18 @@ def test_a_warehouse_of_a_later_tidemark_is_not_to_be_deleted(settings: Settings
 def test_tables_that_cannot_be_made_say_why_and_nothing_of_deleting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A limit of memory that DuckDB takes for none: given here past the check of the settings."""
-    settings = Settings(home=tmp_path).model_copy(update={"memory_limit": "lots"})
-    for name in ("HOME", "THREADS", "MEMORY_LIMIT", "PROJECT"):
-        monkeypatch.setenv(f"TIDEMARK_{name}", "")  # dbt is given them in the environment: put back afterwards
+    """All of them are made, or none: with some alone, the warehouse would look as if an earlier Tidemark made it."""
+    settings = Settings(home=tmp_path)
     settings.warehouse.parent.mkdir(parents=True)
-    with pytest.raises(TidemarkError, match=r"could not be made: .*Memory must have a number") as told:
-        enter_landings(settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(warehouse_module, "TABLES", tmp_path / "tables.sql")
+        (tmp_path / "tables.sql").write_text(TABLES.read_text() + "create table nowhere.one (one integer);")
+        with pytest.raises(TidemarkError, match=r"could not be made: .*nowhere.*mend the cause") as told:
+            enter_landings(settings)
     assert "delete" not in str(told.value) and "earlier" not in str(told.value)
+    with open_warehouse(settings) as db:
+        assert not db.execute("select * from duckdb_tables()").fetchall()
+    assert enter_landings(settings) == 0
 
 
 def test_a_warehouse_that_may_not_be_read_is_not_to_be_deleted(open_lake: Lake) -> None:
@@ -479,10 +484,10 @@ def test_what_tests_read_is_read(project: Project) -> None:
     tests = {test.name: test for test in project.tests}
     assert len(tests) == len(project.tests)
     assert not tests["assert_lake_is_fresh"].is_blocking
-    assert tests["assert_batches_conserve_rows"].is_blocking
+    assert tests["raw_events_is_conserved"].is_blocking
+    assert {"landings", "raw_events"} <= tests["raw_events_is_conserved"].reads
     # A view changes as what it reads does, down to the lake's own table.
-    reads = tests["assert_batches_conserve_rows"].reads
-    assert {"ops_landings", "stg_lake__landings", "landings", "raw_events"} <= reads
+    assert {"ops_landings", "stg_lake__landings", "landings"} <= tests["assert_files_conserve_rows"].reads
     # A stored model keeps its own account: what it reads is not the test's concern.
     direct = tests["assert_sessions_hold_every_event_once"].reads
     assert "fct_sessions" in direct
@@ -540,9 +545,13 @@ def test_what_lies_above_and_below_is_read_from_the_project(project: Project) ->
     assert project.models["fct_content_engagement"].above >= {"raw_events", "reactions", "engagement_rules"}
     assert "landings" not in project.models["dim_contents"].above
     assert project.seeds == {"reactions", "engagement_rules"}
-    assert project.below("engagement_rules") == {"fct_content_engagement", "agg_content_daily"}
+    judged = {"fct_content_engagement", "agg_content_daily", "agg_content_periods", "agg_audience_periods"}
+    assert project.below("engagement_rules") == judged
     assert project.below("agg_content_daily") == {"agg_content_daily"}
     guards = {test.name: test.guards for test in project.tests}
+    # Rows lost of one dataset hold back what is made of it, and nothing else.
+    assert guards["raw_contents_is_conserved"] >= {"raw_contents", "stg_cms__contents", "dim_contents"}
+    assert not guards["raw_contents_is_conserved"] & {"raw_events", "fct_sessions"}
     assert guards["dim_contents_is_sound"] == {"dim_contents"}
     assert guards["assert_files_conserve_rows"] == {"ops_landings"}
 

@@ -1,5 +1,5 @@
 -- One row per device, content and day: what the device did with the content that day, not yet judged by the
--- rules of engagement. Product and type are those of the day's first event, should events disagree.
+-- rules of engagement. Product, type and platform are those of the day's first event, should events disagree.
 {% set first = in_order_of(['events.occurred_at', 'events.event_id']) %}
 
 with events as (
@@ -18,6 +18,7 @@ summed as (
         events.content_id,
         min_by(events.product, {{ first }}) as product,
         min_by(events.content_type, {{ first }}) as content_type,
+        min_by(events.platform, {{ first }}) as platform,
         max_by(events.user_key, {{ first }}) filter (where events.user_key is not null) as user_key,
         count(*) filter (where events.event_type = 'content_view') as views_count,
         coalesce(max(events.depth), 0) as max_depth,
@@ -36,6 +37,7 @@ select
     content_id,
     product,
     content_type,
+    platform,
     user_key,
     cast(views_count as bigint) as views_count,
     cast(max_depth as double) as max_depth,

@@ -9,12 +9,17 @@
 -- on two days is its producer's fault; both are kept, and a test tells the owner.
 {{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='event_date') }}
 
+-- Generated from the contract by `make contract`, to the end of generated columns.
 {% set compared = [
-    'occurred_at', 'event_type', 'product', 'platform', 'app_version', 'device_key', 'user_key',
-    'session_id', 'has_analytics_consent', 'has_personalisation_consent', 'has_advertising_consent', 'country',
-    'is_bot', 'content_id', 'content_type', 'referrer', 'depth', 'active_ms', 'reaction', 'results_count',
-    'advert_id', 'slot', 'position', 'page_type', 'request_id', 'channel'
+    'occurred_at', 'event_type', 'product', 'platform', 'app_version', 'device_key', 'user_key', 'session_id',
+    'has_analytics_consent', 'has_personalisation_consent', 'has_advertising_consent', 'country', 'is_bot',
+    'content_id', 'content_type', 'referrer', 'depth', 'active_ms', 'reaction', 'results_count', 'advert_id',
+    'slot', 'position', 'page_type', 'request_id', 'channel'
 ] %}
+{% set of_delivery = [
+    'sent_at', 'received_at'
+] %}
+-- End of generated columns.
 
 {% set in_days = in_days_to_replace('event_date') %}
 
@@ -46,8 +51,7 @@ numbered as (
         row_number() over (
             partition by copies.event_date, copies.event_id
             order by
-                copies.received_at asc nulls last,
-                copies.sent_at asc nulls last{% for column in compared %},
+                copies.received_at asc nulls last{% for column in of_delivery + compared if column != 'received_at' %},
                 copies.{{ column }} asc nulls last{% endfor %},
                 copies._batch_id asc nulls last,
                 copies._line asc nulls last

@@ -27,6 +27,7 @@ one_of_each as (
 )
 
 select
+    -- Generated from the contract by `make contract`, to the end of generated columns.
     event_id,
     event_type,
     event_date,
@@ -44,7 +45,6 @@ select
     has_advertising_consent,
     country,
     is_bot,
-    is_future,
     content_id,
     content_type,
     referrer,
@@ -58,6 +58,8 @@ select
     page_type,
     request_id,
     channel,
+    -- End of generated columns.
+    is_future,
     copies_count,
     _batch_id,
     _line

@@ -83,6 +83,7 @@ select
     content_id,
     product,
     content_type,
+    platform,
     user_key,
     views_count,
     max_depth,

@@ -1,5 +1,6 @@
--- One row per delivered copy of an event: consent spelled out as columns, time as UTC, the day as the
--- organisation's. Copies are still here; the next layer leaves one of each.
+-- Generated from the contract by `make contract`; do not edit.
+-- One row per delivered copy of an event of any product and platform. All that landed is still here: which
+-- deliveries count, and which of several rows, the next layer decides.
 with landed as (
     select * from {{ ref('raw_events') }}
 )

@@ -1,5 +1,6 @@
--- One row per delivered version of a piece of content, as landed. Which deliveries count, and which of a
--- state's rows, is decided in the next layer.
+-- Generated from the contract by `make contract`; do not edit.
+-- One row per delivered version of a piece of content. All that landed is still here: which deliveries count,
+-- and which of several rows, the next layer decides.
 with landed as (
     select * from {{ ref('raw_contents') }}
 )

@@ -1,5 +1,6 @@
--- One row per delivered version of an account, as landed: keyed hashes in place of the identifiers, and
--- nothing that names a person.
+-- Generated from the contract by `make contract`; do not edit.
+-- One row per delivered version of an account. All that landed is still here: which deliveries count, and
+-- which of several rows, the next layer decides.
 with landed as (
     select * from {{ ref('raw_accounts') }}
 )

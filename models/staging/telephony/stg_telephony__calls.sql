@@ -1,5 +1,7 @@
--- One row per delivered copy of a call about an advert, as landed. The transcript is free text in which
--- people may be named: it goes no further than models made to guard it.
+-- Generated from the contract by `make contract`; do not edit.
+-- One row per delivered call about an advert. All that landed is still here: which deliveries count, and
+-- which of several rows, the next layer decides.
+-- Free text, in which people may be named: transcript. It goes no further than models made to guard it.
 with landed as (
     select * from {{ ref('raw_calls') }}
 )

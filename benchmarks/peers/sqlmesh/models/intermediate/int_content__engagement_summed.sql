@@ -5,7 +5,7 @@ MODEL (
 );
 
 -- One row per device, content and day: what the device did with the content that day, not yet judged by the
--- rules of engagement. Product and type are those of the day's first event, should events disagree.
+-- rules of engagement. Product, type and platform are those of the day's first event, should events disagree.
 with events as (
     select * from intermediate.int_events__events_deduplicated
     where event_type in ('content_view', 'content_progress', 'content_reaction') and not is_future
@@ -22,6 +22,7 @@ summed as (
         events.content_id,
         min_by(events.product, row(events.occurred_at, events.event_id)) as product,
         min_by(events.content_type, row(events.occurred_at, events.event_id)) as content_type,
+        min_by(events.platform, row(events.occurred_at, events.event_id)) as platform,
         max_by(events.user_key, row(events.occurred_at, events.event_id))
             filter (where events.user_key is not null) as user_key,
         count(*) filter (where events.event_type = 'content_view') as views_count,
@@ -41,6 +42,7 @@ select
     content_id,
     product,
     content_type,
+    platform,
     user_key,
     cast(views_count as bigint) as views_count,
     cast(max_depth as double) as max_depth,

@@ -1,0 +1,41 @@
+-- One row per call about an advert, with the version of the advert that stood when the call began.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_keys',
+    unique_key='call_id',
+    meta={'keys_landed': 'int_adverts__calls_landed'}
+) }}
+
+with calls as (
+    select * from {{ ref('int_adverts__calls_deduplicated') }}
+    where {{ in_keys_to_replace('call_id', ref('int_adverts__calls_landed')) }}
+),
+
+adverts as (
+    select * from {{ ref('dim_adverts') }}
+),
+
+-- A call before the first version known of its advert counts for that version: its seller is not in doubt.
+with_adverts as (
+    select
+        calls.*,
+        adverts.advert_key,
+        adverts.seller_id
+    from calls
+    left join adverts
+        on
+            calls.advert_id = adverts.advert_id
+            and (calls.started_at >= adverts.valid_from or adverts.version_number = 1)
+            and (calls.started_at < adverts.valid_to or adverts.valid_to is null)
+)
+
+select
+    call_id,
+    advert_id,
+    advert_key,
+    seller_id,
+    {{ local_date('started_at') }} as started_date,
+    started_at,
+    duration_seconds,
+    channel
+from with_adverts

@@ -1,0 +1,260 @@
+-- One row per period, product and platform, 'all' standing for any: the distinct devices that were active, that
+-- read and that enjoyed something within it.
+--
+-- Days, ISO weeks and months are counted as they are. The windows of 7 and 28 days end on every day, and counting
+-- each device in each window that holds it would cost 28 times as much: see active_windows.
+{{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='period_end_date') }}
+
+-- A month ends at most 30 days after a day in it, and a window of 28 days ends sooner.
+with devices as (
+    select * from {{ ref('int_audience__devices_active') }}
+    where {{ in_days_to_replace('event_date', before=30) }}
+),
+
+engagement as (
+    select * from {{ ref('fct_content_engagement') }}
+    where is_read and not is_bot and {{ in_days_to_replace('event_date', before=30) }}
+),
+
+-- What a device did that day is counted for itself: it was active, a reader, an enjoyer.
+roles as (
+    select
+        'active' as role,
+        event_date,
+        product,
+        platform,
+        device_key
+    from devices
+    union all
+    select
+        'reader' as role,
+        event_date,
+        product,
+        platform,
+        device_key
+    from engagement
+    union all
+    select
+        'enjoyer' as role,
+        event_date,
+        product,
+        platform,
+        device_key
+    from engagement
+    where is_enjoyed
+),
+
+cuts as (
+    select
+        true as is_by_product,
+        true as is_by_platform
+    union all
+    select
+        true as is_by_product,
+        false as is_by_platform
+    union all
+    select
+        false as is_by_product,
+        true as is_by_platform
+    union all
+    select
+        false as is_by_product,
+        false as is_by_platform
+),
+
+-- Each device once a day in each cut, on however many products and platforms it was.
+cut as (
+    select distinct
+        roles.role,
+        roles.event_date,
+        case when cuts.is_by_product then roles.product else 'all' end as product,
+        case when cuts.is_by_platform then roles.platform else 'all' end as platform,
+        roles.device_key
+    from roles
+    cross join cuts
+),
+
+calendar as (
+    select
+        *,
+        cast(date_trunc('week', event_date) as date) as week_start_date,
+        cast(date_trunc('month', event_date) as date) as month_start_date
+    from cut
+),
+
+of_calendar as (
+    select
+        'day' as period_type,
+        event_date as period_start_date,
+        event_date as period_end_date,
+        product,
+        platform,
+        role,
+        count(*) as devices_count
+    from calendar
+    group by event_date, product, platform, role
+    union all
+    select
+        'week' as period_type,
+        week_start_date as period_start_date,
+        {{ add_days('week_start_date', 6) }} as period_end_date,
+        product,
+        platform,
+        role,
+        count(distinct device_key) as devices_count
+    from calendar
+    group by week_start_date, product, platform, role
+    union all
+    select
+        'month' as period_type,
+        month_start_date as period_start_date,
+        last_day(month_start_date) as period_end_date,
+        product,
+        platform,
+        role,
+        count(distinct device_key) as devices_count
+    from calendar
+    group by month_start_date, product, platform, role
+),
+
+returns_found as (
+    select
+        *,
+        lead(event_date) over (
+            partition by role, product, platform, device_key
+            order by event_date asc nulls last
+        ) as returned_date
+    from cut
+),
+
+window_lengths as (
+    select
+        '7_days' as period_type,
+        7 as days_count
+    union all
+    select
+        '28_days' as period_type,
+        28 as days_count
+),
+
+-- Each day of a device counts in the windows that end from it until the device returns or is forgotten. These
+-- never overlap, so +1 where they begin and -1 after they end sum to the distinct devices of each window.
+active_windows as (
+    select
+        window_lengths.period_type,
+        window_lengths.days_count,
+        returns_found.event_date,
+        returns_found.product,
+        returns_found.platform,
+        returns_found.role,
+        least(
+            {{ add_days('returns_found.event_date', 'window_lengths.days_count') }},
+            coalesce(
+                returns_found.returned_date,
+                {{ add_days('returns_found.event_date', 'window_lengths.days_count') }}
+            )
+        ) as forgotten_date
+    from returns_found
+    cross join window_lengths
+),
+
+changes as (
+    select
+        period_type,
+        days_count,
+        event_date as period_end_date,
+        product,
+        platform,
+        role,
+        count(*) as began_count,
+        count(*) as devices_change
+    from active_windows
+    group by period_type, days_count, event_date, product, platform, role
+    union all
+    select
+        period_type,
+        days_count,
+        forgotten_date as period_end_date,
+        product,
+        platform,
+        role,
+        0 as began_count,
+        -count(*) as devices_change
+    from active_windows
+    group by period_type, days_count, forgotten_date, product, platform, role
+),
+
+changes_summed as (
+    select
+        period_type,
+        days_count,
+        period_end_date,
+        product,
+        platform,
+        sum(began_count) as began_count,
+        sum(case when role = 'active' then devices_change else 0 end) as devices_change,
+        sum(case when role = 'reader' then devices_change else 0 end) as readers_change,
+        sum(case when role = 'enjoyer' then devices_change else 0 end) as enjoyers_change
+    from changes
+    group by period_type, days_count, period_end_date, product, platform
+),
+
+accumulated as (
+    select
+        *,
+        sum(devices_change) over up_to_day as devices_count,
+        sum(readers_change) over up_to_day as readers_count,
+        sum(enjoyers_change) over up_to_day as enjoyers_count
+    from changes_summed
+    window
+        up_to_day as (
+            partition by period_type, product, platform
+            order by period_end_date asc nulls last
+            rows between unbounded preceding and current row
+        )
+),
+
+counted as (
+    select
+        period_type,
+        period_start_date,
+        period_end_date,
+        product,
+        platform,
+        sum(case when role = 'active' then devices_count else 0 end) as devices_count,
+        sum(case when role = 'reader' then devices_count else 0 end) as readers_count,
+        sum(case when role = 'enjoyer' then devices_count else 0 end) as enjoyers_count
+    from of_calendar
+    group by period_type, period_start_date, period_end_date, product, platform
+    union all
+    -- Windows that end on a day when nobody was there tell nothing new, and would go on after the newest day.
+    select
+        period_type,
+        {{ add_days('period_end_date', '1 - days_count') }} as period_start_date,
+        period_end_date,
+        product,
+        platform,
+        devices_count,
+        readers_count,
+        enjoyers_count
+    from accumulated
+    where began_count > 0
+),
+
+-- Other periods were read in part, for what they share with those replaced.
+replaced as (
+    select *
+    from counted
+    where {{ in_days_to_replace('period_end_date') }}
+)
+
+select
+    cast(period_type as string) as period_type,
+    period_start_date,
+    period_end_date,
+    product,
+    platform,
+    cast(devices_count as bigint) as devices_count,
+    cast(readers_count as bigint) as readers_count,
+    cast(enjoyers_count as bigint) as enjoyers_count
+from replaced

@@ -1,0 +1,28 @@
+-- One row per account, as it is now: without what names the person, and of the birth date only the decade.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_keys',
+    unique_key='account_key',
+    meta={'keys_landed': 'int_audience__accounts_landed'}
+) }}
+
+with accounts as (
+    select * from {{ ref('int_audience__accounts_deduplicated') }}
+    where {{ in_keys_to_replace('account_key', ref('int_audience__accounts_landed')) }}
+),
+
+coarsened as (
+    select
+        *,
+        cast(extract(year from birth_date) as integer) as birth_year,
+        {{ local_date('created_at') }} as created_date
+    from accounts
+)
+
+select
+    account_key,
+    user_key,
+    birth_year - birth_year % 10 as birth_decade,
+    created_date,
+    updated_at
+from coarsened
