@@ -42,10 +42,10 @@ class Plugin(BasePlugin):
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
-                holder = holder_of(lock_file(settings)) or "Tidemark"
-                log.warning(f"{holder} is at work in {settings.warehouse}; waiting until it is done (Ctrl+C gives up)")
+                by = holder_of(lock_file(settings)) or "Tidemark"
+                log.warning(f"{by} is at work in {settings.warehouse}; waiting until it is done (Ctrl+C gives up)")
                 self._lock.acquire()
-            sign(lock_file(settings), "building")
+            sign(lock_file(settings), "dbt by hand")
             entered = enter_landings(settings)
         except ValidationError as error:
             raise DbtRuntimeError("\n".join(explain(error))) from error

@@ -72,17 +72,12 @@ def held(path: Path, work: str) -> Iterator[None]:
 
 
 def sign(path: Path, work: str) -> None:
-    """Say in a lock, which the caller holds, that this process is at ``work``. A full disk is no reason not to: who
-    looks then sees no name."""
-    with suppress(OSError):
-        path.write_text(_own_mark(work))
-
-
-def _own_mark(work: str) -> str:
+    """Say in the file of a lock that this process has it and is at ``work``."""
     pid = os.getpid()
     line = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     mark = {"pid": pid, "mark": process_mark(pid), "command": cut(line, COMMAND_CHARACTERS)}
-    return json.dumps({**mark, "work": work, "since": datetime.now(UTC).isoformat()})
+    with suppress(OSError):  # a full disk is no reason not to work, and who looks then sees no name
+        path.write_text(json.dumps({**mark, "work": work, "since": datetime.now(UTC).isoformat()}))
 
 
 def holder_of(path: Path) -> Holder | None:
