@@ -54,6 +54,19 @@ def dbt_runs(served: Served) -> list[tuple[object, object]]:
         return warehouse.execute("select started_at, finished_at from ops.dbt_runs order by rowid").fetchall()
 
 
+@contextmanager
+def a_reader(served: Served) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has the warehouse open, as a notebook does that is forgotten."""
+    program = "import duckdb, sys; db = duckdb.connect(sys.argv[1], read_only=True); print(1, flush=True); input()"
+    command = [sys.executable, "-c", program, str(served.settings.warehouse)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        try:
+            assert reader.stdout is not None and reader.stdout.readline()
+            yield reader
+        finally:
+            reader.kill()
+
+
 def assert_each_once(served: Served) -> None:
     """Every file of the inbox has one receipt, and nothing is half landed."""
     with FileLock(served.settings.lake / ".landing.lock"):
@@ -152,8 +165,13 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
     finally:
         served.workshop.mend()
         test.unlink()
-    served.settle(*served.deliver_sample("2026-01-03"))
+    for command in (["build", "--retry"], ["publish"]):
+        done = served.tidemark(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    # Before anything is delivered.
     until(lambda: sum("recovered" in text.splitlines()[0] for text in served.alerts()[told:]) >= 2)
+    until(lambda: served.journal("refine")[-1].status == "succeeded")
+    served.settle(*served.deliver_sample("2026-01-03"))
     manifest = served.manifest()
     assert manifest is not None and manifest.is_fresh
     heads = [text.splitlines()[0] for text in served.alerts()[told:]]
@@ -283,17 +301,20 @@ def test_while_the_server_is_down_files_wait_and_land_when_it_is_up(served: Serv
 
 
 def test_a_build_that_waits_for_another_process_is_seen_to(served: Served) -> None:
-    with held(lock_file(served.settings), "a test"):
-        names = served.deliver()
-        run = until(lambda: next((r for r in served.journal("refine") if r.status == "running"), None))
-        until(lambda: served.flow_run(run.flow_run_id)["state_name"] == "Waiting")
-        assert f"process {os.getpid()} (" in served.flow_run(run.flow_run_id)["state"]["message"]
-        with Journal(served.settings) as journal:
-            (wait,) = journal.waits()
-        assert (wait.flow_run_id, wait.job) == (run.flow_run_id, "refine")
-        assert served.active_slots() == 1
+    with a_reader(served) as reader:
+        with held(lock_file(served.settings), "a test"):
+            names = served.deliver()
+            run = until(lambda: next((r for r in served.journal("refine") if r.status == "running"), None))
+            until(lambda: served.flow_run(run.flow_run_id)["state_name"] == "Waiting")
+            assert f"process {os.getpid()} (" in served.flow_run(run.flow_run_id)["state"]["message"]
+            with Journal(served.settings) as journal:
+                (wait,) = journal.waits()
+            assert (wait.flow_run_id, wait.job) == (run.flow_run_id, "refine")
+            assert served.active_slots() == 1
+        until(lambda: f"process {reader.pid} (" in served.flow_run(run.flow_run_id)["state"]["message"])
     served.settle(*names)
     served.comes_to(run.flow_run_id, "COMPLETED")
+    assert [r.attempt for r in served.journal("refine") if r.slot == run.slot] == [1], "to wait is no try that failed"
     with Journal(served.settings) as journal:
         assert journal.waits() == []
 
