@@ -1461,7 +1461,7 @@ def as_an_earlier_tidemark(settings: Settings, version: str) -> None:
     for table in text["tables"]:
         with opened(settings, version) as db:
             described = db.execute(f"describe {table['name']}").fetchall()
-            columns[table["name"]] = ", ".join(f'"{column}"' for column, *_ in described)
+            columns[table["name"]] = ", ".join(f'cast("{name}" as {kind}) as "{name}"' for name, kind, *_ in described)
         for file in table["files"] if table["day_column"] else ():
             path = f"parquet/{table['name']}/{table['day_column']}={file['day']}/part-0.parquet"
             (folder / path).parent.mkdir()
