@@ -86,11 +86,20 @@ format: $(STAMP) ## Format the Python, the SQL and the contract
 contract: $(STAMP) ## Generate what follows from the contract: landing specs, raw and staging models, docs, tests
 	@$(BIN)/python -m flows.generate
 	@$(BIN)/python -m flows.schedule
+	@$(BIN)/python -m flows.catalogue
 
 .PHONY: contract-check
 contract-check: $(STAMP) ## Fail when what is committed differs from what the contract would generate
 	@$(BIN)/python -m flows.generate --check
 	@$(BIN)/python -m flows.schedule --check
+	@$(BIN)/python -m flows.catalogue --check
+
+# It does not open the warehouse, which a build may hold. So it has no types of columns, which dbt takes from there.
+.PHONY: docs
+docs: $(STAMP) ## Make the catalogue of models and columns, one page; prints where it is
+	@$(BIN)/dbt --quiet docs generate --target lint --static --empty-catalog --target-path target/docs
+	@mv target/docs/static_index.html target/catalogue.html
+	@echo "Open in a browser: file://$(CURDIR)/target/catalogue.html"
 
 .PHONY: bench
 bench: $(STAMP) ## Measure speed and memory; prints ratios (SIZE=events)

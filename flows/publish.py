@@ -2,14 +2,15 @@
 
 ``published/<version>/`` holds the marts and the ops tables as Parquet, a file per table or, where a table is kept by
 days, per day; ``marts.duckdb``, with a view of each; and ``manifest.json``. A file that did not change since the
-version before is linked, not copied. A reader that opens ``published/current/marts.duckdb`` gets one whole version;
-it keeps that version until it opens again, whatever is published meanwhile.
+version before is linked, not copied; none can be written. A reader that opens ``published/current/marts.duckdb`` gets
+one whole version; it keeps that version until it opens again, whatever is published meanwhile.
 
 A table whose inputs failed stays as it was in the version before, marked stale; the others go on.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -25,24 +26,33 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
+from flows.catalogue import first_sentence
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.failures import Cause, find_causes
 from flows.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, read_project
 from flows.receipts import sync_folder
 from flows.settings import Settings
-from flows.views import MANIFEST, MARTS, heal_views, versions
+from flows.views import MANIFEST, MARTS, VERSION_FOLDER, heal_views, seal, version_folder_macro, versions
 from flows.warehouse import once_free, open_warehouse, read_open_work, warehouse_held
 
 CURRENT = "current"
 STAMP = "%Y%m%dT%H%M%S.%fZ"
 PARQUET = "parquet"
+# Where DuckDB writes the days of a table before each gets its name; never in a finished version.
+PARTITIONS = ".partitions"
 # The table in MARTS that tells readers how fresh the others are.
 PUBLISHED_TABLES = "published_tables"
 # The number of no change: a file that is to be written anew as soon as its table is good.
 UNCOMPARABLE = -1
+# How files are named and which types they hold; files of another number are not linked but written.
+FORMAT = 2
 # The newest storage format that DuckDB 1.4 clients still open.
 STORAGE_VERSION = "v1.4.0"
+
+
+# The columns of each schema's tables with their types.
+Columns = dict[tuple[str, str], dict[str, str]]
 
 
 class PublishedFile(BaseModel):
@@ -115,6 +125,7 @@ class Manifest(BaseModel):
     project_fingerprint: str
     tables: tuple[PublishedTable, ...]
     missing: tuple[MissingTable, ...] = ()
+    format: int = 1
 
     @property
     def stale(self) -> tuple[PublishedTable, ...]:
@@ -219,26 +230,28 @@ def _publish(
     models = _published_models(project)
     tables_before = {table.name: table for table in newest.tables} if newest else {}
     files: dict[str, list[PublishedFile]] = {}
+    columns = _read_columns(settings, warehouse, newest if causes else None)
     for model in models:
         before = tables_before.get(model.name)
         is_comparable = newest is not None and _is_comparable(model, newest, source, project)
         if model.name not in causes:
             changes = source.changes.get(model.name, {})
             kept = _link_unchanged(settings, folder, model, changes, newest if is_comparable else None)
-            fresh = _write_changed(warehouse, folder, model, changes, {file.day for file in kept})
+            fresh = _write_changed(warehouse, folder, model, columns, changes, {file.day for file in kept})
             files[model.name] = sorted([*kept, *fresh], key=lambda file: file.path)
         elif newest is not None and before is not None:
-            _link(settings, newest.version, folder, before.files)
             files[model.name] = [
-                file if is_comparable else file.model_copy(update={"change": UNCOMPARABLE}) for file in before.files
+                file if is_comparable else file.model_copy(update={"change": UNCOMPARABLE})
+                for file in _link(settings, newest.version, folder, before.name, before.files)
             ]
+    shutil.rmtree(folder / PARTITIONS, ignore_errors=True)
     created_at = datetime.now(UTC)
     tables = [
         _table(model, project, tuple(files[model.name]), created_at, causes.get(model.name, ()), newest)
         for model in models
         if model.name in files
     ]
-    _make_views(settings, warehouse, version, project, tables, newest)
+    _make_views(settings, version, project, tables, columns)
     manifest = Manifest(
         version=version,
         created_at=created_at,
@@ -251,11 +264,12 @@ def _publish(
         missing=tuple(
             MissingTable(name=model.name, because=causes[model.name]) for model in models if model.name not in files
         ),
+        format=FORMAT,
     )
     _prepare_current(settings, version)
     partial = folder / f"{MANIFEST}.partial"
     partial.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-    _sync_file(partial)
+    _finish(partial)
     partial.rename(folder / MANIFEST)
     # Linked files were made durable when they were written, and journals keep the order of links and renames.
     sync_folder(folder)
@@ -268,6 +282,8 @@ def _is_comparable(model: Model, newest: Manifest, source: _Source, project: Pro
     """Whether the change numbers of a table's files in the newest version mean what they mean in the warehouse."""
     if newest.warehouse_id != source.warehouse_id:
         return False  # a warehouse made anew counts its changes anew
+    if newest.format != FORMAT:
+        return False
     # A view of another logic shows other rows though nothing was noted to have changed.
     return newest.project_fingerprint == project.fingerprint or model.materialized in STORED
 
@@ -354,14 +370,17 @@ def _link_unchanged(
     if newest is None or before is None or before.day_column != model.day_column:
         return []
     kept = tuple(file for file in before.files if changes.get(file.day) == file.change)
-    _link(settings, newest.version, folder, kept)
-    return [*kept]
+    return _link(settings, newest.version, folder, model.name, kept)
 
 
-def _link(settings: Settings, version: str, folder: Path, files: tuple[PublishedFile, ...]) -> None:
+def _link(
+    settings: Settings, version: str, folder: Path, table: str, files: tuple[PublishedFile, ...]
+) -> list[PublishedFile]:
     """Give the new version these files of an earlier one."""
+    linked = []
     for file in files:
-        target = folder / file.path
+        path = _current_path(table, file)
+        target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         origin = settings.published / version / file.path
         try:
@@ -369,12 +388,32 @@ def _link(settings: Settings, version: str, folder: Path, files: tuple[Published
         except OSError:  # a file system without hard links
             shutil.copyfile(origin, target)
             _sync_file(target)
+        seal(target)
+        linked.append(file if path == file.path else file.model_copy(update={"path": path}))
+    return linked
+
+
+def _path(table: str, day: date | None, part: int = 0) -> str:
+    """Where a file of a table is below the version's folder.
+
+    All files of a table are in one folder whose name says nothing of a column: readers that take ``column=value`` for a
+    partition would find the column twice, in the folder's name and in the file.
+    """
+    name = table if day is None else f"{table}-{day}" + (f"-{part}" if part else "")
+    return f"{PARQUET}/{table}/{name}.parquet"
+
+
+def _current_path(table: str, file: PublishedFile) -> str:
+    """Where a file belongs, also one of a version with a folder per day: ``event_date=2026-01-15/part-0.parquet``."""
+    of_before = re.fullmatch(r".*=.*/part-(\d+)\.parquet", file.path)
+    return _path(table, file.day, int(of_before[1])) if of_before else file.path
 
 
 def _write_changed(
     warehouse: duckdb.DuckDBPyConnection,
     folder: Path,
     model: Model,
+    columns: Columns,
     changes: dict[date | None, int],
     kept: set[date | None],
 ) -> list[PublishedFile]:
@@ -382,35 +421,38 @@ def _write_changed(
     changed = [day for day in changes if day not in kept]
     if not changed:
         return []
+    selected = ", ".join(_stored(name, type_) for name, type_ in columns[model.schema, model.name].items())
+    rows = f'select {selected} from {model.schema}."{model.name}"'
     target = folder / PARQUET / model.name
-    target.mkdir(parents=True, exist_ok=True)
-    rows = f'select * from {model.schema}."{model.name}"'
     if model.day_column is None:
-        path = target / f"{model.name}.parquet"
+        target.mkdir(parents=True, exist_ok=True)
+        path = folder / _path(model.name, None)
         warehouse.execute(f"copy ({rows}) to '{_escape(path)}' (format parquet, compression zstd)")
         return [_described(folder, path, None, changes[None])]
     # Day by day the files of a first version would take minutes; all at once they are one pass.
     if kept:
         days = ", ".join(f"date '{day}'" for day in changed)
         rows += f" where {model.day_column} in ({days})"
+    partitions = folder / PARTITIONS / model.name
+    partitions.mkdir(parents=True)
     warehouse.execute(
-        f"copy ({rows}) to '{_escape(target)}' (format parquet, compression zstd, partition_by ({model.day_column}), "
-        f"write_partition_columns true, overwrite_or_ignore true, filename_pattern 'part-{{i}}')"
+        f"copy ({rows}) to '{_escape(partitions)}' (format parquet, compression zstd, "
+        f"partition_by ({model.day_column}), write_partition_columns true)"
     )
-    if not any(target.iterdir()):  # days that changed, and are without rows
-        target.rmdir()
-    return [
-        _described(folder, path, day, changes[day])
-        for day in changed
-        if day is not None
-        for path in sorted((target / f"{model.day_column}={day}").glob("*.parquet"))
-    ]
+    written = []
+    for day in changed:
+        for part, path in enumerate(sorted((partitions / f"{model.day_column}={day}").glob("*.parquet"))):
+            target.mkdir(parents=True, exist_ok=True)
+            placed = path.rename(folder / _path(model.name, day, part))
+            written.append(_described(folder, placed, day, changes[day]))
+    return written
 
 
 def _described(folder: Path, path: Path, day: date | None, change: int) -> PublishedFile:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
+    seal(path)
     return PublishedFile(
         path=str(path.relative_to(folder)),
         day=day,
@@ -421,61 +463,107 @@ def _described(folder: Path, path: Path, day: date | None, change: int) -> Publi
     )
 
 
+def _stored(column: str, type_: str) -> str:
+    """How a column is written: keys as text, because Spark reads no UUID and Polars makes bytes of them."""
+    plain = re.sub(r"\bUUID\b", "VARCHAR", type_)
+    return f'"{column}"' if plain == type_ else f'cast("{column}" as {plain}) as "{column}"'
+
+
 def _make_views(
-    settings: Settings,
-    warehouse: duckdb.DuckDBPyConnection,
-    version: str,
-    project: Project,
-    tables: list[PublishedTable],
-    newest: Manifest | None,
+    settings: Settings, version: str, project: Project, tables: list[PublishedTable], columns: Columns
 ) -> None:
     """Make the DuckDB file that readers open: a view of each table, with what the project says of it and its columns,
     and the table that tells how fresh they are.
 
-    Views name their files by absolute path, as DuckDB would look for others where the reader happens to stand. They
-    are in the file's default schema: one called like the file would be ambiguous to name. The columns of a stale table
-    are those that it had: what the warehouse has of it may be changed, or gone.
+    All are in the file's default schema: one called like the file would be ambiguous to name. The columns of a stale
+    table are those that it had: what the warehouse has of it may be changed, or gone.
     """
     folder = (settings.published / version).absolute()
-    attached = ["published"]
-    if newest and any(table.is_stale for table in tables):
-        attached.append("version_before")
-        before = settings.published.absolute() / newest.version / MARTS
-        warehouse.execute(f"attach '{_escape(before)}' as version_before (read_only)")
-    columns: dict[tuple[str, str], list[str]] = {}
-    for schema, name, column in warehouse.execute(
+    statements = [*version_folder_macro(folder)]
+    for table in tables:
+        model = project.models[table.name]
+        has = columns["version_before" if table.is_stale else model.schema, model.name]
+        kind = "view" if table.files else "table"
+        statements.append(_view(table, has) if table.files else _empty_table(table, has))
+        statements.append(f"comment on {kind} \"{table.name}\" is '{_escape(_stale_mark(table) + model.description)}'")
+        for column, text in model.columns.items():
+            if column in has:
+                statements.append(f'comment on column "{table.name}"."{column}" is \'{_escape(text)}\'')
+    statements.append(f"create table {PUBLISHED_TABLES} as select * from freshness order by name")
+    statements.append(f"comment on table {PUBLISHED_TABLES} is '{FRESHNESS_DESCRIPTION}'")
+    for field in FRESHNESS:
+        text = _escape(field.metadata[b"description"].decode())
+        statements.append(f"comment on column {PUBLISHED_TABLES}.{field.name} is '{text}'")
+    # A connection of its own: views of an attached file would name that file's functions by the name it is attached as.
+    with duckdb.connect(str(folder / MARTS), config={"storage_compatibility_version": STORAGE_VERSION}) as marts:
+        marts.register("freshness", _freshness(version, tables, project))
+        marts.execute(";\n".join(["begin", *statements, "commit"]))
+        marts.unregister("freshness")
+    _finish(folder / MARTS)
+    readme = folder / version / "README.txt"
+    readme.parent.mkdir()
+    readme.write_text(README.format(version=version), encoding="utf-8")
+    _finish(readme)
+
+
+def _read_columns(settings: Settings, warehouse: duckdb.DuckDBPyConnection, before: Manifest | None) -> Columns:
+    """The columns of each schema's tables with their types; those of the version before are in ``version_before``."""
+    if before is not None:
+        path = settings.published.absolute() / before.version / MARTS
+        warehouse.execute(f"attach '{_escape(path)}' as version_before (read_only)")
+    columns: Columns = {}
+    for schema, name, column, type_ in warehouse.execute(
         """
-        select if(database_name = 'version_before', 'version_before', schema_name), table_name, column_name
+        select if(database_name = 'version_before', 'version_before', schema_name), table_name, column_name, data_type
         from duckdb_columns()
         where not internal and database_name in ('version_before', current_database())
         order by column_index
         """
     ).fetchall():
-        columns.setdefault((schema, name), []).append(column)
-    statements = []
-    for table in tables:
-        model = project.models[table.name]
-        schema = "version_before" if table.is_stale else model.schema
-        name = f'published.main."{model.name}"'
-        kind = "view" if table.files else "table"
-        names = ", ".join(f'"{column}"' for column in columns[schema, model.name])
-        rows = _files(folder, table) if table.files else f'{schema}."{model.name}" limit 0'
-        statements.append(f"create {kind} {name} as select {names} from {rows}")
-        statements.append(f"comment on {kind} {name} is '{_escape(_stale_mark(table) + model.description)}'")
-        for column, text in model.columns.items():
-            if column in columns[schema, model.name]:
-                statements.append(f"comment on column {name}.\"{column}\" is '{_escape(text)}'")
-    statements.append(f"create table published.main.{PUBLISHED_TABLES} as select * from freshness order by name")
-    statements.append(f"comment on table published.main.{PUBLISHED_TABLES} is '{FRESHNESS_DESCRIPTION}'")
-    for field in FRESHNESS:
-        text = _escape(field.metadata[b"description"].decode())
-        statements.append(f"comment on column published.main.{PUBLISHED_TABLES}.{field.name} is '{text}'")
-    warehouse.register("freshness", _freshness(version, tables))
-    warehouse.execute(f"attach '{_escape(folder / MARTS)}' as published (storage_version '{STORAGE_VERSION}')")
-    detached = [f"detach {name}" for name in attached]
-    warehouse.execute(";\n".join(["begin", *statements, "commit", *detached]))
-    warehouse.unregister("freshness")
-    _sync_file(folder / MARTS)
+        columns.setdefault((schema, name), {})[column] = type_
+    if before is not None:
+        warehouse.execute("detach version_before")
+    return columns
+
+
+def _view(table: PublishedTable, columns: dict[str, str]) -> str:
+    """A view of a table's files, with the types of its model. The day is read from the files' names, so that a question
+    about days opens theirs alone."""
+    select = {
+        column: f'"{column}"'
+        if _stored(column, type_) == f'"{column}"'
+        else f'cast("{column}" as {type_}) as "{column}"'
+        for column, type_ in columns.items()
+    }
+    files, options = f"{table.name}.parquet", ""
+    if table.day_column is not None:
+        files = f"{table.name}-????-??-??*.parquet"
+        # DuckDB leaves files out by their names only where their column has the name that it gives it.
+        if "filename" not in map(str.lower, columns):
+            day = f"cast(substr(parse_filename(filename), {len(table.name) + 2}, 10) as date)"
+            select[table.day_column] = f'{day} as "{table.day_column}"'
+            options = ", filename = true"
+    return (
+        f'create view "{table.name}" as select {", ".join(select.values())} '
+        f"from read_parquet({VERSION_FOLDER}() || '/{PARQUET}/{table.name}/{files}'{options})"
+    )
+
+
+def _empty_table(table: PublishedTable, columns: dict[str, str]) -> str:
+    """What stands for a table without rows, which has no files."""
+    return f'create table "{table.name}" (' + ", ".join(f'"{name}" {type_}' for name, type_ in columns.items()) + ")"
+
+
+README = """\
+This is version {version} of the published tables.
+
+Open marts.duckdb read-only with DuckDB 1.4 or newer, or read the folder of a table below parquet/ with pandas, Polars,
+Arrow or Spark. The table published_tables says what each table is, and how fresh.
+
+The version may be copied or mounted anywhere, under any name but `current`, with all that is in it. This folder has to
+stay: by it marts.duckdb knows the files that belong to it. Whoever attaches a copy to another database has to say where
+it is: set variable version_folder = '/path/of/the/copy';
+"""
 
 
 def _stale_mark(table: PublishedTable) -> str:
@@ -495,12 +583,13 @@ FRESHNESS = pa.schema(
             ("stale_because", pa.string(), "What it waits for, with owners; NULL where it is not stale."),
             ("owner", pa.string(), "Who is to be asked about the table; NULL where nobody is named."),
             ("version", pa.string(), "The version of this publication."),
+            ("description", pa.string(), "What a row of it is, in one sentence."),
         ]
     ]
 )
 
 
-def _freshness(version: str, tables: list[PublishedTable]) -> pa.Table:
+def _freshness(version: str, tables: list[PublishedTable], project: Project) -> pa.Table:
     """How fresh each table is, as readers see it: moments are plain UTC."""
     rows = [
         {
@@ -511,17 +600,11 @@ def _freshness(version: str, tables: list[PublishedTable]) -> pa.Table:
             "stale_because": describe_causes(table.stale_because) or None,
             "owner": table.owner or None,
             "version": version,
+            "description": first_sentence(project.models[table.name].description) or None,
         }
         for table in tables
     ]
     return pa.Table.from_pylist(rows, FRESHNESS)
-
-
-def _files(folder: Path, table: PublishedTable) -> str:
-    below = _escape(folder / PARQUET / table.name)
-    if table.day_column is None:
-        return f"read_parquet('{below}/*.parquet')"
-    return f"read_parquet('{below}/*/*.parquet', hive_partitioning = true, hive_types = {{'{table.day_column}': date}})"
 
 
 def _read_source(warehouse: duckdb.DuckDBPyConnection) -> _Source:
@@ -620,6 +703,12 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{revision}+changes" if changes else revision
+
+
+def _finish(path: Path) -> None:
+    """Make a file durable, and not to be written."""
+    _sync_file(path)
+    seal(path)
 
 
 def _sync_file(path: Path) -> None:

@@ -406,8 +406,8 @@ def _describe_published(published: PublishedStatus) -> Iterator[str]:
     )
     if published.moved_from:
         yield (
-            f"MOVED: its views name files below {published.moved_from}, as where it was made: readers get errors, or "
-            "what is there; `tidemark run` mends it"
+            f"MOVED: its views name files below {published.moved_from}, as where it was made: who attaches it gets "
+            "errors, or what is there; `tidemark run` mends it"
         )
     for table in published.not_good:
         if table.since:

@@ -1,11 +1,14 @@
-"""The views of published versions, which name their files by absolute path: whether they do so still, and if not, anew.
+"""Where the views of published versions find their files, and that nobody writes what is published.
 
-A home that was moved or copied takes its versions along, and their views go on naming the files where they were: they
-fail, or show what is published there now.
+DuckDB looks for relative paths where the reader stands, so views name files by absolute path. Where ``marts.duckdb`` is
+opened, and not attached to another file, they follow it to wherever it was copied or mounted. Attached files, and views
+of versions that an earlier Tidemark made, go on naming the files where they were when a home is moved: they fail, or
+show what is published there now, until they are healed.
 """
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -15,7 +18,54 @@ from flows.settings import Settings
 
 MARTS = "marts.duckdb"
 MANIFEST = "manifest.json"
+VERSION_FOLDER = "version_folder"
+# How a view of a version made before there was the macro names its files.
 FILES = re.compile(r"read_parquet\('((?:[^']|'')*)/parquet/")
+# What the macro falls back to, as DuckDB spells the macro.
+FALLBACK = re.compile(r"ELSE '((?:[^']|'')*)' END")
+
+
+def version_folder_macro(folder: Path) -> list[str]:
+    """The statements that make the macro by which a version's views find its folder.
+
+    DuckDB tells a query nothing of the file that it is asked of but where its temporary files go: beside the file that
+    was opened, unless the reader set that. So, in this order:
+
+    - what the reader set: ``set variable version_folder = '/path'``, for a copy attached to another database;
+    - where a version was opened under the name of a version, or as ``current``: this version beside it. It is the same
+      one, but where two versions are attached to each other, or where DuckDB 1.4 leaves a link as it is: by the link a
+      reader would see the next version's files;
+    - where it was opened under another name: that folder, if it is of this version, which the folder in it says;
+    - where the version was made.
+    """
+    opened = "current_setting('temp_directory')"
+    file = rf"/{re.escape(MARTS)}\.tmp$"
+    here = _escaped(f"/{folder.name}/..")
+    return [
+        f"""
+        create or replace macro {VERSION_FOLDER}() as case
+            when getvariable('{VERSION_FOLDER}') is not null then getvariable('{VERSION_FOLDER}') || '{here}'
+            when regexp_matches({opened}, '^/(.*/)?(current|[0-9]{{8}}T[0-9]{{6}}[.][^/]*){file}')
+                then regexp_replace({opened}, '[^/]+{file}', '{folder.name}')
+            when regexp_matches({opened}, '^/.*{file}') then regexp_replace({opened}, '{file}', '{here}')
+            else '{_escaped(str(folder))}' end
+        """,
+        f"comment on macro {VERSION_FOLDER} is '{MACRO_DESCRIPTION}'",
+    ]
+
+
+MACRO_DESCRIPTION = "The folder of this version, whose files the views read."
+
+
+def seal(path: Path) -> None:
+    """Take the right to write a file from everyone, its owner too, whose careless opening would lock out all readers.
+
+    Folders stay writable: their owner may delete a home, and DuckDB keeps temporary files beside what it reads.
+    """
+    mode = path.stat().st_mode
+    if mode & 0o222:
+        with suppress(OSError):  # a file system without modes
+            path.chmod(mode & ~0o222)
 
 
 def versions(settings: Settings) -> list[str]:
@@ -32,7 +82,10 @@ def moved_from(folder: Path) -> Path | None:
     """
     try:
         with duckdb.connect(str(folder / MARTS), read_only=True) as db:
-            found = (FILES.search(sql) for (sql,) in db.execute(VIEWS).fetchall())
+            found = (
+                [FALLBACK.search(sql) for (sql,) in db.execute(MACRO).fetchall()]
+                or [FILES.search(sql) for (sql,) in db.execute(VIEWS).fetchall()]
+            )  # fmt: skip
             named = next((Path(match[1].replace("''", "'")) for match in found if match), None)
     except duckdb.Error as error:
         raise TidemarkError(
@@ -70,8 +123,10 @@ def _name_anew(folder: Path) -> None:
     partial.write_bytes((folder / MARTS).read_bytes())
     with duckdb.connect(str(partial)) as db:
         columns = db.execute(COLUMNS).fetchall()
-        statements = []
+        statements = version_folder_macro(folder) if db.execute(MACRO).fetchall() else []
         for name, sql, comment in db.execute(f"select view_name, sql, comment from ({VIEWS_WITH_COMMENTS})").fetchall():
+            if not FILES.search(sql):
+                continue
             statements.append(FILES.sub(lambda _: f"read_parquet('{_escaped(str(folder))}/parquet/", sql, count=1))
             statements.append(_comment(f'view "{name}"', comment))
             statements += [_comment(f'column "{name}"."{column}"', text) for of, column, text in columns if of == name]
@@ -81,6 +136,7 @@ def _name_anew(folder: Path) -> None:
         db.execute("commit")
     with partial.open("rb") as file:
         os.fsync(file.fileno())
+    seal(partial)
     partial.replace(folder / MARTS)
 
 
@@ -92,6 +148,7 @@ def _escaped(text: str) -> str:
     return text.replace("'", "''")
 
 
+MACRO = f"select macro_definition from duckdb_functions() where function_name = '{VERSION_FOLDER}' and not internal"
 VIEWS = "select sql from duckdb_views() where not internal"
 VIEWS_WITH_COMMENTS = "select view_name, sql, comment from duckdb_views() where not internal"
 COLUMNS = """

@@ -3,8 +3,10 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,8 +15,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import dataset
 
 from flows import publish as publish_module
 from flows.errors import TidemarkError
@@ -33,11 +37,12 @@ from flows.settings import Settings
 from flows.status import read_status
 from flows.views import moved_from
 from flows.warehouse import open_warehouse
-from tests.conftest import FORKSERVER, make_warehouse_tables
+from tests.conftest import FORKSERVER, NOBODY, as_nobody, make_warehouse_tables
 
 START = datetime(2026, 1, 15)
 DAYS = [date(2026, 1, day) for day in range(10, 15)]
 ROWS = 200
+KEY_OF_ROW = "cast(md5(cast(i as varchar)) as uuid)"
 QUOTED = 'One row per thing; it\'s "quoted".'
 # A path that has to be escaped in SQL.
 HOME = "it's home"
@@ -134,7 +139,8 @@ def make_days(db: duckdb.DuckDBPyConnection, number: int, days: Iterable[date]) 
         db.execute("delete from marts.fct_days where event_date = ?", [day])
         db.execute(
             f"insert into marts.fct_days select ?, ?, 'p' || i % 3, cast(i as decimal(18, 2)) / 7, [i, null], "
-            f"timestamp '2026-01-15 10:00:00.123456' + to_seconds(i) from range({ROWS}) t(i)",
+            f"timestamp '2026-01-15 10:00:00.123456' + to_seconds(i), {KEY_OF_ROW}, [{KEY_OF_ROW}] "
+            f"from range({ROWS}) t(i)",
             [number, day],
         )
     note(db, "fct_days", days)
@@ -170,7 +176,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             create table marts.left_behind as select 'of a model since removed' as note;
             create table marts.fct_days (
                 number bigint, event_date date, product varchar, "the amount" decimal(18, 2), tags bigint[],
-                seen_at timestamp
+                seen_at timestamp, device_key uuid, device_keys uuid[]
             );
             create table marts.fct_none as from marts.fct_days;
             create table marts.dim_none (number bigint, note varchar, "order" timestamp);
@@ -237,7 +243,8 @@ def inodes(settings: Settings, manifest: Manifest, name: str) -> dict[date | Non
 def assert_true(settings: Settings, manifest: Manifest) -> None:
     """A version's folder holds what its manifest says and nothing else, and its views give the warehouse's rows."""
     folder = settings.published / manifest.version
-    assert {p.name for p in folder.iterdir()} == {"parquet", "marts.duckdb", "manifest.json"}
+    assert {p.name for p in folder.iterdir()} == {"parquet", "marts.duckdb", "manifest.json", manifest.version}
+    assert [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o222] == []
     assert read_manifest(settings, manifest.version) == manifest
     listed = {folder / file.path: file for table in manifest.tables for file in table.files}
     assert set(folder.glob("parquet/**/*.parquet")) == set(listed)
@@ -275,6 +282,7 @@ def assert_tidy(settings: Settings) -> None:
             "parquet",
             "marts.duckdb",
             "manifest.json",
+            version,
         }
 
 
@@ -598,9 +606,7 @@ def test_a_version_holds_the_marts_and_ops_tables_of_the_project_and_nothing_els
     days = table_of(manifest, "fct_days")
     assert days.day_column == "event_date"
     assert {file.day: file.change for file in days.files} == dict(changes)
-    assert sorted(file.path for file in days.files) == [
-        f"parquet/fct_days/event_date={day}/part-0.parquet" for day in DAYS
-    ]
+    assert [file.path for file in days.files] == [f"parquet/fct_days/fct_days-{day}.parquet" for day in DAYS]
 
 
 def test_the_views_say_what_the_project_says(settings: Settings) -> None:
@@ -614,6 +620,57 @@ def test_the_views_say_what_the_project_says(settings: Settings) -> None:
         assert db.execute(f"{columns} order by all").fetchall() == [
             (name, "The build's number; it's \"quoted\".") for name in PUBLISHED if not name.startswith("ops_")
         ]
+
+
+def test_published_tables_say_what_a_row_is(settings: Settings) -> None:
+    publish(settings)
+    with opened(settings) as db:
+        found = db.execute(f"select distinct description from {publish_module.PUBLISHED_TABLES}").fetchall()
+    assert found == [('One row per thing; it\'s "quoted".',)]
+
+
+def test_a_question_about_days_opens_the_files_of_those_days(settings: Settings) -> None:
+    publish(settings)
+    with opened(settings) as db:
+        for which, files in [
+            ("= date '2026-01-11'", 1),
+            ("in (date '2026-01-11', date '2026-01-13')", 2),
+            ("between date '2026-01-11' and date '2026-01-13'", 3),
+        ]:
+            plan = db.execute(f"explain select sum(number) from fct_days where event_date {which}").fetchall()
+            assert f"Scanning Files: {files}/5" in plan[0][1]
+
+
+def test_a_column_may_be_called_as_duckdb_calls_that_of_the_file(settings: Settings) -> None:
+    with open_warehouse(settings) as db:
+        db.execute("alter table marts.fct_days add column FileName varchar default 'mine'")
+    assert_true(settings, publish(settings).manifest)
+
+
+READERS: dict[str, Callable[[Path], pa.Table]] = {
+    "pandas.read_parquet": pq.read_table,  # which is all that it does, before it makes a data frame of that
+    "pyarrow.dataset": lambda folder: dataset.dataset(folder).to_table(),
+    "pyarrow.dataset, hive": lambda folder: dataset.dataset(folder, partitioning="hive").to_table(),
+    "duckdb": lambda folder: duckdb.read_parquet(f"{folder}/*.parquet").to_arrow_table(),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("table", ["fct_days", "dim_whole", "ops_landings"])
+def test_a_tables_folder_can_be_read_as_it_is(settings: Settings, table: str, reader: str) -> None:
+    publish(settings)
+    found = READERS[reader](settings.published / "current" / "parquet" / table)
+    with opened(settings) as db:
+        text = "replace (device_key::varchar as device_key, device_keys::varchar[] as device_keys)"
+        wanted = db.execute(f"select * {text if table == 'fct_days' else ''} from {table}").to_arrow_table()
+    assert found.column_names == wanted.column_names
+    # Spark reads no UUID.
+    assert not any("uuid" in str(kind) for kind in found.schema.types)
+
+    def rows(of: pa.Table) -> list[str]:
+        return sorted(str({name: str(value) for name, value in row.items()}) for row in of.to_pylist())
+
+    assert rows(found) == rows(wanted)
 
 
 def test_empty_tables_can_be_queried(settings: Settings) -> None:
@@ -1005,8 +1062,10 @@ STEPS = [
     ("_make_views", 1),
     ("_git_revision", 1),
     ("_prepare_current", 1),
-    ("_sync_file", 2),
     ("Path.rename", 1),
+    ("shutil.rmtree", 1),
+    ("_finish", 2),
+    ("_sync_file", 3),
     ("sync_folder", 1),
     ("_point_current_at", 1),
     ("_prepare_current", 2),
@@ -1062,8 +1121,8 @@ def test_a_killed_pruning_heals(
     settings = settings.model_copy(update={"keep_hours": 0, "keep_versions": 2})
     clock.at += timedelta(hours=1)
     fill(settings, 6)
-    # What comes first is the link that is made anew.
-    kill(monkeypatch, step, settings, after, call=1 if step == "shutil.rmtree" else 4)
+    # What comes first are the days' files that got their names, and the link that is made anew.
+    kill(monkeypatch, step, settings, after, call=2 if step == "shutil.rmtree" else 4)
     assert seen(settings) == 6
     for version in versions(settings):
         assert_same_number(settings, version)
@@ -1260,6 +1319,203 @@ def described(settings: Settings, version: str) -> list[Any]:
         views = db.execute("select view_name, comment from duckdb_views() where not internal order by all").fetchall()
         formats = db.execute("select database_name, tags from duckdb_databases() where not internal").fetchall()
     return [columns, views, formats]
+
+
+# --- who may write it -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def theirs(built: Path) -> Iterator[Settings]:
+    """That home in a folder that an ordinary user owns and can reach, which those of pytest are not."""
+    home = Path(tempfile.mkdtemp(prefix="tidemark-")) / "home"
+    shutil.copytree(built, home)
+    if not os.geteuid():
+        for path in (home.parent, home, *home.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+    yield Settings(home=home, keep_versions=2, keep_hours=0)
+    shutil.rmtree(home.parent)
+
+
+def test_its_owner_cannot_write_what_is_published_nor_lock_readers_out(theirs: Settings) -> None:
+    def work() -> list[str]:
+        publish(theirs)
+        refused = []
+        marts = theirs.published / "current" / "marts.duckdb"
+        try:
+            with duckdb.connect(str(marts)):
+                assert seen(theirs) == 1, "never reached: it is opened to be written"
+        except duckdb.Error as error:
+            refused.append(str(error))
+        for path in (marts, *marts.parent.glob("parquet/*/*.parquet"), marts.parent / "manifest.json"):
+            try:
+                path.open("r+b").close()
+            except PermissionError:
+                refused.append(path.name)
+        assert len(refused) == 2 + len([*marts.parent.glob("parquet/*/*.parquet")]) + 1
+        # All that Tidemark does goes on: linking, going back, pruning, healing.
+        for number in (2, 3, 4):
+            fill(theirs, number)
+            publish(theirs)
+        rollback(theirs)
+        assert seen(theirs) == 3
+        assert len(versions(theirs)) == 2
+        moved = Settings(home=theirs.home.with_name("elsewhere"))
+        theirs.home.rename(moved.home)
+        rollback(moved, versions(moved)[-1])
+        assert not any(moved_from(moved.published / version) for version in versions(moved))
+        assert seen(moved) == 4
+        first = versions(moved)[0]
+        files = {path.stat().st_ino for path in (moved.published / first).glob("parquet/fct_days/*")}
+        assert files & {path.stat().st_ino for path in (moved.published / "current").glob("parquet/fct_days/*")}
+        shutil.rmtree(moved.home)
+        return refused
+
+    def told() -> tuple[list[str], str]:
+        try:
+            return work(), ""
+        except BaseException as error:
+            return [], repr(error)
+
+    refused, error = as_nobody(told)
+    assert error == ""
+    assert "marts.duckdb" in refused[0] and "Permission denied" in refused[0]
+
+
+def test_a_file_system_without_modes_is_published_on(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    publish(settings)
+    assert seen(settings) == 1
+
+
+# --- where it may be --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["as it was", "it's mine"])
+def test_a_copied_version_is_whole_wherever_it_is(settings: Settings, tmp_path: Path, name: str) -> None:
+    publish(settings)
+    before = rows_of(settings)
+    copy = tmp_path / "else where" / (versions(settings)[0] if name == "as it was" else name)
+    shutil.copytree(settings.published / "current", copy)
+    fill(settings, 2)
+    publish(settings)
+    other = tmp_path / "other"
+    shutil.copytree(settings.published / "current", other)
+    shutil.rmtree(settings.home)
+    with duckdb.connect(str(copy / "marts.duckdb"), read_only=True) as db:
+        assert {name: db.execute(f"select count(*) from {name}").fetchall()[0][0] for name in before} == before
+        assert db.execute("select max(number) from fct_days").fetchone() == (1,)
+        # What is attached cannot follow: it fails, and never shows the files of the one that was opened.
+        db.execute(f"attach '{other / 'marts.duckdb'}' as other (read_only)")
+        with pytest.raises(duckdb.IOException, match="No files found"):
+            db.execute("select max(number) from other.fct_days")
+    with duckdb.connect() as db:
+        db.execute(f"attach '{other / 'marts.duckdb'}' as other (read_only)")
+        with pytest.raises(duckdb.IOException, match="No files found"):
+            db.execute("select max(number) from other.fct_days")
+        db.execute("set variable version_folder = ?", [str(copy)])
+        with pytest.raises(duckdb.IOException, match="No files found"):
+            db.execute("select max(number) from other.fct_days")
+        db.execute("set variable version_folder = ?", [str(other)])
+        assert db.execute("select max(number) from other.fct_days").fetchone() == (2,)
+
+
+def test_published_may_be_mounted_elsewhere(settings: Settings, tmp_path: Path) -> None:
+    publish(settings)
+    fill(settings, 2)
+    publish(settings)
+    mount = tmp_path / "mnt"
+    settings.published.rename(mount)
+    first, second = sorted(path.name for path in mount.glob("[0-9]*"))
+    (tmp_path / "link").symlink_to(mount)
+    shutil.rmtree(settings.home)
+    for root in (mount, tmp_path / "link"):
+        for name, number in ((first, 1), (second, 2), ("current", 2)):
+            with duckdb.connect(str(root / name / "marts.duckdb"), read_only=True) as db:
+                assert db.execute("select max(number) from fct_days").fetchone() == (number,)
+        with duckdb.connect(str(root / "current" / "marts.duckdb"), read_only=True) as db:
+            # Two versions compared: each shows its own.
+            db.execute(f"attach '{root / first / 'marts.duckdb'}' as before (read_only)")
+            assert db.execute("select max(number) from before.fct_days").fetchone() == (1,)
+    # A reader that lets nothing but the published folder be read, and one whose temporary files go elsewhere.
+    with duckdb.connect(str(mount / "current" / "marts.duckdb"), read_only=True) as db:
+        db.execute(f"set allowed_directories = ['{mount}']; set enable_external_access = false")
+        db.execute("set lock_configuration = true")
+        assert db.execute("select max(number) from fct_days").fetchone() == (2,)
+
+
+def test_a_reader_whose_temporary_files_go_elsewhere_finds_the_files_where_they_were_made(settings: Settings) -> None:
+    publish(settings)
+    with opened(settings) as db:
+        db.execute("set temp_directory = '/somewhere'")
+        assert db.execute("select max(number) from fct_days").fetchone() == (1,)
+
+
+def as_an_earlier_tidemark(settings: Settings, version: str) -> None:
+    """Let a version be one of before: a folder per day, named by its column, and views of absolute paths."""
+    folder = settings.published / version
+    text = json.loads((folder / "manifest.json").read_text())
+    columns = {}
+    for table in text["tables"]:
+        with opened(settings, version) as db:
+            described = db.execute(f"describe {table['name']}").fetchall()
+            columns[table["name"]] = ", ".join(f'cast("{name}" as {kind}) as "{name}"' for name, kind, *_ in described)
+        for file in table["files"] if table["day_column"] else ():
+            path = f"parquet/{table['name']}/{table['day_column']}={file['day']}/part-0.parquet"
+            (folder / path).parent.mkdir()
+            (folder / file["path"]).rename(folder / path)
+            (folder / path).chmod(0o644)
+            file["path"] = path
+    del text["format"]
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").write_text(json.dumps(text))
+    (folder / "marts.duckdb").chmod(0o644)
+    with duckdb.connect(str(folder / "marts.duckdb")) as db:
+        below = str(folder.absolute() / "parquet").replace("'", "''")
+        for table in text["tables"]:
+            if table["files"]:
+                name, day = table["name"], table["day_column"]
+                files, options = f"{name}/*.parquet", ""
+                if day:
+                    files, options = (
+                        f"{name}/*/*.parquet",
+                        f", hive_partitioning = true, hive_types = {{'{day}': date}}",
+                    )
+                rows = f"read_parquet('{below}/{files}'{options})"
+                db.execute(f"create or replace view {name} as select {columns[name]} from {rows}")
+        db.execute("drop macro version_folder")
+    shutil.rmtree(folder / version)
+
+
+def test_versions_of_an_earlier_tidemark_are_read_linked_and_gone_back_to(settings: Settings, tmp_path: Path) -> None:
+    first = publish(settings).manifest
+    before = inodes(settings, first, "fct_days")
+    as_an_earlier_tidemark(settings, first.version)
+    assert seen(settings) == 1
+    # A stale table keeps its files; the others are written as they are named and typed now.
+    fail(settings, "int_things")
+    second = publish(settings).manifest
+    assert [table.name for table in second.stale] == ["fct_days"]
+    assert inodes(settings, second, "fct_days") == before
+    assert inodes(settings, second, "dim_whole") != inodes(settings, first, "dim_whole")
+    assert_true(settings, second)
+    heal(settings)
+    third = publish(settings).manifest
+    assert not {*before.values()} & {*inodes(settings, third, "fct_days").values()}
+    assert_true(settings, third)
+    rollback(settings, second.version)
+    assert seen(settings) == 1
+    rollback(settings)
+    assert seen(settings) == 1
+    rollback(settings, second.version)
+    shutil.move(settings.home, tmp_path / "elsewhere")
+    moved = Settings(home=tmp_path / "elsewhere")
+    rollback(moved)
+    assert seen(moved) == 1
+    rollback(moved, second.version)
+    assert seen(moved) == 1
 
 
 @pytest.mark.parametrize("original", ["moved", "copied and gone", "copied"])
