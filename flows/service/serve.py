@@ -14,6 +14,7 @@ from pathlib import Path
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.problems import api_url
+from flows.releases import active_path
 from flows.service.watch import server_error
 from flows.settings import Settings
 
@@ -95,7 +96,9 @@ serverurl=unix://{folder}/supervisor.sock
     ]
     # The log of a program is escaped once more: in that alone supervisord looks for variables twice.
     for priority, (name, module) in enumerate(programs.items(), 1):
-        command = shlex.join([*ending_with_parent(), sys.executable, "-m", *module])
+        # By a path that leads to the release that is active when the program starts, and by that to its code.
+        entry = str(active_path(settings) / "flows" / "entry.py")
+        command = shlex.join([*ending_with_parent(), sys.executable, "-P", entry, *module])
         sections.append(
             f"""[program:{name}]
 command={_escaped(command)}

@@ -15,22 +15,31 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.logging.configuration import setup_logging
 from prefect.workers.process import ProcessWorker
 
+from flows.releases import is_outdated
 from flows.service.watch import server_error
 from flows.settings import Settings
 
 POOL = "tidemark"
 SCHEDULED = "prefect.flow-run.Scheduled"
 RECONNECT_SECONDS = 5
+# More than ever run at once: the worker counts its runs only where it has a limit.
+MOST_RUNS = 1000
 
 log = logging.getLogger("prefect.tidemark.worker")
 
 
-async def work() -> None:
-    """Take runs of the pool as they come, until interrupted."""
-    worker = ProcessWorker(work_pool_name=POOL, name="tidemark")
+async def work(settings: Settings) -> None:
+    """Take runs of the pool as they come, until interrupted, or until another release is active and nothing runs."""
+    worker = ProcessWorker(work_pool_name=POOL, name="tidemark", limit=MOST_RUNS)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(worker.start)
         tasks.start_soon(_look_when_told, worker)
+        is_done = False
+        while not is_done:
+            await anyio.sleep(1)
+            is_done = is_outdated(settings) and worker.limiter.borrowed_tokens == 0
+        log.info("another release is active: the worker begins anew as that")
+        tasks.cancel_scope.cancel()
 
 
 async def _look_when_told(worker: ProcessWorker) -> None:
@@ -58,7 +67,7 @@ def main() -> None:
     deployed = subprocess.run([sys.executable, "-m", "flows.service.deploy"], check=False)
     if deployed.returncode:
         sys.exit(deployed.returncode)
-    asyncio.run(work())
+    asyncio.run(work(settings))
 
 
 if __name__ == "__main__":
