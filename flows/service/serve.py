@@ -1,5 +1,6 @@
 """Start and stop all of Tidemark on one machine: server, warm process, worker and watcher, kept up by supervisord."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -161,6 +162,7 @@ def serve(settings: Settings, foreground: bool = False) -> str:
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise TidemarkError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
+    _rouse(settings)
     _wait_until_ready(settings)
     return ui_url(settings)
 
@@ -173,6 +175,12 @@ def _port_error(settings: Settings) -> str | None:
             return None
     except OSError as error:
         return error.strerror or str(error)
+
+
+def _rouse(settings: Settings) -> None:
+    """Have supervisord start its programs now: it would wait for a second first, or for somebody to knock."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
+        knock.connect(str(settings.sockets / "supervisor.sock"))
 
 
 def _wait_until_ready(settings: Settings) -> None:

@@ -67,8 +67,9 @@ class _Run:
 
 def serve(settings: Settings) -> NoReturn:
     """Import and parse everything, then fork a process for each client until SIGTERM."""
-    import_everything(settings)
+    # Who comes meanwhile waits: to import the same itself would take as long, and the time of both.
     listener = listen(settings.warm_socket)
+    import_everything(settings)
     print(f"warm: waiting on {settings.warm_socket}", flush=True)
     Host(listener, lambda: is_outdated(settings)).run()
 
