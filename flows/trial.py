@@ -10,8 +10,9 @@ import sys
 
 import click
 
-from flows import generate, sample, schedule
+from flows import sample, schedule
 from flows.errors import TidemarkError
+from flows.generate.__main__ import main as check_contract
 from flows.project import run_dbt
 from flows.run import run
 from flows.settings import Settings
@@ -23,7 +24,7 @@ def main() -> None:
     """Try it."""
     settings = Settings()
     try:
-        for check in (generate.main, schedule.main):
+        for check in (check_contract, schedule.main):
             check(["--check"], standalone_mode=False)
         try_sample(settings)
         try_unit_tests(settings)
