@@ -1,4 +1,4 @@
-"""The ``tidemark`` command: sample, land, build, test, publish, run, serve, stop, rollback, status, audit, alert."""
+"""The ``tidemark`` command: sample, land, build, publish, run, deploy, serve, status ..."""
 
 import io
 import json
@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 import duckdb
+from click.core import ParameterSource
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -282,6 +283,40 @@ def stop_command(settings: Settings) -> None:
     out.print("[bold]stopped[/]  readers still read the last publication")
 
 
+@main.command("deploy")
+@click.argument("revision", default="HEAD")
+@click.option("--back", is_flag=True, help="Go back to the release that the active one replaced.")
+@click.pass_context
+def deploy_command(ctx: click.Context, revision: str, back: bool) -> None:
+    """Check a commit of this checkout (default HEAD) and let it be what works on this home from now on.
+
+    REVISION is a commit, tag or branch as git knows it. Its files are copied below the home; edits that are not
+    committed are left out. They are tried on a sample in a home of its own: contract, models, data tests, unit tests.
+    Where all pass, they are the active release: each run that begins after that is of it, in the service and by hand.
+    Edits of the checkout then change nothing until they are committed and deployed.
+    """
+    from flows.releases import deploy, go_back, read_release_status  # noqa: PLC0415 (no other command deploys)
+
+    settings: Settings = ctx.obj
+    if back:
+        if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--back takes no REVISION; without --back, any commit can be deployed")
+        release, left = go_back(settings)
+        out.print(f"[bold]deployed[/] {safe(str(release))} again{safe(f'; it was {left}') if left else ''}")
+        return
+    started = time.monotonic()
+    release, is_new = deploy(settings, revision, _say)
+    if is_new:
+        out.print(f"[bold]deployed[/] {safe(str(release))} in {time.monotonic() - started:.0f} s")
+        out.print("         what runs ends as it began; what begins now is of this release")
+    else:
+        out.print(f"[bold]deployed[/] {safe(str(release))} is active already")
+    if edited := read_release_status(settings).edited:
+        out.print(f"         [yellow]not in it:[/] {edited:,} edited files of the checkout that are not committed")
+    if release.replaces:
+        out.print(f"         `tidemark deploy --back` goes back to {release.replaces}")
+
+
 @main.command("rollback")
 @click.argument("version", required=False)
 @click.pass_obj
@@ -297,16 +332,18 @@ def rollback_command(settings: Settings, version: str | None) -> None:
 def status(settings: Settings, as_json: bool) -> None:
     """What waits, landed, was built and is published, how jobs and service are; exit code 1 where it needs a person."""
     from flows.health import Health, describe_health, read_health  # noqa: PLC0415 (no other command needs the schedule)
+    from flows.releases import describe_release, read_release_status  # noqa: PLC0415
 
     now = datetime.now(UTC)
-    lake, health = read_status(settings, now), read_health(settings, now)
+    lake, health, release = read_status(settings, now), read_health(settings, now), read_release_status(settings)
     needs_a_person = lake.needs_a_person or health.needs_a_person
     if as_json:
         told = TypeAdapter(LakeStatus).dump_python(lake, mode="json")
         told |= TypeAdapter(Health).dump_python(health, mode="json")
-        click.echo(json.dumps({"needs_a_person": needs_a_person, **told}, indent=2))
+        told["release"] = asdict(release)
+        click.echo(json.dumps({"needs_a_person": needs_a_person, **told}, indent=2, default=str))
     else:
-        _tell_status([*describe_lake(lake), *describe_health(health)])
+        _tell_status([*describe_lake(lake), *describe_health(health), ("release", describe_release(release, now))])
     if needs_a_person:
         sys.exit(1)
 
@@ -524,4 +561,4 @@ def _tell_status(sections: Iterable[Section]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="tidemark")

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from dbt.contracts.graph.manifest import Manifest
-from dbt_common.clients.jinja import get_environment
 from jinja2 import nodes as syntax
+
+if TYPE_CHECKING:  # dbt takes over a second to import: flows.project does where it is run
+    from dbt.contracts.graph.manifest import Manifest
 
 # Macros that note what a build did, or decide whether it is whole. No row hangs on them, nor on what they alone call.
 BOOKKEEPING = frozenset(
@@ -70,7 +71,7 @@ class _Text:
 class ProjectLogic:
     """The logic of every model and seed in a manifest, with the values that the project's variables have."""
 
-    def __init__(self, manifest: Manifest, variables: Variables) -> None:
+    def __init__(self, manifest: "Manifest", variables: Variables) -> None:
         self._manifest = manifest
         self._variables = variables
         self._of_macro: dict[str, frozenset[str]] = {}
@@ -341,6 +342,8 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 def _calls(text: str, name: str) -> Iterator[Any]:
     if name in text:
+        from dbt_common.clients.jinja import get_environment  # noqa: PLC0415
+
         for call in get_environment().parse(text).find_all(syntax.Call):
             # With the package's name before it, a macro is an attribute.
             if getattr(call.node, "name", None) == name or getattr(call.node, "attr", None) == name:

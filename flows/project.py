@@ -10,18 +10,16 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-from dbt.adapters.factory import reset_adapters
-from dbt.cli.main import dbtRunner
-from dbt.contracts.graph.manifest import Manifest
+from typing import TYPE_CHECKING, Any
 
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.locks import warehouse_in_use
 from flows.logic import ProjectLogic, environment_in, variables_given, variables_of
 from flows.settings import Settings
+
+if TYPE_CHECKING:  # dbt takes over a second to import, and most commands run none
+    from dbt.contracts.graph.manifest import Manifest
 
 STORED = ("incremental", "table")
 # The layers that are published.
@@ -68,7 +66,7 @@ class DataTest:
 class Project:
     """What dbt's manifest says of the models and tests, and a mark of all that shapes them."""
 
-    def __init__(self, manifest: Manifest, fingerprint: str) -> None:
+    def __init__(self, manifest: "Manifest", fingerprint: str) -> None:
         self.manifest = manifest
         self.fingerprint = fingerprint
         self._logic: dict[str, ProjectLogic] = {}
@@ -174,7 +172,7 @@ class Project:
                 yield from self._changing(node.depends_on.nodes)
 
 
-def lineage(manifest: Manifest) -> dict[str, frozenset[str]]:
+def lineage(manifest: "Manifest") -> dict[str, frozenset[str]]:
     """For each node and source, by unique id, the ids of what lies above it."""
     found: dict[str, frozenset[str]] = {id_: frozenset() for id_ in manifest.sources}
 
@@ -188,7 +186,7 @@ def lineage(manifest: Manifest) -> dict[str, frozenset[str]]:
     return {id_: above(id_) for id_ in (*manifest.sources, *manifest.nodes)}
 
 
-def guarded_models(manifest: Manifest, above: dict[str, frozenset[str]], test: Any) -> frozenset[str]:
+def guarded_models(manifest: "Manifest", above: dict[str, frozenset[str]], test: Any) -> frozenset[str]:
     """The names of the models that must not be published while this test fails; ``above`` is its :func:`lineage`.
 
     Of a generic test, the model it is attached to and all below. Of any other, each model it reads, and all below any
@@ -205,7 +203,7 @@ def guarded_models(manifest: Manifest, above: dict[str, frozenset[str]], test: A
     )
 
 
-def owner_of(manifest: Manifest, node: Any) -> str:
+def owner_of(manifest: "Manifest", node: Any) -> str:
     """Who is to be asked about a node: its ``meta.owner``, else its group's, else, of a test, the owners of what it
     tests; '' where the project says none."""
     if owner := (node.config.meta or {}).get("owner"):
@@ -301,10 +299,14 @@ def _invoke(
     settings: Settings,
     arguments: list[str],
     fingerprint: str,
-    manifest: Manifest | None = None,
+    manifest: "Manifest | None" = None,
     callbacks: list[Callable[..., None]] | None = None,
     environment: dict[str, str] | None = None,
 ) -> Any:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
+    from dbt.adapters.factory import reset_adapters  # noqa: PLC0415
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
     # Where dbt cannot write its log, as on a full disk, a traceback for each line would hide what is wrong.
     logging.raiseExceptions = False
     folder = settings.home.resolve() / "warehouse"

@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,11 +26,11 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from flows.catalogue import first_sentence
-from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.failures import Cause, find_causes
 from flows.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, read_project
 from flows.receipts import sync_folder
+from flows.releases import code_revision
 from flows.settings import Settings
 from flows.views import MANIFEST, MARTS, VERSION_FOLDER, heal_views, seal, version_folder_macro, versions
 from flows.warehouse import once_free, open_warehouse, read_open_work, warehouse_held
@@ -255,7 +254,7 @@ def _publish(
     manifest = Manifest(
         version=version,
         created_at=created_at,
-        git_revision=_git_revision(),
+        git_revision=code_revision(),
         warehouse_id=source.warehouse_id,
         batch_high_water=source.batch_high_water,
         change_high_water=source.change_high_water,
@@ -689,20 +688,6 @@ def _new_version(settings: Settings) -> str:
         newest = datetime.strptime(kept[-1].partition("+")[0], STAMP)
         return (newest + timedelta(microseconds=1)).strftime(STAMP)
     return stamp
-
-
-def _git_revision() -> str | None:
-    """The project's commit, with '+changes' where the work tree differs; None outside a checkout."""
-    try:
-        revision = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changes = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=PROJECT, capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{revision}+changes" if changes else revision
 
 
 def _finish(path: Path) -> None:

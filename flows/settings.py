@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         return self.home / "published"
 
     @property
+    def releases(self) -> Path:
+        """What `tidemark deploy` deployed, and the link ``current`` to the active one."""
+        return self.home / "releases"
+
+    @property
     def jobs(self) -> Path:
         """What the jobs did, and the incidents they met."""
         return self.home / "jobs"

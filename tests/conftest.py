@@ -29,7 +29,7 @@ from flows.warehouse import TABLES
 
 # Processes that may be killed: forked from one that has imported everything and holds nothing.
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["flows.cli"])
+FORKSERVER.set_forkserver_preload(["flows.cli", "dbt.cli.main"])
 KEY = "a secret of the tests, long enough to be taken"
 EVENT: dict[str, Any] = {
     "event_id": "0191f3c2-8a44-7c1e-9d3b-5e2f7a6b1c00",

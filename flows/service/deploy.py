@@ -8,7 +8,6 @@ is due the run asks :mod:`flows.decide`. Started by hand, a run does its steps w
 import asyncio
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,9 +28,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
 from prefect.workers.process import ProcessWorker
 
-from flows.contract import PROJECT
 from flows.jobs import DEPLOYMENT, FLOWS, JOB_SUCCEEDED, LANDED, dataset_resource, entrypoint, job_resource
+from flows.releases import active_path
 from flows.schedule import JOBS, Arrival, Cron, Job, Success
+from flows.service.warm import client_command
 from flows.service.worker import POOL
 from flows.settings import Settings
 from flows.writer import WAREHOUSE
@@ -45,7 +45,10 @@ async def deploy(settings: Settings) -> None:
         await _make_limit(client)
         await _make_pool(client, settings)
         jobs = {job.name: job for job in JOBS}
-        deployments = {name: await _make_deployment(client, flow, jobs.get(name)) for name, flow in FLOWS.items()}
+        project = active_path(settings)
+        deployments = {
+            name: await _make_deployment(client, flow, jobs.get(name), project) for name, flow in FLOWS.items()
+        }
         await _remove_deployments(client, set(deployments.values()))
         await _make_automations(client, [a for job in JOBS for a in automations_of(job, deployments[job.name])])
 
@@ -90,16 +93,15 @@ async def _make_pool(client: PrefectClient, settings: Settings) -> None:
     """The pool of the worker: plain processes of Prefect's, started through the warm one."""
     template = ProcessWorker.get_default_base_job_template()
     properties = template["variables"]["properties"]
-    client_file = Path(__file__).with_name("warm_client.py")
-    command = [sys.executable, "-S", str(client_file), str(settings.warm_socket), "flows.service.engine"]
+    command = [*client_command(settings), "flows.service.engine"]
     properties["command"]["default"] = shlex.join(command)
-    properties["working_dir"]["default"] = str(PROJECT)
+    properties["working_dir"]["default"] = str(active_path(settings))
     await client.create_work_pool(
         WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template), overwrite=True
     )
 
 
-async def _make_deployment(client: PrefectClient, flow: Flow[Any, Any], job: Job | None) -> UUID:
+async def _make_deployment(client: PrefectClient, flow: Flow[Any, Any], job: Job | None, project: Path) -> UUID:
     schedules = []
     if job and isinstance(job.when, Cron):
         schedules = [
@@ -115,7 +117,7 @@ async def _make_deployment(client: PrefectClient, flow: Flow[Any, Any], job: Job
         name=DEPLOYMENT,
         description=flow.description,
         entrypoint=entrypoint(flow.name),
-        path=os.fspath(PROJECT),
+        path=os.fspath(project),
         pull_steps=[],
         work_pool_name=POOL,
         schedules=schedules,

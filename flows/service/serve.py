@@ -1,5 +1,6 @@
 """Start and stop all of Tidemark on one machine: server, warm process, worker and watcher, kept up by supervisord."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from flows.contract import PROJECT
 from flows.errors import TidemarkError
 from flows.problems import api_url
+from flows.releases import active_path
 from flows.service.watch import server_error
 from flows.settings import Settings
 
@@ -95,7 +97,9 @@ serverurl=unix://{folder}/supervisor.sock
     ]
     # The log of a program is escaped once more: in that alone supervisord looks for variables twice.
     for priority, (name, module) in enumerate(programs.items(), 1):
-        command = shlex.join([*ending_with_parent(), sys.executable, "-m", *module])
+        # By a path that leads to the release that is active when the program starts, and by that to its code.
+        entry = str(active_path(settings) / "flows" / "entry.py")
+        command = shlex.join([*ending_with_parent(), sys.executable, "-P", entry, *module])
         sections.append(
             f"""[program:{name}]
 command={_escaped(command)}
@@ -158,6 +162,7 @@ def serve(settings: Settings, foreground: bool = False) -> str:
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise TidemarkError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
+    _rouse(settings)
     _wait_until_ready(settings)
     return ui_url(settings)
 
@@ -170,6 +175,12 @@ def _port_error(settings: Settings) -> str | None:
             return None
     except OSError as error:
         return error.strerror or str(error)
+
+
+def _rouse(settings: Settings) -> None:
+    """Have supervisord start its programs now: it would wait for a second first, or for somebody to knock."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
+        knock.connect(str(settings.sockets / "supervisor.sock"))
 
 
 def _wait_until_ready(settings: Settings) -> None:

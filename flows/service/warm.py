@@ -4,6 +4,9 @@ To import Prefect, dbt and DuckDB and to parse the project takes longer than to 
 does that once and waits on a socket; :mod:`flows.service.warm_client` asks it to run a module, as ``python -m`` would.
 Each run is a process of its own: it can be killed, and gives its memory back.
 
+It forks runs of its own release alone. Once another is active, it takes no more of them, ends after the last of those
+at work, and begins anew as the other; runs that are wanted meanwhile do without it.
+
 When the process forks, it has no threads of Python's and no database open: a fork copies one thread alone. It has
 built one, in a folder of its own that is gone by then, before it took its first client. The threads of jemalloc, in
 DuckDB and Arrow, see to themselves.
@@ -23,12 +26,15 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
+from flows.contract import PROJECT
 from flows.errors import TidemarkError
+from flows.releases import active_path, is_outdated
 from flows.settings import Settings
 
 # What runs need, and is slow to import. Not `flows.service.engine` itself: it is what is run.
@@ -45,6 +51,10 @@ IMPORTED = (
     "prefect.runner.storage",
     "prefect.task_engine",
 )
+# How often it is looked whether another release is active.
+LOOK_SECONDS = 1.0
+# The answer to a client of another release.
+ANOTHER = b"another\n"
 
 
 @dataclass
@@ -57,10 +67,17 @@ class _Run:
 
 def serve(settings: Settings) -> NoReturn:
     """Import and parse everything, then fork a process for each client until SIGTERM."""
-    import_everything(settings)
+    # Who comes meanwhile waits: to import the same itself would take as long, and the time of both.
     listener = listen(settings.warm_socket)
+    import_everything(settings)
     print(f"warm: waiting on {settings.warm_socket}", flush=True)
-    Host(listener).run()
+    Host(listener, lambda: is_outdated(settings)).run()
+
+
+def client_command(settings: Settings) -> list[str]:
+    """What runs a module in a warm process, of the release that is active then; the module's name follows."""
+    client = active_path(settings) / "flows" / "service" / "warm_client.py"
+    return [sys.executable, "-S", str(client), str(settings.warm_socket)]
 
 
 def import_everything(settings: Settings) -> None:
@@ -93,10 +110,15 @@ def rehearse(settings: Settings) -> None:
 
 
 class Host:
-    """Forks a process for each client of ``listener``, and tells the client how it ended."""
+    """Forks a process for each client of ``listener``, and tells the client how it ended.
 
-    def __init__(self, listener: socket.socket) -> None:
+    Once it ``is_outdated``, it only waits for the runs there are.
+    """
+
+    def __init__(self, listener: socket.socket, is_outdated: Callable[[], bool] = lambda: False) -> None:
         self._listener = listener
+        self._is_outdated = is_outdated
+        self._is_leaving = False
         self._runs: dict[socket.socket, _Run] = {}
         self._selector = selectors.DefaultSelector()
         # Runs read from this pipe, and it never has anything: it closes when this process is gone.
@@ -112,8 +134,8 @@ class Host:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(wake_read, selectors.EVENT_READ)
-        while True:
-            for key, _ in self._selector.select():
+        while not (self._is_leaving and not self._runs):
+            for key, _ in self._selector.select(LOOK_SECONDS):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.fileobj is wake_read:
@@ -123,6 +145,17 @@ class Host:
                 elif isinstance(key.fileobj, socket.socket):
                     self._pass_signal(key.fileobj)
             self._bury()
+            if not self._is_leaving and self._is_outdated():
+                self._leave()
+        sys.exit(0)
+
+    def _leave(self) -> None:
+        """Take no more clients: they find nobody, and run what they want themselves."""
+        print(f"warm: another release is active; waiting for {len(self._runs)} runs to end", flush=True)
+        self._is_leaving = True
+        self._selector.unregister(self._listener)
+        Path(self._listener.getsockname()).unlink(missing_ok=True)
+        self._listener.close()
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -131,6 +164,13 @@ class Host:
         except (OSError, ValueError) as error:
             print(f"warm: a client was not understood: {error}", file=sys.stderr, flush=True)
             client.close()
+            return
+        if asked["folder"] != str(PROJECT):  # it is of another release, and runs its own code itself
+            with contextlib.suppress(OSError):
+                client.sendall(ANOTHER)
+            client.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
             return
         sys.stdout.flush()
         try:

@@ -39,7 +39,9 @@ from flows.problems import (
     observing,
 )
 from flows.receipts import Receipts
+from flows.releases import is_outdated
 from flows.schedule import JOBS, organisation_timezone
+from flows.service.warm import client_command
 from flows.settings import Settings
 
 # Files that come closer together than QUIET are one burst; a burst that does not end is taken after GATHER.
@@ -87,6 +89,11 @@ class Watcher:
         self._intake = Intake(settings, self._journal)
         self._intake_at, self._hears_from = clock(), clock() + HEARS_AFTER_SECONDS
         self._look_at = self._pass_at = self._tidy_at = self._server_answered = self._cry_at = clock()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that it started is at work."""
+        return self._landing is None and (self._jobs is None or self._jobs.poll() is not None)
 
     def turn(self, woken: bool) -> None:
         """Look after what was started, and do what it is time for; ``woken`` says that files changed."""
@@ -224,9 +231,7 @@ def _was_missed(decision: Decision, now: datetime) -> bool:
 
 def start(settings: Settings, *arguments: str) -> subprocess.Popen[bytes]:
     """Start :mod:`flows.service.wake` in a warm process."""
-    client = Path(__file__).with_name("warm_client.py")
-    command = [sys.executable, "-S", str(client), str(settings.warm_socket), "flows.service.wake", *arguments]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    return subprocess.Popen([*client_command(settings), "flows.service.wake", *arguments], stdin=subprocess.DEVNULL)
 
 
 def server_error(settings: Settings) -> str | None:
@@ -239,12 +244,15 @@ def server_error(settings: Settings) -> str | None:
 
 
 def watch(settings: Settings) -> None:
-    """Watch until interrupted."""
+    """Watch until interrupted, or until another release is active."""
     settings.inbox.mkdir(parents=True, exist_ok=True)
     watcher = _begin(settings)
     log.info("watching %s", settings.inbox)
     for woken in _wakes(settings.inbox):
         watcher.turn(woken)
+        if watcher.is_idle and is_outdated(settings):
+            log.info("another release is active: the watcher begins anew as that")
+            return
 
 
 def _begin(settings: Settings) -> Watcher:

@@ -998,7 +998,7 @@ def test_rollback_takes_no_version_that_was_never_finished(settings: Settings, m
     publish(settings)
     version = current_version(settings)
     fill(settings, 2)
-    kill(monkeypatch, "_git_revision", settings)
+    kill(monkeypatch, "code_revision", settings)
     (unfinished,) = {p.name for p in settings.published.glob("[0-9]*")} - {version}
     with pytest.raises(TidemarkError, match="no version"):
         rollback(settings, unfinished)
@@ -1060,7 +1060,7 @@ STEPS = [
     ("_write_changed", 3),
     ("_described", 2),
     ("_make_views", 1),
-    ("_git_revision", 1),
+    ("code_revision", 1),
     ("_prepare_current", 1),
     ("Path.rename", 1),
     ("shutil.rmtree", 1),

@@ -14,6 +14,7 @@ import pytest
 from prefect.settings.models.root import Settings as PrefectSettings
 from supervisor.options import ClientOptions, ServerOptions
 
+from flows.contract import PROJECT
 from flows.problems import api_url
 from flows.service import deploy, serve
 from flows.settings import Settings
@@ -57,7 +58,7 @@ def test_supervisord_takes_folders_of_any_name(
     assert [*programs] == ["server", "warm", "worker", "watcher"]
     for name, program in programs.items():
         command = shlex.split(program.command)
-        assert command[command.index(str(python)) + 1] == "-m"
+        assert command[command.index(str(python)) + 1 :][:2] == ["-P", str(PROJECT / "flows" / "entry.py")]
         assert program.stdout_logfile == str(settings.logs / f"{name}.log")
 
 

@@ -1,6 +1,7 @@
 """A run in the warm process is to whoever started it as one of its own: streams, signals, exit codes, and its end."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,11 @@ FORKLESS = (
     "    if next(tries) == 0: raise OSError(errno.EAGAIN, 'Resource temporarily unavailable')\n"
     "    return fork()\n"
     "os.fork = fails\n"
+)
+# Which finds another release active once a file is beside its socket.
+FOLLOWING = (
+    "import pathlib, sys; from flows.service import warm; warm.LOOK_SECONDS = 0.05; path = pathlib.Path(sys.argv[1]);"
+    "warm.Host(warm.listen(path), path.with_name('another').exists).run()"
 )
 
 
@@ -158,6 +164,48 @@ def test_a_new_host_takes_the_place_of_a_killed_one(
     finally:
         again.kill()
         again.wait()
+
+
+def test_a_host_of_an_earlier_release_takes_no_more_runs_and_ends_after_those_it_has(
+    socket: Path, tmp_path: Path
+) -> None:
+    host = subprocess.Popen([sys.executable, "-c", FOLLOWING, str(socket)], cwd=PROJECT)
+    try:
+        wait_for(socket.exists)
+        run, pid = sleeper(socket, tmp_path)
+        socket.with_name("another").touch()
+        wait_for(lambda: not socket.exists())
+        assert client(socket, "exit", "5").wait(30) == 5, "it runs itself, and does not wait"
+        assert host.poll() is None and is_alive(pid)
+        run.terminate()
+        assert run.wait(30) == 7
+        assert host.wait(30) == 0
+    finally:
+        host.kill()
+        host.wait()
+
+
+def test_a_client_of_another_release_runs_its_own_code(
+    host: subprocess.Popen[bytes], socket: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "another"
+    for name in ("flows/service/warm_client.py", "tests/warm_child.py"):
+        (other / name).parent.mkdir(parents=True)
+        shutil.copy(PROJECT / name, other / name)
+    command = [sys.executable, "-S", str(other / "flows" / "service" / "warm_client.py"), str(socket)]
+    environment = os.environ | {"SAID": "tide", "PYTHONPATH": str(PROJECT)}
+    run = subprocess.Popen(
+        [*command, "tests.warm_child", "say"],
+        cwd=PROJECT,
+        env=environment,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    said, _ = run.communicate(timeout=30)
+    word, folder, pid = said.split()
+    assert (word, folder, int(pid)) == ("tide", str(other), run.pid)
+    assert host.poll() is None
 
 
 def test_many_at_once(host: subprocess.Popen[bytes], socket: Path) -> None:
