@@ -1,10 +1,9 @@
-"""Tell Prefect's server how each dbt node of a build went: a task run each, and a table of them all."""
+"""Tell Prefect's server how each dbt node of a build went: a task run each."""
 
 from collections.abc import Sequence
 
 import httpx
 from prefect import runtime, task
-from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
@@ -23,7 +22,7 @@ def _node() -> None:
 
 
 def record_nodes(built: Sequence[Build], recorded: int = 0) -> None:
-    """Make a task run in the flow run at hand for each node that was built or tested, and an artifact with them all.
+    """Make a task run in the flow run at hand for each node that was built or tested.
 
     ``recorded`` is how many the flow run has already, where it tells of them as it goes. A server that cannot be told
     is a warning.
@@ -41,25 +40,6 @@ def _record(nodes: Sequence[Node], recorded: int) -> None:
             client.create_task_run(
                 _node, flow_run_id=flow_run_id, dynamic_key=str(number), name=node.name, state=state_of(node)
             )
-    failed = sum(node.status in FAILED for node in nodes)
-    warned = sum(node.status == "warn" for node in nodes)
-    create_table_artifact(
-        key="nodes",
-        description=f"{len(nodes)} nodes, {failed} failed, {warned} warned",
-        table=[
-            {
-                "node": node.name,
-                "kind": node.kind,
-                "status": node.status,
-                "rows": node.failures or None,
-                "seconds": round(node.seconds, 2),
-                "owner": node.owner,
-                "file": node.path,
-                "message": _message(node) if node.status != "success" else "",
-            }
-            for node in nodes
-        ],
-    )
 
 
 def state_of(node: Node) -> State[None]:

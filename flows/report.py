@@ -145,7 +145,21 @@ def markdown(report: Report) -> str:
         parts += ["### What stands", "\n".join(f"- {line}" for line in stood)]
     if report.links:
         parts.append(" · ".join(f"[{link.title}]({link.url})" for link in report.links))
+    if rows := [_row(node) for build in report.builds for node in build.nodes]:
+        parts.append("\n".join(("### Every model and test", "", *TABLE_HEAD, *rows)))
     return "\n\n".join(parts) + "\n"
+
+
+# On the page, not an artifact of its own: of several, Prefect shows any first.
+TABLE_HEAD = (
+    "| node | kind | status | rows | seconds | owner | file |",
+    "| --- | --- | --- | ---: | ---: | --- | --- |",
+)
+
+
+def _row(node: Node) -> str:
+    cells = (f"`{node.name}`", node.kind, node.status, f"{node.failures or ''}", f"{node.seconds:.2f}", node.owner)
+    return f"| {' | '.join(cells)} | {node.path} |"
 
 
 def _failure(failure: Failure) -> str:
