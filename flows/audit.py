@@ -161,7 +161,7 @@ def audit(
     except (TidemarkError, duckdb.Error) as error:
         done.notes.append(f"only the lake was looked at: {error}")
     done.findings += judge(batches, days, {name: staging_model(spec) for name, spec in specs.items()})
-    done.totals = [total for name in specs if (total := _total(name, batches, ends.get(name)))]
+    done.totals = [total for name in specs if (total := total_of(name, batches, ends.get(name)))]
     return done
 
 
@@ -323,7 +323,9 @@ def _families(batches: list[Batch]) -> list[list[Batch]]:
     return list(families.values())
 
 
-def _total(dataset: str, batches: list[Batch], ends_at_staging: bool | None) -> Total | None:
+def total_of(dataset: str, batches: list[Batch], ends_at_staging: bool | None) -> Total | None:
+    """What became of a dataset's rows; None where nothing landed of it. ``ends_at_staging`` where no model deduplicates
+    it, None where there is no warehouse to tell."""
     own = [b for b in batches if b.receipt.dataset == dataset]
     if not own:
         return None

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from flows.audit import MISSING, Audit, Batch, Day, Finding, audit, judge
+from flows.audit import MISSING, Audit, Batch, Day, Finding, audit, judge, total_of
 from flows.build import build
 from flows.cli import main
 from flows.errors import TidemarkError
@@ -384,7 +384,7 @@ def test_a_model_that_was_never_built_lost_nothing(built: Lake) -> None:
     done = run_audit(built)
     assert done.findings == []
     assert total(done, "events")["not_built"] == 73
-    assert (total(done, "calls")["not_built"], total(done, "calls")["ends_at_staging"]) == (2, True)
+    assert total(done, "calls")["not_built"] == 2
 
 
 @pytest.mark.parametrize("how", ["missing", "empty"])
@@ -494,6 +494,13 @@ def test_a_loss_is_told_once_where_it_happened(measured: dict[str, Any], steps: 
 def test_a_day_accounts_for_every_copy_and_keeps_every_event(counts: tuple[int, ...], is_found: bool) -> None:
     days = (Day(date(2026, 1, 15), *counts, batches=(1,)),)
     assert [f.step for f in judged(batch(), days=days)] == ["deduplicated"] * is_found
+
+
+def test_a_dataset_that_no_model_deduplicates_is_counted_up_to_staging() -> None:
+    own = [batch(1, "things", landed=8, kept=None), batch(2, "things", landed=3, staging=None, kept=None), batch(3)]
+    total = total_of("things", own, ends_at_staging=True)
+    assert total is not None and total.ends_at_staging
+    assert (total.landed, total.not_built, total.kept, total.duplicates) == (11, 3, None, None)
 
 
 def test_deduplication_is_not_blamed_for_what_raw_lost() -> None:

@@ -211,13 +211,14 @@ def test_a_check_knows_nothing_of_the_home(
     for name in ("PSEUDONYM_KEY", "CHANNELS", "TARGET"):
         monkeypatch.setenv(f"TIDEMARK_{name}", "theirs")
     monkeypatch.setenv("TIDEMARK_THREADS", "3")
+    monkeypatch.setenv("TIDEMARK_MEMORY_LIMIT", "1GB")
     checkout.write("flows/trial.py", "import os\nfor n in sorted(os.environ):\n    print(n, os.environ[n])")
     checkout.commit("one")
     lines: list[str] = []
     deploy(settings, "HEAD", lines.append)
     ours = dict(line.split(" ", 1) for line in lines if line.startswith("TIDEMARK_"))
     home = Path(ours.pop("TIDEMARK_HOME"))
-    assert ours == {"TIDEMARK_THREADS": "3", "TIDEMARK_SETTLE_SECONDS": "0"}
+    assert ours == {"TIDEMARK_THREADS": "3", "TIDEMARK_MEMORY_LIMIT": "1GB", "TIDEMARK_SETTLE_SECONDS": "0"}
     assert home != settings.home and not home.exists()
 
 
