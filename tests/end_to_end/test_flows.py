@@ -311,7 +311,7 @@ def test_a_build_that_waits_for_another_process_is_seen_to(served: Served) -> No
                 (wait,) = journal.waits()
             assert (wait.flow_run_id, wait.job) == (run.flow_run_id, "refine")
             assert served.active_slots() == 1
-        until(lambda: f"process {reader.pid} (" in served.flow_run(run.flow_run_id)["state"]["message"])
+        until(lambda: f"process {reader.pid} (" in str(served.flow_run(run.flow_run_id)["state"]["message"]))
     served.settle(*names)
     served.comes_to(run.flow_run_id, "COMPLETED")
     tries = [(r.attempt, r.status, r.message) for r in served.journal("refine") if r.slot == run.slot]
