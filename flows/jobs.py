@@ -44,6 +44,7 @@ from flows.problems import (
 from flows.publish import NothingGoodError, Publication, publish
 from flows.receipts import Receipt, Status
 from flows.record import record_nodes
+from flows.releases import is_outdated
 from flows.report import Failure, Link, NodesFailedError, Report, failures_of
 from flows.run_names import BY_HAND, files, first_name, rename
 from flows.schedule import (
@@ -186,6 +187,8 @@ def _run_job(job: Job, only_if_due: bool) -> State[Any]:
         done: list[str] = []
         known, decisions = _decisions(run, job)
         while due := next((d for d in decisions if d.state == "due"), None):
+            if (only_if_due or done) and is_outdated(settings):
+                return Completed(name="Outdated", message=f"{due.slot} is left to a run of the release deployed since")
             if not _run_slot(run.for_slot(), job, due.slot, due, known):
                 break
             done.append(due.slot)

@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from flows.messages import cut
 
@@ -33,12 +33,17 @@ def is_alive(pid: int, mark: str) -> bool:
 
 
 def command_of(pid: int) -> str | None:
-    """The beginning of a process' command line; None where that cannot be told."""
+    """The beginning of a process' command line; None where that cannot be told.
+
+    Of a program and its script only the names, as in ``python tidemark build``: their folders would take all the room.
+    """
     try:
-        words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        line = shlex.join(word for word in words if word)
+        given = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        words = [word for word in given if word]
     except OSError:
-        line = _ps(pid, "args=")
+        words = _ps(pid, "args=").split()  # of which nobody can tell where an argument ends
+    short = [PurePath(word).name if word.startswith("/") else word for word in words[:2]]
+    line = shlex.join([*short, *words[2:]])
     return cut(" ".join(line.split()), COMMAND_CHARACTERS) or None
 
 

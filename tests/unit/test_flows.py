@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
-from flows import problems
+from flows import jobs, problems
 from flows.alerts import deliver, open_incidents
 from flows.contract import load_specs
 from flows.decide import Decision, Known, slot_of_batch, slot_of_instant
@@ -81,6 +81,34 @@ def test_a_success_is_woken_by_the_jobs_it_follows() -> None:
 
 def test_a_clock_has_no_automation_nor_has_what_is_required() -> None:
     assert automations_of(a_job("daily", "0 6 * * *", requires=(Requires("events"),)), DEPLOYMENT) == []
+
+
+@pytest.mark.parametrize(
+    ("deployed_before", "only_if_due", "done"),
+    [("nothing", True, ["1", "2"]), ("1", True, []), ("2", True, ["1"]), ("1", False, ["1"]), ("2", False, ["1"])],
+)
+def test_a_run_begins_nothing_more_once_another_release_is_active(
+    deployed_before: str, only_if_due: bool, done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def decisions(*_: Any) -> tuple[None, list[Decision]]:
+        left = next((slot for slot in ("1", "2") if slot not in ran), None)
+        if left == deployed_before:
+            (tmp_path / "releases" / "next").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "releases" / "current").symlink_to("next")
+        return None, [Decision("refine", left, NOW, NOW.date(), "due", (), is_late=False)] if left else []
+
+    def run_slot(run: object, job: object, slot: str, *_: object) -> bool:
+        ran.append(slot)
+        return True
+
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
+    monkeypatch.setattr(jobs, "_decisions", decisions)
+    monkeypatch.setattr(jobs, "_run_slot", run_slot)
+    state = jobs._run_job(a_job("refine", Arrival(("events",))), only_if_due)
+    assert ran == done
+    assert state.name == ("Completed" if deployed_before == "nothing" else "Outdated")
 
 
 # --- problems --------------------------------------------------------------------------------------------------------

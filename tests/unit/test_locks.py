@@ -180,5 +180,6 @@ def test_a_process_is_known_by_its_command_and_its_start() -> None:
         now = utc("2026-11-22 05:00")
         began = started_at(one.pid, now)
         assert began is not None and 0 <= (now - began).total_seconds() < 120
-        assert "'an argument'" in (command_of(one.pid) or "")
+        said = f"{Path(sys.executable).name} -c 'print(1, flush=True); input()' 'an argument'"
+        assert command_of(one.pid) == said, "without the folder of the program"
     assert started_at(one.pid, now) is None and command_of(one.pid) is None and process_mark(one.pid) is None
