@@ -9,6 +9,7 @@ A table whose inputs failed stays as it was in the version before, marked stale;
 """
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -52,6 +53,8 @@ STORAGE_VERSION = "v1.4.0"
 
 # The columns of each schema's tables with their types.
 Columns = dict[tuple[str, str], dict[str, str]]
+
+log = logging.getLogger("tidemark.publish")
 
 
 class PublishedFile(BaseModel):
@@ -161,7 +164,7 @@ class _Source:
 
 @once_free
 def publish(settings: Settings, force: bool = False) -> Publication:
-    """Publish what is good in the warehouse, unless the newest version shows just that already.
+    """Publish what is good in the warehouse, unless the newest version shows just that already, and is whole.
 
     A table is good when nothing it is made from is behind and no blocking test that guards it is due. One that is not
     keeps the rows of the newest version, marked stale, and is missing where it never was good.
@@ -187,7 +190,8 @@ def publish(settings: Settings, force: bool = False) -> Publication:
             )
         with open_warehouse(settings) as warehouse:
             source = _read_source(warehouse)
-            if newest and not force and _is_of(newest, source, project, causes):
+            is_whole = newest is not None and not damaged_files(settings, newest)
+            if newest and is_whole and not force and _is_of(newest, source, project, causes):
                 return Publication(newest, is_new=False)
             return Publication(_publish(settings, project, warehouse, source, newest, causes), is_new=True)
 
@@ -239,6 +243,12 @@ def _publish(
             fresh = _write_changed(warehouse, folder, model, columns, changes, {file.day for file in kept})
             files[model.name] = sorted([*kept, *fresh], key=lambda file: file.path)
         elif newest is not None and before is not None:
+            if lost := damaged_files(settings, newest, before):
+                raise TidemarkError(
+                    f"publishing stopped: {lost[0]} is missing or damaged, and {model.name} cannot be written again "
+                    f"while it waits for {describe_causes(causes[model.name])}; repair that, or put the file back, or "
+                    "delete that version: the one before it is then taken"
+                )
             files[model.name] = [
                 file if is_comparable else file.model_copy(update={"change": UNCOMPARABLE})
                 for file in _link(settings, newest.version, folder, before.name, before.files)
@@ -361,6 +371,24 @@ def newest_manifest(settings: Settings) -> Manifest | None:
     return read_manifest(settings, kept[-1]) if kept else None
 
 
+def damaged_files(settings: Settings, manifest: Manifest, table: PublishedTable | None = None) -> list[str]:
+    """The files of a version, or of one table of it, that are missing or of another size than the manifest says."""
+    tables = manifest.tables if table is None else (table,)
+    return [
+        f"{manifest.version}/{file.path}"
+        for one in tables
+        for file in one.files
+        if not _is_whole(settings.published / manifest.version / file.path, file)
+    ]
+
+
+def _is_whole(path: Path, file: PublishedFile) -> bool:
+    try:
+        return path.stat().st_size == file.bytes
+    except FileNotFoundError:
+        return False
+
+
 def _link_unchanged(
     settings: Settings, folder: Path, model: Model, changes: dict[date | None, int], newest: Manifest | None
 ) -> list[PublishedFile]:
@@ -368,7 +396,14 @@ def _link_unchanged(
     before = next((t for t in newest.tables if t.name == model.name), None) if newest else None
     if newest is None or before is None or before.day_column != model.day_column:
         return []
-    kept = tuple(file for file in before.files if changes.get(file.day) == file.change)
+    lost = set(damaged_files(settings, newest, before))
+    # A day of which a file is lost is written anew as a whole.
+    again = {file.day for file in before.files if f"{newest.version}/{file.path}" in lost}
+    if lost:
+        log.warning(
+            "%d published files are missing or damaged and are written anew: %s", len(lost), ", ".join(sorted(lost)[:3])
+        )
+    kept = tuple(file for file in before.files if changes.get(file.day) == file.change and file.day not in again)
     return _link(settings, newest.version, folder, model.name, kept)
 
 

@@ -16,7 +16,7 @@ from flows.errors import TidemarkError, WarehouseInUseError
 from flows.inbox import Delivery, LeftAlone, is_settled, new_deliveries
 from flows.locks import holder_of
 from flows.messages import duration
-from flows.publish import Manifest, current_version, describe_causes, read_manifest
+from flows.publish import Manifest, current_version, damaged_files, describe_causes, read_manifest
 from flows.receipts import INDEX, Receipts, Status
 from flows.settings import Settings
 from flows.views import MARTS, moved_from, versions
@@ -110,7 +110,8 @@ class StaleTable:
 @dataclass(frozen=True)
 class PublishedStatus:
     """What readers see. ``note`` says what is wrong where a version is named but cannot be read; ``moved_from`` is the
-    folder whose files its views name, where that is another one."""
+    folder whose files its views name, where that is another one; ``damaged`` are its files that are missing or of
+    another size."""
 
     version: str | None = None
     note: str | None = None
@@ -121,6 +122,7 @@ class PublishedStatus:
     newest_version: str | None = None
     versions_kept: int = 0
     moved_from: str | None = None
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ class LakeStatus:
             or self.warehouse.failed
             or self.published.note
             or self.published.moved_from
+            or self.published.damaged
             or self.published.not_good
         )
 
@@ -331,6 +334,7 @@ def _read_published(settings: Settings, last_batch_id: int) -> tuple[PublishedSt
             newest_version=kept[-1],
             versions_kept=len(kept),
             moved_from=str(moved) if moved else None,
+            damaged=tuple(damaged_files(settings, manifest)),
         ),
         manifest,
     )
@@ -409,6 +413,9 @@ def _describe_published(published: PublishedStatus) -> Iterator[str]:
             f"MOVED: its views name files below {published.moved_from}, as where it was made: who attaches it gets "
             "errors, or what is there; `tidemark run` mends it"
         )
+    if damaged := published.damaged:
+        more = f" and {len(damaged) - 1:,} more" if len(damaged) > 1 else ""
+        yield f"DAMAGED: {damaged[0]}{more} missing or of another size; `tidemark publish --force` writes them anew"
     for table in published.not_good:
         if table.since:
             as_of = minute(table.as_of) if table.as_of else "before"

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, text
 
+from flows.audit import audit
 from flows.build import Build
-from flows.contract import PROJECT
+from flows.contract import PROJECT, load_specs
 from flows.land import Landing
 from flows.project import SCHEMAS, read_project
 from flows.publish import Publication
@@ -41,6 +42,11 @@ def test_every_distinct_event_is_kept_once(sample_run: Run) -> None:
     assert rows is not None and raw is not None
     assert rows[:2] == (EVENTS, EVENTS)
     assert rows[2] == raw[0]
+
+
+def test_the_audit_finds_every_row(sample_run: Run) -> None:
+    done = audit(sample_run[0])
+    assert done.findings == [] and {total.dataset for total in done.totals} == {*load_specs()}
 
 
 def test_what_is_dirty_is_quarantined_and_nothing_else(sample_run: Run) -> None:

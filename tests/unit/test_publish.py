@@ -27,6 +27,7 @@ from flows.publish import (
     Manifest,
     PublishedTable,
     current_version,
+    damaged_files,
     newest_manifest,
     publish,
     read_manifest,
@@ -34,7 +35,7 @@ from flows.publish import (
     versions,
 )
 from flows.settings import Settings
-from flows.status import read_status
+from flows.status import describe_lake, read_status
 from flows.views import moved_from
 from flows.warehouse import open_warehouse
 from tests.conftest import FORKSERVER, NOBODY, as_nobody, make_warehouse_tables
@@ -777,6 +778,38 @@ def test_files_of_unchanged_days_are_linked_and_of_changed_days_written(settings
     assert_true(settings, second)
     with opened(settings, first.version) as db:
         assert db.execute("select distinct number from fct_days").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_file_that_is_lost_or_cut_is_written_anew_though_nothing_is_new(settings: Settings, damage: str) -> None:
+    first = publish(settings).manifest
+    lost = settings.published / first.version / table_of(first, "fct_days").files[1].path
+    content = lost.read_bytes()
+    lost.unlink()
+    if damage == "cut":
+        lost.write_bytes(content[:-1])
+    assert damaged_files(settings, first) == [str(lost.relative_to(settings.published))]
+    told = "\n".join(dict(describe_lake(read_status(settings, datetime.now(UTC))))["published"])
+    assert "DAMAGED" in told and lost.name in told
+
+    second = publish(settings)
+    assert second.is_new and damaged_files(settings, second.manifest) == []
+    assert_true(settings, second.manifest)
+    before, after = (inodes(settings, first, "ops_landings"), inodes(settings, second.manifest, "ops_landings"))
+    assert before == after, "and nothing else is"
+    assert not publish(settings).is_new
+
+
+def test_a_lost_file_of_a_stale_table_stops_publishing_and_says_which(settings: Settings) -> None:
+    first = publish(settings).manifest
+    fill(settings, 2, DAYS[1:3])
+    fail(settings, "int_things")
+    lost = settings.published / first.version / table_of(first, "fct_days").files[1].path
+    lost.unlink()
+    with pytest.raises(TidemarkError, match=f"{lost.name} is missing or damaged, and fct_days cannot.*int_things"):
+        publish(settings)
+    heal(settings)
+    assert_true(settings, publish(settings).manifest)
 
 
 def test_a_table_not_kept_by_days_is_written_when_it_changed(settings: Settings) -> None:

@@ -1,4 +1,4 @@
--- One row per account: its newest state, of the rows delivered for that state the newest delivery, by batch and
+-- One row per account and updated_at: of the rows delivered for that state the newest delivery, by batch and
 -- line. Rows of a batch that a later delivery of the same file supersedes do not count, whatever they say.
 {{ config(
     materialized='incremental',
@@ -46,13 +46,12 @@ that_count as (
     where superseded.batch_id is null
 ),
 
-newest as (
+delivered_last as (
     select *
     from that_count
     qualify row_number() over (
-        partition by account_key
+        partition by account_key, updated_at
         order by
-            updated_at desc nulls last,
             delivery_batch_id desc nulls last,
             _line desc nulls last
     ) = 1
@@ -66,4 +65,4 @@ select
     updated_at,
     _batch_id,
     _line
-from newest
+from delivered_last

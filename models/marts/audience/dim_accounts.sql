@@ -11,12 +11,18 @@ with accounts as (
     where {{ in_keys_to_replace('account_key', ref('int_audience__accounts_landed')) }}
 ),
 
+newest as (
+    select *
+    from accounts
+    qualify row_number() over (partition by account_key order by updated_at desc) = 1
+),
+
 coarsened as (
     select
         *,
         cast(extract(year from birth_date) as integer) as birth_year,
         {{ local_date('created_at') }} as created_date
-    from accounts
+    from newest
 )
 
 select
