@@ -434,7 +434,7 @@ def _tell_landing(settings: Settings, landing: Landing) -> None:
     for example in landing.examples[:5]:
         out.print(f"         [yellow]quarantined[/] {safe(example)}")
     if rows("rows_rejected") > 5:
-        out.print(f"         all of them, with reason and text: {settings.quarantine}/<dataset>/*.parquet")
+        out.print(f"         all of them, with reason and text: {settings.quarantine}/<dataset>/batch-*[0-9].parquet")
     owners = {name: spec.owner or "none" for name, spec in load_specs().items()}
     for receipt in landing.receipts:
         if receipt.status is Status.REFUSED:

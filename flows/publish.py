@@ -592,7 +592,8 @@ README = """\
 This is version {version} of the published tables.
 
 Open marts.duckdb read-only with DuckDB 1.4 or newer, or read the folder of a table below parquet/ with pandas, Polars,
-Arrow or Spark. The table published_tables says what each table is, and how fresh.
+Arrow or Spark: by the path of this folder, and not through `current`, which moves when the next version is published.
+The table published_tables says what each table is, and how fresh.
 
 The version may be copied or mounted anywhere, under any name but `current`, with all that is in it. This folder has to
 stay: by it marts.duckdb knows the files that belong to it. Whoever attaches a copy to another database has to say where
@@ -616,6 +617,8 @@ FRESHNESS = pa.schema(
             ("stale_since", pa.timestamp("us"), "When the first version was made in which it was stale; UTC."),
             ("stale_because", pa.string(), "What it waits for, with owners; NULL where it is not stale."),
             ("owner", pa.string(), "Who is to be asked about the table; NULL where nobody is named."),
+            ("first_day", pa.date32(), "The oldest day with rows; NULL where it is not kept by days, or is empty."),
+            ("last_day", pa.date32(), "The newest day with rows; NULL where it is not kept by days, or is empty."),
             ("version", pa.string(), "The version of this publication."),
             ("description", pa.string(), "What a row of it is, in one sentence."),
         ]
@@ -633,6 +636,8 @@ def _freshness(version: str, tables: list[PublishedTable], project: Project) -> 
             "stale_since": table.stale_since and table.stale_since.replace(tzinfo=None),
             "stale_because": describe_causes(table.stale_because) or None,
             "owner": table.owner or None,
+            "first_day": min((file.day for file in table.files if file.day), default=None),
+            "last_day": max((file.day for file in table.files if file.day), default=None),
             "version": version,
             "description": first_sentence(project.models[table.name].description) or None,
         }

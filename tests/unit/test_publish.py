@@ -780,6 +780,14 @@ def test_files_of_unchanged_days_are_linked_and_of_changed_days_written(settings
         assert db.execute("select distinct number from fct_days").fetchall() == [(1,)]
 
 
+def test_published_tables_say_which_days_they_have(settings: Settings) -> None:
+    publish(settings)
+    with opened(settings) as db:
+        rows = db.execute("select name, first_day, last_day from published_tables").fetchall()
+    days = {name: (first, last) for name, first, last in rows}
+    assert days["fct_days"] == (DAYS[0], DAYS[-1]) and days["dim_whole"] == days["dim_none"] == (None, None)
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut"])
 def test_a_file_that_is_lost_or_cut_is_written_anew_though_nothing_is_new(settings: Settings, damage: str) -> None:
     first = publish(settings).manifest
