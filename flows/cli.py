@@ -303,12 +303,14 @@ def deploy_command(ctx: click.Context, revision: str, back: bool) -> None:
             raise click.UsageError("--back takes no REVISION; without --back, any commit can be deployed")
         release, left = go_back(settings)
         out.print(f"[bold]deployed[/] {safe(str(release))} again{safe(f'; it was {left}') if left else ''}")
+        out.print("         readers see what it changes after the next run: what arrives starts one, or `tidemark run`")
         return
     started = time.monotonic()
     release, is_new = deploy(settings, revision, _say)
     if is_new:
         out.print(f"[bold]deployed[/] {safe(str(release))} in {time.monotonic() - started:.0f} s")
         out.print("         what runs ends as it began; what begins now is of this release")
+        out.print("         readers see what it changes after the next run: what arrives starts one, or `tidemark run`")
     else:
         out.print(f"[bold]deployed[/] {safe(str(release))} is active already")
     if edited := read_release_status(settings).edited:

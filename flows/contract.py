@@ -5,6 +5,7 @@ descriptors into one :class:`DatasetSpec` a dataset; ``make contract`` commits t
 ``contracts/generated/``, and everything at run time reads that.
 """
 
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -246,6 +247,7 @@ def _dataset_spec(pool: descriptor_pool.DescriptorPool, message: Any, dataset: A
         else:
             fields.append(_field_spec(pool, field, None))
     _check_shared_names(message.full_name, fields)
+    _check_dataset(message.full_name, dataset, fields)
     return DatasetSpec(
         name=dataset.name,
         version=message.file.package.rsplit(".", 1)[-1],
@@ -261,6 +263,25 @@ def _dataset_spec(pool: descriptor_pool.DescriptorPool, message: Any, dataset: A
         fields=tuple(fields),
         payloads=tuple(payloads),
     )
+
+
+def _check_dataset(message: str, dataset: Any, fields: list[FieldSpec]) -> None:
+    """What the dataset option says must be said, and its fields must be there."""
+    for name in ("name", "owner", "source", "description", "key"):
+        if not getattr(dataset, name):
+            raise ValueError(f"{message}: the dataset option needs {name!r}")
+    own = {field.name: field for field in fields if field.payload is None}
+    for name, option in [*((key, "key") for key in dataset.key), *((day, "day_of") for day in [dataset.day_of] if day)]:
+        if name not in own:
+            close = get_close_matches(name, own, 1)
+            raise ValueError(
+                f"{message}: {option} names {name!r}, which is no field of it"
+                + (f"; did you mean {close[0]!r}?" if close else "")
+            )
+        if not own[name].required:
+            raise ValueError(f"{message}: {option} names {name!r}, which must be `required: true`")
+    if dataset.day_of and own[dataset.day_of].type != "timestamp":
+        raise ValueError(f"{message}: day_of names {dataset.day_of!r}, which is no Timestamp")
 
 
 def _field_spec(pool: descriptor_pool.DescriptorPool, field: Any, payload: str | None) -> FieldSpec:

@@ -63,8 +63,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"error: the active release is gone ({error}); `tidemark deploy` makes one, `--back` takes an earlier")
     if project != THIS:
-        if sys.stderr.isatty():
-            print(f"by release {project.name}", file=sys.stderr)
+        print(f"by release {project.name}, not by the checkout", file=sys.stderr)
         run_in(project, "-P", "-m", "flows.cli", *sys.argv[1:])
     from flows.cli import main as command  # noqa: PLC0415 (seconds, which a release would pay twice)
 

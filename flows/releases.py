@@ -307,9 +307,14 @@ def _try(release: Release, files: Path, scratch: Path, progress: Callable[[str],
         for line in process.stdout or ():
             progress(line.rstrip())
     if process.returncode:
+        goes_on = (
+            f"release {release.replaces} goes on serving"
+            if release.replaces
+            else "the checkout goes on serving AS IT IS, so mend it there"
+        )
         raise TidemarkError(
             f'commit {release.commit[:7]}, "{release.subject}", did not pass its check and was not deployed; '
-            f"{f'release {release.replaces}' if release.replaces else 'the checkout'} goes on serving: {line.strip()}"
+            f"{goes_on}: {line.strip()}"
         )
 
 

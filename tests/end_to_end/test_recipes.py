@@ -27,8 +27,6 @@ RUN = ".venv/bin/tidemark run"
 FOLLOWING = [
     "tests/unit/test_contract.py",
     "tests/unit/test_generate.py",
-    "tests/unit/test_house_style.py",
-    "tests/unit/test_layers.py",
     "tests/unit/test_conform.py::test_the_same_events_land_as_the_same_rows_in_every_format",
     "tests/unit/test_sample_follows_contract.py::test_every_recipe_is_of_the_contract",
 ]

@@ -90,6 +90,37 @@ def test_a_contradiction_is_told_with_the_field(message: str, field: str, change
         specs_from_descriptors(changed(field, change, message))
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("key", ["contnt_id"], r"Content: key names 'contnt_id', which is no field of it; did you mean 'content_id'\?"),
+        ("key", ["title"], r"Content: key names 'title', which must be `required: true`"),
+        ("key", [], r"Content: the dataset option needs 'key'"),
+        ("owner", "", r"Content: the dataset option needs 'owner'"),
+        ("source", "", r"Content: the dataset option needs 'source'"),
+        ("day_of", "published", r"Content: day_of names 'published', which is no field of it"),
+        ("day_of", "content_id", r"Content: day_of names 'content_id', which is no Timestamp"),
+    ],
+)
+def test_a_contradiction_of_a_dataset_is_told(option: str, value: Any, error: str) -> None:
+    files = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
+    pool = descriptor_pool.DescriptorPool()
+    for f in files.file:
+        pool.Add(f)
+    extension = pool.FindExtensionByName("tidemark.options.v1.dataset")
+    (message,) = (m for f in files.file if f.package == "tidemark.contents.v1" for m in f.message_type)
+    options = message_factory.GetMessageClass(extension.containing_type).FromString(message.options.SerializeToString())
+    dataset = options.Extensions[extension]
+    dataset.ClearField(option)
+    if isinstance(value, list):
+        dataset.key.extend(value)
+    else:
+        setattr(dataset, option, value)
+    message.options.ParseFromString(options.SerializeToString())
+    with pytest.raises(ValueError, match=error):
+        specs_from_descriptors(files.SerializeToString())
+
+
 def test_what_the_contract_says_of_a_field_reaches_its_spec() -> None:
     def change(field: Any, option: Any) -> None:
         option.required = True
