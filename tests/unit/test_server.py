@@ -97,4 +97,4 @@ def test_the_server_answers_while_many_ask(client: httpx.Client) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(longest) > 100 and max(longest) < 45
+    assert len(longest) > 20 and max(longest) < 45
