@@ -1,6 +1,7 @@
 """What is failing now, and what waits for it: which models are not good, and because of what."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -78,18 +79,23 @@ def read_failing(settings: Settings) -> list[Failing]:
     """What is failing now, by unique id: all of it each time, and what is skipped because of it is not part of it.
 
     Counted are models, seeds and tests of the project as it is now whose newest result, skips aside, is a failure or a
-    warning, unless a build that was killed before it could record so has made the model since. Raises
-    :class:`~flows.errors.TidemarkError` where another process has the warehouse or the project cannot be parsed.
+    warning, unless a build that was killed before it could record so has made the model since. A test whose arguments
+    were edited is another to dbt; here it is the same one, or what it found before the edit would be told to nobody,
+    and what it passed after it would not count.
+
+    Raises :class:`~flows.errors.TidemarkError` where another process has the warehouse or the project cannot be parsed.
     """
     if not settings.warehouse.exists():
         return []
     with open_warehouse(settings, read_only=True) as warehouse:
         if not has_tables(warehouse, "dbt_results", "model_progress"):
             return []
-        rows = warehouse.execute(NEWEST).fetchall()
-    if not rows:
-        return []
-    project = read_project(settings)
+        if not warehouse.execute(NEWEST, _same_nodes({})).fetchall():
+            return []
+        known = warehouse.execute("select distinct node_id, resource_type, node_name from ops.dbt_results").fetchall()
+        project = read_project(settings)
+        now_called = successors(known, project)
+        rows = warehouse.execute(NEWEST, _same_nodes(now_called)).fetchall()
     not_good = find_causes(project, read_open_work(settings, project)).keys()
     tests = {test.unique_id: test for test in project.tests}
     failing = []
@@ -120,17 +126,44 @@ def read_failing(settings: Settings) -> list[Failing]:
     return failing
 
 
+def successors(known: Iterable[tuple[str, str, str]], project: Project) -> dict[str, str]:
+    """The ids that nodes have in the project now, by an id they had before.
+
+    ``known`` are ids with kind and name. dbt puts the arguments of a test into its id. An id that is gone goes on as
+    the one node of its kind and name; where there are several of these or none, it is gone.
+    """
+    now: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for unique_id, node in project.manifest.nodes.items():
+        now[str(node.resource_type), node.name].append(unique_id)
+    return {
+        unique_id: now[kind, name][0]
+        for unique_id, kind, name in known
+        if unique_id not in project.manifest.nodes and len(now[kind, name]) == 1
+    }
+
+
+def _same_nodes(now_called: Mapping[str, str]) -> dict[str, list[str]]:
+    return {"before": list(now_called), "now": list(now_called.values())}
+
+
 # A node fails without a break since the first result that is like the newest, a failure or a warning, and after which
 # none was unlike it. Rows are in the order in which they were recorded. A mark of a time to come is of a clock that ran
 # ahead, and says nothing of what came before what.
 NEWEST = """
-with results as (
+with same as (
     select
-        *,
-        rowid as number,
+        unnest(cast($before as string[])) as before,
+        unnest(cast($now as string[])) as now
+),
+
+results as (
+    select
+        results.* replace (coalesce(same.now, results.node_id) as node_id),
+        results.rowid as number,
         case status when 'warn' then 'warned' when 'pass' then 'good' when 'success' then 'good' else 'failed' end
             as outcome
-    from ops.dbt_results
+    from ops.dbt_results as results
+    left join same on results.node_id = same.before
     where resource_type in ('model', 'seed', 'test') and status <> 'skipped'
 ),
 

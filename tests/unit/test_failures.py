@@ -9,7 +9,7 @@ import pytest
 
 from flows import failures as failures_module
 from flows.errors import TidemarkError
-from flows.failures import Failing, find_causes, read_failing
+from flows.failures import Failing, find_causes, read_failing, successors
 from flows.project import DataTest, Model
 from flows.settings import Settings
 from flows.warehouse import OpenWork, open_warehouse
@@ -187,6 +187,39 @@ def test_a_failure_lasts_from_the_first_of_an_unbroken_run_to_the_next_success(s
     record(settings, 8, of_left="warn")
     record(settings, 9, of_left="fail")
     assert failing(settings) == {"left": 7, "of_left": 9}
+
+
+def call_results(settings: Settings, hour: int, unique_id: str) -> None:
+    """Give the results of ``of_left`` in a build the id that dbt gave the test then, by its arguments."""
+    with open_warehouse(settings) as db:
+        db.execute(
+            "update ops.dbt_results set node_id = ? where run_id = ? and node_name = 'of_left'", [unique_id, str(hour)]
+        )
+
+
+def test_a_test_whose_arguments_were_edited_is_the_same_test(settings: Settings) -> None:
+    record(settings, 0, of_left="fail")
+    record(settings, 1, of_left="pass")
+    call_results(settings, 1, "test.of_left.mended")
+    assert failing(settings) == {}, "it passed since, under the id of then"
+    record(settings, 2, of_left="fail")
+    assert failing(settings) == {"of_left": 2}, "the first failure after the last pass"
+
+
+def test_what_failed_before_an_edit_of_the_test_is_told(settings: Settings) -> None:
+    record(settings, 0, of_left="pass")
+    record(settings, 1, of_left="fail")
+    call_results(settings, 1, "test.of_left.broken")
+    (found,) = read_failing(settings)
+    assert (found.unique_id, found.name, found.since) == ("test.of_left", "of_left", START + timedelta(hours=1))
+
+
+def test_of_several_tests_of_a_name_none_stands_for_another() -> None:
+    project = project_of()
+    project.manifest.nodes["test.of_left.twin"] = SimpleNamespace(name="of_left", resource_type="test")
+    assert successors([("test.of_left.old", "test", "of_left"), ("test.of_view.old", "test", "of_view")], project) == {
+        "test.of_view.old": "test.of_view"
+    }
 
 
 def test_a_model_made_by_a_build_that_was_killed_is_made(settings: Settings) -> None:
