@@ -68,14 +68,20 @@ def observe(settings: Settings, scope: str, problems: Sequence[Problem], now: da
 
 
 def note(
-    settings: Settings, scope: str, problems: Sequence[Problem], now: datetime, only_close: bool = False
+    settings: Settings,
+    scope: str,
+    problems: Sequence[Problem],
+    now: datetime,
+    only_close: bool = False,
+    mended_by: str | None = None,
 ) -> Observed:
     """Take note of all problems that hold now in a scope; what is to be told is written down, and not sent yet.
 
     ``problems`` is complete: an open incident of the scope that is not among them has recovered. So observe only after
     looking at everything, and one after the other. A key that comes twice is one problem, as told last. A problem that
     turns from a warning to a failure is a new incident, and the other way round. With ``only_close`` no incident is
-    opened: for who looks whether what is known is over, and leaves it to others to say what is new.
+    opened: for who looks whether what is known is over, and leaves it to others to say what is new. ``mended_by`` is
+    the page of the run that ended what is over.
 
     Raises :class:`TidemarkError` where incidents cannot be written, ValueError for a problem of another scope or a time
     without zone.
@@ -100,7 +106,7 @@ def note(
             store.end(incident, now)
             if not incident.problem.is_warning:
                 warns = (incident.problem.key, True) in hold
-                message = recovery_message(incident, now, warns)
+                message = recovery_message(incident, now, warns, mended_by)
                 store.queue(incident.problem.owner, message, [incident], now, after=store.alert_of(incident))
         store.prune(now)
         return Observed(tuple(began), tuple(over), len(open_before) - len(over), len(store.to_send()))
@@ -192,8 +198,8 @@ def alert_message(incident: Incident) -> Message:
     )
 
 
-def recovery_message(incident: Incident, now: datetime, still_warns: bool) -> Message:
-    """What is over, and after how long."""
+def recovery_message(incident: Incident, now: datetime, still_warns: bool, mended_by: str | None = None) -> Message:
+    """What is over, and after how long. It links to the run that mended it, and never to the one that failed."""
     problem = incident.problem
     after = f"recovered after {duration(now - problem.since)}"
     return Message(
@@ -203,7 +209,7 @@ def recovery_message(incident: Incident, now: datetime, still_warns: bool) -> Me
             ("since", _minute(problem.since)),
             ("until", _minute(now)),
             ("still", "a warning, which the daily digest tells" if still_warns else None),
-            ("link", problem.link),
+            ("mended by", mended_by),
         ),
         kind="success",
     )

@@ -60,8 +60,9 @@ def observe_failing(settings: Settings, flow_run_id: str) -> None:
 
 
 def note_failing(settings: Settings, link: str | None, only_close: bool = False) -> tuple[Incident, ...]:
-    """Write down which models and tests fail, and return what is over. The caller holds the lock of the warehouse, so
-    that no other build comes between.
+    """Write down which models and tests fail, and return what is over. ``link`` is the page of the run that looks, if
+    one does: it found what fails, and mended what is over. The caller holds the lock of the warehouse, so that no other
+    build comes between.
 
     Raises :class:`TidemarkError` where another process has the warehouse, or incidents cannot be written.
     """
@@ -82,7 +83,7 @@ def note_failing(settings: Settings, link: str | None, only_close: bool = False)
         )
         for failing in read_failing(settings)
     ]
-    return note(settings, "build", found, datetime.now(UTC), only_close).recovered
+    return note(settings, "build", found, datetime.now(UTC), only_close, mended_by=link).recovered
 
 
 def _detail(path: str, message: str, skipped: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ import yaml
 from click.testing import CliRunner
 
 from flows import alerts
-from flows.alerts import Observed, Problem, digest, observe, open_incidents, unsent
+from flows.alerts import Observed, Problem, deliver, digest, note, observe, open_incidents, unsent
 from flows.channels import load_channels, redacted
 from flows.cli import main
 from flows.contract import PROJECT
@@ -214,6 +214,19 @@ def test_an_alert_is_sent_once_and_followed_by_a_recovery(settings: Settings, ho
     assert "until: 2026-11-22 07:05 UTC" in hook.bodies[1][1]["message"]
     assert [body["type"] for _, body in hook.bodies] == ["failure", "success"]
     assert open_incidents(settings) == unsent(settings) == []
+
+
+def test_a_recovery_links_to_the_run_that_mended_it_and_never_to_the_one_that_failed(
+    settings: Settings, hook: Hook
+) -> None:
+    give(settings, audience=[f"json://{hook.at}"])
+    for mended_by in (None, "http://tidemark.example/runs/2"):
+        note(settings, "build", [PROBLEM], NOW)
+        note(settings, "build", [], NOW, mended_by=mended_by)
+    deliver(settings, NOW)
+    _, by_hand, _, by_run = (body["message"] for _, body in hook.bodies)
+    assert "http" not in by_hand
+    assert by_run.splitlines()[-1] == "mended by: http://tidemark.example/runs/2" and PROBLEM.link not in by_run
 
 
 def test_what_comes_back_is_a_new_incident(settings: Settings, hook: Hook) -> None:
