@@ -85,6 +85,8 @@ def run_open(settings: Settings, progress: Callable[[str], None]) -> Build | Non
     if still.is_nothing:
         return None
     if still.everything:
+        if still.why_everything:
+            progress(f"everything is built again: {still.why_everything}")
         return run_build(settings, (), progress)
     return run_named(settings, {*still.behind, *(test.name for test in tests_open(project, still))}, progress)
 

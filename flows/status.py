@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from flows.contract import load_specs
+from flows.contract import PROJECT, load_specs
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.inbox import Delivery, LeftAlone, is_settled, new_deliveries
 from flows.locks import holder_of
@@ -20,7 +20,15 @@ from flows.publish import Manifest, current_version, damaged_files, describe_cau
 from flows.receipts import INDEX, Receipts, Status
 from flows.settings import Settings
 from flows.views import MARTS, moved_from, versions
-from flows.warehouse import has_tables, lock_file, once_free, open_warehouse, warehouse_at_rest, warehouse_held
+from flows.warehouse import (
+    has_tables,
+    lock_file,
+    models_behind,
+    once_free,
+    open_warehouse,
+    warehouse_at_rest,
+    warehouse_held,
+)
 
 Section = tuple[str, list[str]]
 
@@ -86,7 +94,9 @@ class FailedNode:
 
 @dataclass(frozen=True)
 class WarehouseStatus:
-    """How the last run went. ``note`` says why that cannot be told, ``is_broken`` that a person must see to it."""
+    """How the last run went. ``note`` says why that cannot be told, ``is_broken`` that a person must see to it.
+
+    ``models_behind`` have not seen all that was entered, failed, or are not there, as after a build that was killed."""
 
     note: str | None = None
     is_broken: bool = False
@@ -94,6 +104,7 @@ class WarehouseStatus:
     last_run_at: datetime | None = None
     last_run_ended: str | None = None
     landings_not_built: int = 0
+    models_behind: int = 0
     failed: tuple[FailedNode, ...] = ()
 
 
@@ -300,11 +311,14 @@ def _read_free_warehouse(settings: Settings, last_batch_id: int) -> WarehouseSta
             "where run_id = ? and status in ('error', 'fail', 'runtime error') order by all",
             [run_id],
         ).fetchall()
+        # To parse the project would take seconds; the names of its models are those of their files.
+        behind = models_behind(warehouse, {path.stem for path in (PROJECT / "models").rglob("*.sql")})
     return WarehouseStatus(
         last_run=command,
         last_run_at=started_at.replace(tzinfo=UTC),
         last_run_ended=ended,
         landings_not_built=last_batch_id - (known[0] if known else 0),
+        models_behind=len(behind),
         failed=tuple(FailedNode(kind, name, rows or 0, (text or "").strip()) for kind, name, rows, text in failed),
     )
 
@@ -391,7 +405,9 @@ def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:
     if ended == "running":
         ended = "was killed before its end (or runs in another process); the next build continues from there"
     yield f"last run: {warehouse.last_run} at {minute(warehouse.last_run_at)}: {ended}"
-    yield f"{warehouse.landings_not_built:,} landings not built yet"
+    behind = f", {warehouse.models_behind:,} models behind" if warehouse.models_behind else ""
+    remedy = "; `tidemark build --retry`, or the next run, builds them" if behind else ""
+    yield f"{warehouse.landings_not_built:,} landings not built yet{behind}{remedy}"
     for node in warehouse.failed:
         found = f"{node.rows:,} rows" if node.rows else " ".join(node.message.split())
         yield f"failed: {node.kind} {node.name}: {found}; reproduce: tidemark build -- --select {node.name}"

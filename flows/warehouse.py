@@ -4,9 +4,9 @@ import fcntl
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -27,6 +27,9 @@ FORMAT = 2
 LOCK = ".build.lock"
 # Who waits for another process looks so often whether it has done.
 LOOK_SECONDS = 1.0
+# What is so where everything is open, and why it may be, for people.
+UNFINISHED = "no whole build of the project as it is now has come to its end"
+WHY_UNFINISHED = f"{UNFINISHED}: it was edited or another release deployed since, or the build was killed"
 # What DuckDB says of a file that it cannot read whoever asks: it is none of its own, or damaged.
 DAMAGE = ("not a valid DuckDB database", "corrupt", "Corrupt", "Serialization Error", "checksum", "database header")
 
@@ -42,12 +45,14 @@ class OpenWork:
 
     ``everything`` where no whole build of the project as it is now has come to its end; else the models and seeds that
     have not seen all that landed, or that the project as it is now has not made (they failed or were skipped), and the
-    tests that have not passed since something they read changed.
+    tests that have not passed since something they read changed. ``why_everything`` says to people why a warehouse that
+    was built before is built anew.
     """
 
     everything: bool
     behind: tuple[str, ...] = ()
     due: tuple[DataTest, ...] = ()
+    why_everything: str | None = field(default=None, compare=False)
 
     @property
     def is_nothing(self) -> bool:
@@ -58,7 +63,7 @@ class OpenWork:
     def reason(self) -> str:
         """What is open, for people."""
         if self.everything:
-            return "no whole build of the project as it is now has come to its end; run `tidemark build`"
+            return f"{UNFINISHED}; run `tidemark build`"
         if self.behind:
             return f"not built with all that landed: {', '.join(sorted(self.behind))}; run `tidemark run`"
         tests = ", ".join(sorted(test.name for test in self.due if test.is_blocking))
@@ -270,7 +275,8 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
             {"project": project.fingerprint},
         ).fetchone()
         if finished is None:
-            return OpenWork(everything=True)
+            known = warehouse.execute("select 1 from ops.dbt_runs limit 1").fetchone()
+            return OpenWork(everything=True, why_everything=WHY_UNFINISHED if known else None)
         unmade = {name for (name,) in warehouse.execute("select node from ops.unmade").fetchall()}
         progress = dict(warehouse.execute("select model, batch_id from ops.model_progress").fetchall())
         changes = dict(warehouse.execute("select model, max(change) from ops.changes group by model").fetchall())
@@ -296,6 +302,23 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
             if test.unique_id not in passed or any(changes.get(name, 0) > passed[test.unique_id] for name in test.reads)
         ),
     )
+
+
+def models_behind(warehouse: duckdb.DuckDBPyConnection, models: Collection[str]) -> set[str]:
+    """Which of these models are not there, were not made when they were last to be, or have not seen all that landed.
+
+    As :func:`read_open_work`, but for who has not parsed the project and knows the names alone.
+    """
+    if not has_tables(warehouse, "model_progress", "unmade"):
+        return set(models)
+    rows = warehouse.execute(
+        "select table_name from duckdb_tables() union all select view_name from duckdb_views()"
+    ).fetchall()
+    late = warehouse.execute(
+        "select node from ops.unmade union all select model from ops.model_progress where batch_id < ?",
+        [_last_batch(warehouse)],
+    ).fetchall()
+    return (set(models) - {name for (name,) in rows}) | (set(models) & {name for (name,) in late})
 
 
 def built_up_to(settings: Settings) -> int | None:

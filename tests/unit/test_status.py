@@ -238,6 +238,21 @@ def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake:
     assert status.needs_a_person and "it is disposable: delete it" in lines(status, "warehouse")[0]
 
 
+def test_after_a_build_that_was_killed_the_models_behind_are_counted(lake: Lake) -> None:
+    lake.settings.warehouse.parent.mkdir(parents=True)
+    with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
+        make_warehouse_tables(warehouse)
+        warehouse.execute("insert into ops.dbt_runs values ('r', 'build', true, 'p', now(), null, 'running')")
+        names = sorted(path.stem for path in (PROJECT / "models").rglob("*.sql"))
+        for name in names[3:]:
+            warehouse.execute(f"create view {name} as select 1 as a")
+    status = read_status(lake.settings, NOW)
+    assert status.warehouse.models_behind == 3
+    assert lines(status, "warehouse")[1].startswith(
+        "0 landings not built yet, 3 models behind; `tidemark build --retry`"
+    )
+
+
 def test_a_damaged_receipt_is_told_as_one(lake: Lake) -> None:
     lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     (receipt,) = lake.settings.landed.rglob("receipt.json")

@@ -28,7 +28,7 @@ from flows.project import (
 )
 from flows.receipts import Receipt, Receipts, Status
 from flows.settings import Settings
-from flows.warehouse import TABLES, OpenWork, enter_landings, open_warehouse, read_open_work
+from flows.warehouse import TABLES, OpenWork, enter_landings, models_behind, open_warehouse, read_open_work
 from tests.conftest import Lake, as_nobody, make_warehouse_tables
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -201,6 +201,19 @@ def test_everything_is_open_until_a_whole_build_of_the_project_came_to_its_end(
     for more in runs:
         run(built, **more)
     assert read_open_work(built, STAND_IN) == expected
+
+
+def test_a_warehouse_built_before_says_why_it_is_built_anew(built: Settings) -> None:
+    with open_warehouse(built) as db:
+        db.execute("update ops.dbt_runs set project = 'another'")
+    assert "it was edited" in str(read_open_work(built, STAND_IN).why_everything)
+
+
+def test_models_behind_are_counted_by_their_names(built: Settings) -> None:
+    with open_warehouse(built) as db:
+        db.execute("create table there as select 1 as a; create view seen as select 1 as a")
+        db.execute("insert into ops.unmade values ('seen', now()), ('gone', now())")
+        assert models_behind(db, {"there", "seen", "missing"}) == {"seen", "missing"}
 
 
 def test_what_was_not_made_is_behind_be_it_a_view_or_a_seed_and_what_is_gone_is_not(built: Settings) -> None:
