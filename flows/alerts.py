@@ -182,7 +182,7 @@ def send_unnoted(settings: Settings, owner: str, headline: str, detail: str) -> 
 
 
 def alert_message(incident: Incident) -> Message:
-    """What is wrong, whose it is, since when, how many rows, and what to do."""
+    """What is wrong, whose it is, since when, how many rows, how to see it again, and what mends it."""
     problem = incident.problem
     return Message(
         one_line(problem.title),
@@ -192,6 +192,7 @@ def alert_message(incident: Incident) -> Message:
             ("rows", None if problem.rows is None else f"{problem.rows:,}"),
             ("detail", problem.detail),
             ("reproduce", problem.reproduce),
+            ("remedy", problem.remedy),
             ("link", problem.link),
         ),
         kind="failure",

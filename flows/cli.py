@@ -460,10 +460,13 @@ def _tell_landing(settings: Settings, landing: Landing) -> None:
 
 def _tell_retry(settings: Settings, done: Retried) -> None:
     rows = sum(r.rows_landed for r in done.receipts)
-    out.print(
-        f"[bold]retried[/]  {rows:,} rows landed now from {len(done.receipts):,} files; "
-        f"{sum(left.rows for left in done.left):,} rows still do not fit"
-    )
+    tried = []
+    if done.receipts or done.left:
+        still = sum(left.rows for left in done.left)
+        tried.append(f"{rows:,} rows landed now from {len(done.receipts):,} files; {still:,} rows still do not fit")
+    if done.still_refused:
+        tried.append(f"{len(done.still_refused):,} refused files tried again, and refused again")
+    out.print(f"[bold]retried[/]  {'; '.join(tried) or 'nothing: there is nothing that can be tried'}")
     reasons: Counter[tuple[str, str | None]] = Counter()
     for left in done.left:
         reasons[left.reason, left.field] += left.rows
@@ -472,6 +475,8 @@ def _tell_retry(settings: Settings, done: Retried) -> None:
         out.print(f"         [yellow]still quarantined[/] {count:,} rows: {safe(reason.replace('_', ' ') + field)}")
     for receipt in done.still_refused:
         out.print(f"         [yellow]still refused[/] {safe(f'{receipt.file}: {receipt.reason}')}")
+    if done.still_refused:
+        out.print("         what mends these is to have them delivered again, corrected")
     for line in done.not_tried:
         out.print(f"         [yellow]not retried[/] {safe(line)}")
     if rows:

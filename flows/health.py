@@ -122,6 +122,7 @@ class OpenIncident:
     since: datetime
     detail: str
     reproduce: str | None
+    remedy: str | None
     link: str | None
     is_warning: bool
     is_over: bool
@@ -279,6 +280,7 @@ def incidents_to_tell(held: Sequence[Incident], untold: Sequence[Incident]) -> t
             since=incident.problem.since,
             detail=incident.problem.detail,
             reproduce=incident.problem.reproduce,
+            remedy=incident.problem.remedy,
             link=incident.problem.link,
             is_warning=incident.problem.is_warning,
             is_over=incident.recovered_at is not None,
@@ -363,7 +365,9 @@ def _describe_incidents(incidents: IncidentsHealth, now: datetime) -> Iterator[s
         if not i.is_over:
             yield f"  {cut(' '.join(i.detail.split()), TOLD_CHARACTERS)}"
             if i.reproduce and i.reproduce != "tidemark status":
-                yield f"  type: {i.reproduce}"
+                yield f"  {'to see it again' if i.remedy else 'type'}: {i.reproduce}"
+            if i.remedy:
+                yield f"  remedy: {i.remedy}"
         if not i.is_told:
             why = f"{i.attempts} tries: {i.unsent_error}" if i.unsent_error else "no try yet"
             yield f"  not told to everybody: {why}"

@@ -22,15 +22,17 @@ from flows.settings import Settings
 KEPT_DAYS = 400
 # dbt's messages hold counts and compiled SQL, but a database's error can quote a value of a row.
 DETAIL_CHARACTERS = 500
-# Of the tables below. Those of version 1 did not say what kind a message is.
-VERSION = 2
-FROM_VERSION_1 = "alter table messages add column kind text not null default 'info';"
+# Of the tables below. Those of version 1 did not say what kind a message is, those of version 2 had no remedies.
+VERSION = 3
+REMEDIES = 3
+FROM_VERSION_2 = "alter table incidents add column remedy text;"
+FROM_VERSION_1 = "alter table messages add column kind text not null default 'info';" + FROM_VERSION_2
 
 SCHEMA = """
 create table incidents (
     id integer primary key autoincrement, scope text not null, key text not null,
     is_warning integer not null, title text not null, owner text not null, since text not null,
-    detail text not null, rows integer, reproduce text, link text,
+    detail text not null, rows integer, reproduce text, remedy text, link text,
     opened_at text not null, recovered_at text, is_told integer not null default 0
 );
 create unique index incidents_open on incidents (scope, key, is_warning)
@@ -60,7 +62,8 @@ class Problem:
     """Something that is wrong now, as whoever observes it tells it.
 
     ``key`` makes it the same incident next time: ``test:test.tidemark.x``. ``scope`` is who observes it completely:
-    ``build``, ``schedule``, ``landing``, ``flow``. ``reproduce`` is a command, ``link`` a URL.
+    ``build``, ``schedule``, ``landing``, ``flow``. ``remedy`` is what mends it, in words and commands; ``reproduce`` is
+    a command that shows it again, or mends it where there is no remedy. ``link`` is a URL.
     """
 
     key: str
@@ -73,6 +76,7 @@ class Problem:
     reproduce: str | None
     link: str | None
     is_warning: bool = False
+    remedy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,9 @@ class Incidents:
         path = settings.incidents
         if read_only:
             self._database = open_to_read(path)
+            self._remedy = "i.remedy" if self._version() >= REMEDIES else "null"
             return
+        self._remedy = "i.remedy"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
@@ -123,7 +129,7 @@ class Incidents:
             with FileLock(path.with_name(".incidents.lock")):
                 if (made_as := self._version()) < VERSION:
                     self._database.execute("pragma journal_mode = wal")
-                    changes = FROM_VERSION_1 if made_as else SCHEMA
+                    changes = {0: SCHEMA, 1: FROM_VERSION_1, 2: FROM_VERSION_2}[made_as]
                     self._database.executescript(f"begin; {changes} pragma user_version = {VERSION}; commit;")
 
     def close(self) -> None:
@@ -164,8 +170,8 @@ class Incidents:
         cursor = self._database.execute(
             """
             insert into incidents
-                (scope, key, is_warning, title, owner, since, detail, rows, reproduce, link, opened_at)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                (scope, key, is_warning, title, owner, since, detail, rows, reproduce, remedy, link, opened_at)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             (
                 problem.scope,
@@ -177,6 +183,7 @@ class Incidents:
                 cut(problem.detail, DETAIL_CHARACTERS),
                 problem.rows,
                 problem.reproduce,
+                problem.remedy,
                 problem.link,
                 _text(now),
             ),
@@ -190,7 +197,7 @@ class Incidents:
             """
             update incidents
             set title = ?, owner = iif(is_warning, ?, owner), detail = ?, rows = ?, reproduce = ?,
-                link = coalesce(?, link)
+                remedy = ?, link = coalesce(?, link)
             where id = ?
             """,
             (
@@ -199,6 +206,7 @@ class Incidents:
                 cut(problem.detail, DETAIL_CHARACTERS),
                 problem.rows,
                 problem.reproduce,
+                problem.remedy,
                 problem.link,
                 incident.id,
             ),
@@ -319,7 +327,7 @@ class Incidents:
         found = self._database.execute(
             f"""
             select i.id, i.key, i.scope, i.title, i.owner, i.since, i.detail, i.rows, i.reproduce, i.link, i.is_warning,
-                i.opened_at, i.recovered_at, coalesce(sum(m.attempts), 0), max(m.last_error)
+                {self._remedy}, i.opened_at, i.recovered_at, coalesce(sum(m.attempts), 0), max(m.last_error)
             from incidents as i
             left join messages_incidents as l on l.incident_id = i.id
             left join messages as m on m.id = l.message_id and m.sent_at is null
@@ -333,7 +341,7 @@ class Incidents:
             Incident(
                 id=id_,
                 problem=Problem(
-                    key, scope, title, owner, _time(since), detail, rows, reproduce, link, bool(is_warning)
+                    key, scope, title, owner, _time(since), detail, rows, reproduce, link, bool(is_warning), remedy
                 ),
                 opened_at=_time(opened),
                 recovered_at=_time(recovered) if recovered else None,
@@ -341,7 +349,7 @@ class Incidents:
                 last_error=error,
             )
             for id_, key, scope, title, owner, since, detail, rows, reproduce, link, is_warning, *rest in found
-            for opened, recovered, attempts, error in (rest,)
+            for remedy, opened, recovered, attempts, error in (rest,)
         ]
 
 

@@ -33,8 +33,8 @@ from flows.errors import TidemarkError
 from flows.journal import Journal, RunStatus
 from flows.land import Landing, land
 from flows.problems import (
+    BUILD_AGAIN,
     OPERATOR,
-    RETRY_FILES,
     by_hand,
     deployment_url,
     flow_run_url,
@@ -42,7 +42,7 @@ from flows.problems import (
     send_digest,
 )
 from flows.publish import NothingGoodError, Publication, publish
-from flows.receipts import Receipt, Status
+from flows.receipts import FILE_REMEDY, Receipt, Status
 from flows.record import record_nodes
 from flows.releases import is_outdated
 from flows.report import Failure, Link, NodesFailedError, Report, failures_of
@@ -71,7 +71,7 @@ LANDED = "tidemark.landed"
 JOB_SUCCEEDED = "tidemark.job.succeeded"
 # Prefect begins a scheduled run up to a second before its time.
 EARLY_SECONDS = 15.0
-REMEDY = "once they are fixed, `tidemark build --retry && tidemark publish`, or the next run, builds the rest"
+REMEDY = f"once they are fixed, `{BUILD_AGAIN}`, or the next run, builds the rest"
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,9 @@ def _failure_of_file(receipt: Receipt) -> Failure:
         why=(receipt.reason or "it was refused",),
         owner=spec.owner if spec else OPERATOR,
         path="",
-        command=RETRY_FILES,
+        command="",
         verb="was refused",
+        remedy=FILE_REMEDY,
     )
 
 
@@ -326,7 +327,8 @@ def _failure_of_job(name: str, job: Job | None, error: Exception) -> Failure:
         why=(str(error),) if known else (f"{type(error).__name__}: {error}", "a bug: its traceback is in the log"),
         owner=job.owner if job else OPERATOR,
         path="",
-        command=by_hand(name, job) or "",
+        command="",
+        remedy=f"mend it, then `{typed}`" if (typed := by_hand(name, job)) else "",
     )
 
 

@@ -21,14 +21,14 @@ from flows.errors import TidemarkError
 from flows.incidents import Incident, open_incidents
 from flows.journal import Unbroken, Wait
 from flows.messages import one_line
-from flows.receipts import Receipts, Status
+from flows.receipts import FILE_REMEDY, Receipts, Status
 from flows.schedule import BACKFILL, JOBS, LAND, Build, Job, Maintain, Publish
 from flows.settings import Settings
 
 # Who is asked about what belongs to no model and no dataset: the machinery itself.
 OPERATOR = "data-platform"
 NODES_FAILED = "nodes failed: "
-RETRY_FILES = "tidemark land --retry-quarantine"
+BUILD_AGAIN = "tidemark build --retry && tidemark publish"
 
 log = logging.getLogger("tidemark.problems")
 
@@ -80,6 +80,7 @@ def note_failing(settings: Settings, link: str | None, only_close: bool = False)
             reproduce=f"tidemark build -- --select {failing.name}",
             link=link,
             is_warning=not failing.is_blocking,
+            remedy=f"mend it, then `{BUILD_AGAIN}`",
         )
         for failing in read_failing(settings)
     ]
@@ -114,8 +115,9 @@ def observe_refused(settings: Settings, only_close: bool = False) -> tuple[Incid
             since=receipt.landed_at,
             detail=receipt.reason or "",
             rows=None,
-            reproduce=RETRY_FILES,
+            reproduce=None,
             link=None,
+            remedy=FILE_REMEDY,
         )
         for receipt, title in titles
     ]

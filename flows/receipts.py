@@ -21,6 +21,11 @@ from flows.settings import Settings
 RECEIPT = "receipt.json"
 DATA = "data.parquet"
 INDEX = "index.sqlite"
+# What mends a file that was refused, or of which no row fits: nearly always the source, and seldom a command of ours.
+FILE_REMEDY = (
+    "have it delivered again, corrected; only where the contract or a reader was at fault: mend that, then "
+    "`tidemark land --retry-quarantine`"
+)
 TABLES = """
 create table if not exists receipts (
     batch_id integer primary key, dataset text not null, file text not null, sha256 text not null,

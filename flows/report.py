@@ -12,7 +12,7 @@ import httpx
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
-from flows.build import Build, Node
+from flows.build import FAILED, Build, Node
 from flows.errors import TidemarkError
 from flows.messages import cut, one_line
 from flows.problems import NODES_FAILED
@@ -40,7 +40,11 @@ class NodesFailedError(TidemarkError):
 
 @dataclass(frozen=True)
 class Failure:
-    """One thing that ``verb``: ``why`` as lines, whose it is, its file if it has one, and what to type."""
+    """One thing that ``verb``: ``why`` as lines, whose it is, its file if it has one.
+
+    ``command`` shows it again, ``remedy`` is what mends it; of what all on a page have in common, the page's notes say
+    it once.
+    """
 
     title: str
     why: tuple[str, ...]
@@ -48,6 +52,7 @@ class Failure:
     path: str
     command: str
     verb: str = "failed"
+    remedy: str = ""
 
     @property
     def kind(self) -> str:
@@ -63,7 +68,9 @@ class Failure:
     def line(self) -> str:
         """All of it in one line of a log."""
         where = ", ".join(part for part in (self.path, f"owner {self.owner or 'none'}") if part)
-        return f"{self.title} {self.verb} ({where}): {self.reason.rstrip('.')}; once fixed: {self.command}"
+        told = [f"{self.title} {self.verb} ({where}): {self.reason.rstrip('.')}"]
+        told += [f"to see it again: {self.command}"] if self.command else []
+        return "; ".join(told + ([f"remedy: {self.remedy}"] if self.remedy else []))
 
 
 @dataclass(frozen=True)
@@ -145,21 +152,43 @@ def markdown(report: Report) -> str:
         parts += ["### What stands", "\n".join(f"- {line}" for line in stood)]
     if report.links:
         parts.append(" · ".join(f"[{link.title}]({link.url})" for link in report.links))
-    if rows := [_row(node) for build in report.builds for node in build.nodes]:
+    if rows := [_row(node) for node in _in_order(node for build in report.builds for node in build.nodes)]:
         parts.append("\n".join(("### Every model and test", "", *TABLE_HEAD, *rows)))
     return "\n\n".join(parts) + "\n"
 
 
-# On the page, not an artifact of its own: of several, Prefect shows any first.
+# On the page, not an artifact of its own: of several, Prefect shows any first. A page is narrow: what is long is last.
 TABLE_HEAD = (
-    "| node | kind | status | rows | seconds | owner | file |",
-    "| --- | --- | --- | ---: | ---: | --- | --- |",
+    "| node | status | owner | kind | rows | seconds | file | message |",
+    "| --- | --- | --- | --- | ---: | ---: | --- | --- |",
 )
+CELL_CHARACTERS = 160
+
+
+def _in_order(nodes: Iterable[Node]) -> list[Node]:
+    """What a person looks for first: what failed, warned, was skipped; the others as they ran."""
+
+    def place(node: Node) -> int:
+        if node.status in FAILED:
+            return 0
+        return {"warn": 1, "skipped": 2}.get(node.status, 3)
+
+    return sorted(nodes, key=place)
 
 
 def _row(node: Node) -> str:
-    cells = (f"`{node.name}`", node.kind, node.status, f"{node.failures or ''}", f"{node.seconds:.2f}", node.owner)
-    return f"| {' | '.join(cells)} | {node.path} |"
+    said = cut(one_line(" ".join(why(node.message))), CELL_CHARACTERS) if node.status in (*FAILED, "warn") else ""
+    cells = (
+        f"`{node.name}`",
+        node.status,
+        node.owner,
+        node.kind,
+        f"{node.failures or ''}",
+        f"{node.seconds:.2f}",
+        node.path,
+        said.replace("|", "\\|"),
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _failure(failure: Failure) -> str:
@@ -167,7 +196,8 @@ def _failure(failure: Failure) -> str:
     quoted = "\n".join(f"    {line}" for line in failure.why)
     rows = [f"- Owner: **{failure.owner or 'none'}**"]
     rows += [f"- File: `{failure.path}`"] if failure.path else []
-    rows += [f"- Once fixed, type: `{failure.command}`"] if failure.command else []
+    rows += [f"- To see it again: `{failure.command}`"] if failure.command else []
+    rows += [f"- Remedy: {failure.remedy}"] if failure.remedy else []
     return f"### {kind} `{name}` {failure.verb}\n\n{quoted}\n\n" + "\n".join(rows)
 
 

@@ -17,7 +17,7 @@ from flows.inbox import Delivery, LeftAlone, is_settled, new_deliveries
 from flows.locks import holder_of
 from flows.messages import duration
 from flows.publish import Manifest, current_version, damaged_files, describe_causes, read_manifest
-from flows.receipts import INDEX, Receipts, Status
+from flows.receipts import FILE_REMEDY, INDEX, Receipts, Status
 from flows.settings import Settings
 from flows.views import MARTS, moved_from, versions
 from flows.warehouse import (
@@ -395,6 +395,8 @@ def _describe_landed(status: LakeStatus) -> Iterator[str]:
         yield f"refused: {receipt.file}: {receipt.reason}"
     for unfit in status.unfit:
         yield f"NOTHING FITS: {unfit.file}: {unfit.reason} (owner: {unfit.owner})"
+    if status.refused or status.unfit:
+        yield f"remedy: {FILE_REMEDY}"
 
 
 def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:

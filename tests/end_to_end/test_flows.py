@@ -141,7 +141,7 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         alerts = served.alerts()[told:]
         (model,) = (text for text in alerts if f"model {BROKEN} failed" in text)
         assert "owner: data-platform" in model and "since: 20" in model and "rows:" not in model
-        assert f"reproduce: tidemark build -- --select {BROKEN}" in model
+        assert f"reproduce: tidemark build -- --select {BROKEN}\nremedy: mend it, then `tidemark build --re" in model
         assert f"link: http://127.0.0.1:{served.port}/runs/flow-run/{failed.flow_run_id}" in model
         assert "as they were before: agg_audience_daily, agg_audience_periods, fct_sessions" in model
         (rows,) = (text for text in alerts if f"test {FAILING_TEST} failed" in text)
@@ -182,12 +182,12 @@ def assert_page_says_why(served: Served, flow_run_id: str | None) -> None:
     """The page that alerts link to has the reason in its state, its log and its artifact, and nothing of Python's."""
     state = served.flow_run(flow_run_id)["state"]["message"]
     assert state.startswith(f"nodes failed: {BROKEN} (Invalid Input Error: out of ") and "\n" not in state
-    lines = until(lambda: [text for text in served.log_of(flow_run_id) if "; once fixed: " in text])
+    lines = until(lambda: [text for text in served.log_of(flow_run_id) if "; to see it again: " in text])
     assert sorted(line.partition(" failed (")[0] for line in lines) == [f"model {BROKEN}", f"test {FAILING_TEST}"]
     (line,) = (line for line in lines if line.startswith("model"))
     path = f"models/intermediate/audience/{BROKEN}.sql"
     assert f"({path}, owner data-platform): Invalid Input Error: out of " in line
-    assert line.endswith(f"; once fixed: tidemark build -- --select {BROKEN}")
+    assert line.endswith(f"; to see it again: tidemark build -- --select {BROKEN}")
     ended = "Finished in state Failed("  # of the step, and then of the run
     until(lambda: sum(text.startswith(ended) for text in served.log_of(flow_run_id)) > 1)
     assert not [text for text in served.log_of(flow_run_id) if re.search("Traceback|[Ee]xception|NoneType", text)]
@@ -195,7 +195,7 @@ def assert_page_says_why(served: Served, flow_run_id: str | None) -> None:
     page = artifact["data"]
     assert page.startswith("## refine · ") and "failed: 1 model, 1 test" in page.splitlines()[0]
     assert page.index(f"### model `{BROKEN}` failed") < page.index("### What stands")
-    assert f"type: `tidemark build -- --select {BROKEN}`" in page and "up to date" in page
+    assert f"To see it again: `tidemark build -- --select {BROKEN}`" in page and "up to date" in page
     assert "`fct_sessions` (of 20" in page and f"http://127.0.0.1:{served.port}/deployments/deployment/" in page
 
 

@@ -199,6 +199,14 @@ def test_an_alert_says_what_whose_since_when_how_many_how_to_reproduce_and_where
     ]
 
 
+def test_an_alert_says_what_mends_it_after_what_shows_it_again(settings: Settings, hook: Hook) -> None:
+    give(settings, audience=[f"json://{hook.at}"])
+    see(settings, replace(PROBLEM, remedy="mend it, then `tidemark build --retry`"))
+    *_, reproduce, remedy, _ = hook.bodies[0][1]["message"].splitlines()
+    assert reproduce.startswith("reproduce: ") and remedy == "remedy: mend it, then `tidemark build --retry`"
+    assert open_incidents(settings)[0].problem.remedy == "mend it, then `tidemark build --retry`"
+
+
 def test_an_alert_is_sent_once_and_followed_by_a_recovery(settings: Settings, hook: Hook) -> None:
     give(settings, audience=[f"json://{hook.at}"])
     assert len(see(settings, PROBLEM).opened) == 1
@@ -829,7 +837,9 @@ def test_a_channels_file_that_is_wrong_is_refused_without_a_secret(
 def test_a_store_of_an_earlier_version_keeps_what_it_has_and_goes_on(settings: Settings, hook: Hook) -> None:
     see(settings, PROBLEM)  # unsent, as there is no channel yet
     with closing(sqlite3.connect(settings.incidents)) as store:
-        store.executescript("alter table messages drop column kind; pragma user_version = 1;")
+        store.executescript("alter table messages drop column kind; alter table incidents drop column remedy;")
+        store.execute("pragma user_version = 1")
+    assert open_incidents(settings)[0].problem.title == PROBLEM.title, "who only reads upgrades nothing"
     give(settings, audience=[f"json://{hook.at}"])
     see(settings, minutes=1)
     assert [body["type"] for _, body in hook.bodies] == ["info", "success"]

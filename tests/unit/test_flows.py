@@ -276,7 +276,8 @@ def test_a_refused_file_is_told_to_the_owner_of_its_dataset_until_it_is_delivere
     observe_refused(settings)
     (text,) = bodies(hook)
     assert "file web/events/a.ndjson.gz was refused" in text and f"owner: {load_specs()['events'].owner}" in text
-    assert "deliver it again" in text
+    assert "remedy: have it delivered again, corrected; only where the contract or a reader was at fault" in text
+    assert text.index("corrected") < text.index("tidemark land --retry-quarantine") and "reproduce" not in text
     lake.deliver("web/events/a.ndjson.gz", compressed(ndjson([event(1)]), ".gz"))
     lake.land()
     observe_refused(settings)

@@ -11,6 +11,7 @@ from flows.publish import Cause, Manifest, Publication, PublishedTable
 from flows.report import (
     LINE_CHARACTERS,
     PAGE_LINES,
+    Failure,
     Link,
     NodesFailedError,
     Report,
@@ -39,11 +40,12 @@ TEST = Node("assert_x", "test", "fail", "tests/x.sql", 0.1, 1204, "Got 1204 resu
 def test_a_line_says_what_failed_where_whose_it_is_why_and_what_to_type() -> None:
     assert failure_of(MODEL).line == (
         f'model fct_sessions failed ({PATH}, owner audience-insight): Binder Error: Referenced column "devise_id" not '
-        'found in FROM clause! Candidate bindings: "device_id"; once fixed: tidemark build -- --select fct_sessions'
+        'found in FROM clause! Candidate bindings: "device_id"; '
+        "to see it again: tidemark build -- --select fct_sessions"
     )
     assert failure_of(TEST).line == (
         "test assert_x failed (tests/x.sql, owner none): Got 1204 results, configured to fail if != 0; "
-        "once fixed: tidemark build -- --select assert_x"
+        "to see it again: tidemark build -- --select assert_x"
     )
 
 
@@ -110,7 +112,7 @@ def test_the_page_has_the_reason_first_then_what_stands_and_where_to_go_on() -> 
         '    Binder Error: Referenced column "devise_id" not found in FROM clause!\n'
     )
     assert "- Owner: **audience-insight**\n" in page
-    assert f"- File: `{PATH}`\n- Once fixed, type: `tidemark build -- --select fct_sessions`" in page
+    assert f"- File: `{PATH}`\n- To see it again: `tidemark build -- --select fct_sessions`" in page
     order = [
         "### model `fct_sessions` failed",
         "### test `assert_x` failed",
@@ -122,6 +124,26 @@ def test_the_page_has_the_reason_first_then_what_stands_and_where_to_go_on() -> 
         "[run refine again](http://tidemark.example/7)",
     ]
     assert [page.index(part) for part in order] == sorted(page.index(part) for part in order)
+
+
+def test_of_what_no_command_shows_again_the_page_has_the_remedy_alone() -> None:
+    refused = Failure("file a.csv", ("it is empty",), "newsroom", "", "", "was refused", remedy="deliver it again")
+    assert refused.line == "file a.csv was refused (owner newsroom): it is empty; remedy: deliver it again"
+    page = markdown(Report("land", (refused,)))
+    assert page.endswith("- Owner: **newsroom**\n- Remedy: deliver it again\n") and "see it again" not in page
+
+
+def test_the_table_begins_with_what_failed_and_ends_with_what_is_long() -> None:
+    good, skipped = (Node(status, "model", status, "m.sql", 1, 0, "ok", "them") for status in ("success", "skipped"))
+    page = markdown(Report("refine", builds=(Build([good, skipped]), Build([TEST, replace(MODEL, message="a | b")]))))
+    head, _, *rows = page.partition("### Every model and test\n\n")[2].strip().splitlines()
+    assert head == "| node | status | owner | kind | rows | seconds | file | message |"
+    assert rows == [
+        "| `assert_x` | fail |  | test | 1204 | 0.10 | tests/x.sql | Got 1204 results, configured to fail if != 0 |",
+        f"| `fct_sessions` | error | audience-insight | model |  | 0.20 | {PATH} | a \\| b |",
+        "| `skipped` | skipped | them | model |  | 1.00 | m.sql |  |",
+        "| `success` | success | them | model |  | 1.00 | m.sql |  |",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -549,7 +549,20 @@ def test_the_command_tells_what_landed_and_what_did_not(lake: Lake, monkeypatch:
     assert "3 rows landed now from 1 files; 1 rows still do not fit" in told.output
     assert "still quarantined 1 rows: not accepted, field platform" in told.output
     assert "still refused web/events/cut.ndjson: the file is empty" in told.output
+    assert "1 refused files tried again, and refused again" in told.output
     assert CliRunner().invoke(main, ["land", "--dataset", "events"]).exit_code == 2
+
+
+def test_the_command_names_only_what_it_tried(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_HOME", str(lake.settings.home))
+    monkeypatch.setenv("TIDEMARK_SETTLE_SECONDS", "0")
+    monkeypatch.setenv("TIDEMARK_PSEUDONYM_KEY", KEY)
+    told = CliRunner().invoke(main, ["land", "--retry-quarantine"])
+    assert told.exit_code == 0 and "retried  nothing: there is nothing that can be tried" in told.output
+    lake.deliver("web/events/cut.ndjson", b"")
+    told = CliRunner().invoke(main, ["land", "--retry-quarantine"])
+    assert told.exit_code == 0 and "retried  1 refused files tried again, and refused again" in told.output
+    assert "0 rows landed now" not in told.output and "have them delivered again, corrected" in told.output
 
 
 # --- built -----------------------------------------------------------------------------------------------------------

@@ -473,6 +473,13 @@ def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_told(lake: Lake
     assert "not told to everybody" in lines(health, "incidents")[1]
 
 
+def test_what_mends_an_incident_is_told_after_what_shows_it_again(lake: Lake) -> None:
+    observe(lake.settings, "build", [a_problem(remedy="mend it, then `tidemark build --retry`")], NOW)
+    _, _, reproduce, remedy, *_ = map(str.strip, lines(read_health(lake.settings, NOW, JOBS), "incidents"))
+    assert reproduce == "to see it again: tidemark build -- --select a"
+    assert remedy == "remedy: mend it, then `tidemark build --retry`"
+
+
 def test_a_warning_needs_nobody(lake: Lake) -> None:
     observe(lake.settings, "build", [a_problem(is_warning=True)], NOW)
     health = read_health(lake.settings, NOW, JOBS)
