@@ -246,7 +246,13 @@ def _minute(at: datetime) -> str:
 
 
 def _without_channel(owner: str, channels: Channels) -> list[str]:
-    """What to say of each of the owners who has no channel."""
+    """What to say of each of the owners who has no channel, or of all where there is no channels file."""
+    if not channels.path.exists():
+        return [
+            f"{channels.path} does not exist, so nobody is alerted: write it, `chmod 600` it, and say in it where "
+            "alerts go, as in `default: [mailtos://user:password@example.org?to=team@example.org]`; "
+            "docs/guides/alerts.md has more addresses, and how to name owners"
+        ]
     return [
         f"{channels.path} has no channel for owner {name} and no `default`: add one, docs/guides/alerts.md says how"
         for name in owners_in(owner)

@@ -501,6 +501,7 @@ def test_services_that_take_their_time_do_not_hold_up_an_observation_for_ever(
 def test_without_a_channel_the_alert_is_logged_once_and_stays_unsent(
     settings: Settings, hook: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
+    give(settings, **{"data-platform": [f"json://{hook.at}"]})
     for _ in range(2):
         assert see(settings, PROBLEM).unsent == 1
     [record] = caplog.records
@@ -915,6 +916,16 @@ def test_the_command_says_per_channel_whether_it_took_the_test(
     done = CliRunner().invoke(main, ["alert", "--test", "customer-data"])
     assert done.exit_code == 1
     assert "no channel for owner customer-data" in done.output
+
+
+def test_without_a_channels_file_the_command_says_so_and_what_to_write(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_HOME", str(settings.home))
+    done = CliRunner().invoke(main, ["alert", "--test", "audience-insight"])
+    told = " ".join(done.output.split())
+    assert done.exit_code == 1 and "channels.yml does not exist" in told and "has no channel" not in told
+    assert "`default: [mailtos://" in told and "docs/guides/alerts.md" in told
 
 
 def test_the_command_refuses_an_owner_of_nothing_and_names_those_there_are(
