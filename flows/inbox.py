@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISFIFO, S_ISREG, S_ISSOCK
 
@@ -12,6 +13,11 @@ FORMATS = ("ndjson", "jsonl", "json", "pb", "parquet", "csv", "tsv")
 COMPRESSIONS = ("gz", "zst")
 # Times are kept in nanoseconds since 1970 as whole numbers of 64 bits: from 1677 to 2262.
 LAST_NS = 2**63 - 1
+# A program renames what it writes when it is whole: what lies longer under a temporary name was given up.
+STUCK_SECONDS = 3600.0
+STUCK = "has a temporary name and has not changed for over an hour; deliver it whole and rename it, or remove it"
+# Files of such names are no uploads: programs leave them beside what they have written.
+MARKERS = ("_SUCCESS", "_committed_", "_started_", "_metadata", "_common_metadata", ".DS_Store", ".gitkeep", ".keep")
 MAY_NOT = "may not be read by this user; give the right to read it, or take it away"
 
 
@@ -31,10 +37,14 @@ class Delivery:
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """What landing passes over for a reason that a person can mend: its name in the inbox, and the reason."""
+    """What landing passes over for a reason that a person can mend: its name in the inbox, and the reason.
+
+    ``stuck_since`` is when a file that lies under a temporary name last changed; None for all others.
+    """
 
     name: str
     why: str
+    stuck_since: datetime | None = None
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}"
@@ -59,6 +69,11 @@ def is_partial(name: str) -> bool:
     return name.startswith((".", "_")) or ".tmp" in name
 
 
+def is_marker(name: str) -> bool:
+    """Whether a file of a temporary name is one that programs leave for good."""
+    return name.startswith(MARKERS) or name.endswith(".crc")
+
+
 def is_settled(stat: os.stat_result, now: float, settle_seconds: float) -> bool:
     """Whether nobody is still writing the file.
 
@@ -81,13 +96,19 @@ def new_deliveries(
     datasets: Collection[str],
     is_dealt_with: Callable[[str, os.stat_result], bool],
     on_left_alone: Callable[[LeftAlone], None] = lambda left: None,
+    now: float | None = None,
 ) -> Iterator[Delivery]:
     """The deliveries that landing can take and has not dealt with, settled or not.
 
-    What it passes over for a reason that a person can mend goes to ``on_left_alone``.
+    What it passes over for a reason that a person can mend goes to ``on_left_alone``; of what has a temporary name that
+    is what ``now`` (seconds since 1970; the clock's where not given) has not changed for ``STUCK_SECONDS``.
     """
     for found in _walk(inbox):
-        if isinstance(found, _PassedOver):
+        if isinstance(found, _Unfinished):
+            if (time.time() if now is None else now) - found.changed_at >= STUCK_SECONDS:
+                since = datetime.fromtimestamp(found.changed_at, UTC)
+                on_left_alone(LeftAlone(_as_text(found.name), STUCK, since))
+        elif isinstance(found, _PassedOver):
             on_left_alone(LeftAlone(_as_text(found.name), found.why))
         elif fault := _fault(found) or _not_ours(found, datasets):
             on_left_alone(LeftAlone(_as_text(found.name), fault))
@@ -130,17 +151,27 @@ class _PassedOver:
 
 
 @dataclass(frozen=True)
+class _Unfinished:
+    """A file under a temporary name, or in a folder of one, and when it last changed by this machine's clock."""
+
+    name: str
+    changed_at: float
+
+
+@dataclass(frozen=True)
 class _Place:
-    """Something to look at: its path, its name in the inbox, and the inodes of the folders that it is in."""
+    """Something to look at: its path, its name in the inbox, the inodes of the folders that it is in, and whether its
+    name or that of a folder above it is temporary."""
 
     path: str
     name: str
     above: frozenset[tuple[int, int]]
     entry: os.DirEntry[str] | None
+    is_partial: bool = False
 
 
-def _walk(inbox: Path) -> Iterator[Delivery | _PassedOver]:
-    """What is in the inbox, in order of name, partial names left out.
+def _walk(inbox: Path) -> Iterator[Delivery | _PassedOver | _Unfinished]:
+    """What is in the inbox, in order of name. Of partial names only files are told, as unfinished, and no faults.
 
     Links to folders are followed, each folder once by way of a link, so that links cannot lead round for ever.
     """
@@ -149,6 +180,9 @@ def _walk(inbox: Path) -> Iterator[Delivery | _PassedOver]:
     while waiting:
         at = waiting.pop()
         try:
+            if at.is_partial and at.entry and not at.entry.is_dir(follow_symlinks=False):
+                yield from _unfinished(at.entry, at.name)
+                continue
             if at.entry and not at.entry.is_dir():
                 yield _file(at.entry, at.name)
                 continue
@@ -166,13 +200,21 @@ def _walk(inbox: Path) -> Iterator[Delivery | _PassedOver]:
             with os.scandir(at.path) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
         except OSError as error:
-            if why := _why_not(at, error):
+            if not at.is_partial and (why := _why_not(at, error)):
                 yield _PassedOver(at.name or str(inbox), why)
             continue
         above, prefix = at.above | {inode}, at.name and f"{at.name}/"
         waiting += [
-            _Place(entry.path, prefix + entry.name, above, entry) for entry in entries if not is_partial(entry.name)
+            _Place(entry.path, prefix + entry.name, above, entry, at.is_partial or is_partial(entry.name))
+            for entry in entries
         ]
+
+
+def _unfinished(entry: os.DirEntry[str], name: str) -> Iterator[_Unfinished]:
+    """The file, if it is one that may be an upload."""
+    stat = entry.stat(follow_symlinks=False)
+    if S_ISREG(stat.st_mode) and not is_marker(entry.name):
+        yield _Unfinished(name, stat.st_ctime)
 
 
 def _file(entry: os.DirEntry[str], name: str) -> Delivery | _PassedOver:

@@ -51,10 +51,16 @@ class Intake:
         try:
             with closing(Receipts(self._settings)) as receipts:
                 left: list[LeftAlone] = []
-                new = list(new_deliveries(self._settings.inbox, self._specs, receipts.is_unchanged, left.append))
+                new = list(
+                    new_deliveries(
+                        self._settings.inbox, self._specs, receipts.is_unchanged, left.append, now.timestamp()
+                    )
+                )
                 self._learn(receipts)
         except (OSError, sqlite3.Error, ValueError) as error:
             raise TidemarkError(f"what comes into {self._settings.inbox} cannot be told: {error}") from error
+        stuck = [one for one in left if one.stuck_since]
+        left = [one for one in left if not one.stuck_since]
         settled: list[Delivery] = []
         unsettled: list[Delivery] = []
         for delivery in new:
@@ -63,6 +69,7 @@ class Intake:
         seen = self._journal.noticed([*(one.name for one in left), *(one.name for one in unsettled)], now)
         found = [
             *left_alone([one for one in left if now - seen[one.name] >= LEFT_FOR], seen, self._specs),
+            *stuck_uploads(stuck, self._specs),
             *never_settled([d for d in unsettled if now - seen[d.name] >= TAKEN_WITHIN], seen, self._specs),
             *not_taken(settled, now),
         ]
@@ -90,22 +97,41 @@ def left_alone(
     left: Sequence[LeftAlone], since: Mapping[str, datetime], specs: Mapping[str, DatasetSpec]
 ) -> Iterator[Problem]:
     """A problem for each folder with what cannot be taken, ``<source>/<dataset>`` at the most."""
-    by_folder: dict[str, list[LeftAlone]] = defaultdict(list)
+    for folder, here in _by_folder(left):
+        yield _of_folder("left", folder, here, "cannot be taken", min(since[one.name] for one in here), specs)
+
+
+def stuck_uploads(stuck: Sequence[LeftAlone], specs: Mapping[str, DatasetSpec]) -> Iterator[Problem]:
+    """A problem for each folder with files that were left under a temporary name, as an upload that broke off leaves
+    them: nobody else will say that they never came."""
+    for folder, here in _by_folder(stuck):
+        since = min(one.stuck_since for one in here if one.stuck_since)
+        yield _of_folder("stuck", folder, here, "with a temporary name: a stuck upload", since, specs)
+
+
+def _by_folder(left: Sequence[LeftAlone]) -> Iterator[tuple[str, list[LeftAlone]]]:
+    found: dict[str, list[LeftAlone]] = defaultdict(list)
     for one in left:
-        by_folder["/".join(one.name.split("/")[:-1][:2])].append(one)
-    for folder, here in by_folder.items():
-        spec = specs.get(folder.partition("/")[2])
-        yield Problem(
-            key=f"left:{folder}",
-            scope=SCOPE,
-            title=_title([one.name for one in here], f"below {folder or 'the inbox'}", "cannot be taken"),
-            owner=spec.owner if spec else OPERATOR,
-            since=min(since[one.name] for one in here),
-            detail=_some(map(str, here)),
-            rows=None,
-            reproduce="tidemark status",
-            link=None,
-        )
+        found["/".join(one.name.split("/")[:-1][:2])].append(one)
+    yield from found.items()
+
+
+def _of_folder(
+    kind: str, folder: str, here: Sequence[LeftAlone], what: str, since: datetime, specs: Mapping[str, DatasetSpec]
+) -> Problem:
+    """The problem of a folder: its dataset's owner has it, where the path names one."""
+    spec = specs.get(folder.partition("/")[2])
+    return Problem(
+        key=f"{kind}:{folder}",
+        scope=SCOPE,
+        title=_title([one.name for one in here], f"below {folder or 'the inbox'}", what),
+        owner=spec.owner if spec else OPERATOR,
+        since=since,
+        detail=_some(map(str, here)),
+        rows=None,
+        reproduce="tidemark status",
+        link=None,
+    )
 
 
 def never_settled(

@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 
-from flows.inbox import MAY_NOT, deliveries, is_partial, is_settled, new_deliveries, strays, wait_for_settling
+from flows.inbox import (
+    MAY_NOT,
+    STUCK_SECONDS,
+    LeftAlone,
+    deliveries,
+    is_partial,
+    is_settled,
+    new_deliveries,
+    strays,
+    wait_for_settling,
+)
 from flows.receipts import Status
 from tests.conftest import NOBODY, Lake, as_nobody, event, ndjson
 
@@ -375,3 +385,14 @@ def test_a_folder_named_like_a_file_is_a_folder(lake: Lake) -> None:
     done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/day.ndjson/part-0000.ndjson"]
     assert done.strays == []
+
+
+def test_what_programs_leave_for_good_is_no_stuck_upload(tmp_path: Path) -> None:
+    for name in ("_SUCCESS", ".DS_Store", ".gitkeep", ".part.parquet.crc", ".old.ndjson", "_tmp/b.ndjson"):
+        put(tmp_path, f"web/events/{name}")
+    (tmp_path / "web/events/.link").symlink_to(tmp_path)
+    left: list[LeftAlone] = []
+    later = time.time() + STUCK_SECONDS + 1
+    assert list(new_deliveries(tmp_path, {"events"}, lambda name, stat: False, left.append, later)) == []
+    assert [one.name for one in left] == ["web/events/.old.ndjson", "web/events/_tmp/b.ndjson"]
+    assert strays(tmp_path, {"events"}) == [], "not before an hour"

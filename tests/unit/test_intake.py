@@ -103,6 +103,36 @@ def test_many_in_one_folder_are_one_message_and_folders_are_apart(desk: Desk) ->
     assert "web/evnts/day=2/part.ndjson: no dataset" in many.detail and many.detail.endswith(" and 2 more")
 
 
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("web/events/stays.ndjson.tmp", OWNER),
+        ("web/events/.part.ndjson", OWNER),
+        ("web/events/.day/part.ndjson", OWNER),
+        ("cms/contents/late.csv.tmp", load_specs()["contents"].owner),
+        ("web/.part.ndjson", OPERATOR),
+        ("_stage/part.ndjson", OPERATOR),
+    ],
+)
+def test_an_upload_stuck_under_a_temporary_name_is_told_after_an_hour(desk: Desk, name: str, owner: str) -> None:
+    changed = datetime.fromtimestamp((path := desk.put(name)).stat().st_ctime, UTC)
+    soon = changed - NOW + HOUR
+    assert desk.look() == [] and desk.look(soon - timedelta(minutes=1)) == [], "it may be written yet"
+    assert desk.look(soon + timedelta(seconds=1)) == [f"file {name} with a temporary name: a stuck upload"]
+    (told,) = open_incidents(desk.settings)
+    assert told.problem.owner == owner and "not changed for over an hour" in told.problem.detail
+    assert told.problem.since == changed
+    path.unlink()
+    (again,) = desk.look(soon + HOUR)
+    assert again.startswith("recovered after 2 h")
+
+
+def test_stuck_uploads_of_one_folder_are_one_message(desk: Desk) -> None:
+    for name in ("a.ndjson.tmp", ".b.ndjson", ".day/c.ndjson"):
+        desk.put(f"web/events/{name}")
+    assert desk.look(2 * HOUR) == ["3 files below web/events with a temporary name: a stuck upload"]
+
+
 def test_a_file_that_never_settles_is_told_to_the_owner_of_its_dataset_until_it_lands(desk: Desk) -> None:
     path = desk.put("web/events/endless.ndjson")
     assert desk.look() == [] and desk.look(TAKEN_WITHIN - timedelta(minutes=1)) == []

@@ -238,6 +238,17 @@ def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake:
     assert status.needs_a_person and "it is disposable: delete it" in lines(status, "warehouse")[0]
 
 
+def test_a_stuck_upload_is_told_and_needs_a_person(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.deliver("web/events/.part.ndjson", b"")
+    assert not read_status(lake.settings, NOW).needs_a_person
+    monkeypatch.setattr("flows.inbox.STUCK_SECONDS", -1.0)
+    status = read_status(lake.settings, NOW)
+    assert status.needs_a_person
+    assert any(
+        line.startswith("left alone: web/events/.part.ndjson: has a temporary") for line in lines(status, "inbox")
+    )
+
+
 def test_after_a_build_that_was_killed_the_models_behind_are_counted(lake: Lake) -> None:
     lake.settings.warehouse.parent.mkdir(parents=True)
     with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
