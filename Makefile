@@ -52,6 +52,10 @@ serve: $(STAMP) ## Start Prefect's server, the worker and the watcher; prints th
 stop: $(STAMP) ## Stop what `make serve` started
 	@$(BIN)/tidemark stop
 
+.PHONY: check
+check: $(STAMP) lint contract-check ## Lint and unit tests: the quick part (under 2 minutes on two cores)
+	@$(BIN)/python -m pytest -q -m "not long" -n $(TEST_WORKERS) --dist worksteal tests/unit
+
 .PHONY: test
 test: $(STAMP) lint contract-check ## Every check and test (under 20 minutes on two cores)
 	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
@@ -84,15 +88,15 @@ format: $(STAMP) ## Format the Python, the SQL and the contract
 
 .PHONY: contract
 contract: $(STAMP) ## Generate what follows from the contract: landing specs, raw and staging models, docs, tests
-	@$(BIN)/python -m flows.generate
-	@$(BIN)/python -m flows.schedule
-	@$(BIN)/python -m flows.catalogue
+	@$(BIN)/python -m flows.contract.generate
+	@$(BIN)/python -m flows.orchestrate.describe
+	@$(BIN)/python -m flows.publish.catalogue
 
 .PHONY: contract-check
 contract-check: $(STAMP) ## Fail when what is committed differs from what the contract would generate
-	@$(BIN)/python -m flows.generate --check
-	@$(BIN)/python -m flows.schedule --check
-	@$(BIN)/python -m flows.catalogue --check
+	@$(BIN)/python -m flows.contract.generate --check
+	@$(BIN)/python -m flows.orchestrate.describe --check
+	@$(BIN)/python -m flows.publish.catalogue --check
 
 # It does not open the warehouse, which a build may hold. So it has no types of columns, which dbt takes from there.
 .PHONY: docs

@@ -25,8 +25,8 @@ from benchmarks.measure import (
     median,
     settings_of,
 )
-from flows.build import build
-from flows.contract import PROJECT
+from flows.build.build import build
+from flows.contract.spec import PROJECT
 
 SCRIPT = Path(__file__).with_name("handwritten.sql")
 SMALL = 1_000_000

@@ -19,12 +19,12 @@ from rich.table import Table
 
 from benchmarks.measure import Measurement, all_passed, in_turn, land_all, measured, median, settings_of
 from flows import sample
-from flows.build import build
-from flows.conform_sql import SQL_TYPES
-from flows.contract import descriptors, load_specs
-from flows.publish import publish
-from flows.readers.compression import decompressed
-from flows.readers.protobuf import messages_in
+from flows.build.build import build
+from flows.contract.spec import descriptors, load_specs
+from flows.land.conform_sql import SQL_TYPES
+from flows.land.readers.compression import decompressed
+from flows.land.readers.protobuf import messages_in
+from flows.publish.publish import publish
 
 EVENT = "tidemark.events.v1.Event"
 FILES = {

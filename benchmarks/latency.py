@@ -9,7 +9,7 @@ from rich.table import Table
 
 from benchmarks.histories import empty_inbox, make_history, write_day
 from benchmarks.measure import measured, run_steps, settings_of
-from flows.publish import current_version
+from flows.publish.manifest import current_version
 
 DAYS = 30
 FILES = 20

@@ -14,9 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flows.build import Build, build_open
-from flows.land import land
-from flows.publish import publish
+from flows.build.build import Build, build_open
+from flows.land.land import land
+from flows.publish.publish import publish
 from flows.settings import Settings
 
 ROUNDS = 3

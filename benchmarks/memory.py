@@ -8,7 +8,7 @@ from rich.table import Table
 
 from benchmarks.histories import deliver_day, empty_inbox
 from benchmarks.measure import all_passed, land_all, measured, settings_of
-from flows.build import build
+from flows.build.build import build
 
 EVENTS_A_DAY = 1_000_000
 

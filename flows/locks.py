@@ -19,8 +19,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from flows.errors import WarehouseInUseError
-from flows.messages import cut
 from flows.processes import COMMAND_CHARACTERS, command_of, is_alive, process_mark, started_at
+from flows.text import cut
 
 # A lock that is only tried, to tell who has it, is free again after less.
 BRIEF_SECONDS = 0.2

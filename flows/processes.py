@@ -5,7 +5,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 
-from flows.messages import cut
+from flows.text import cut
 
 # Command lines may be long, and hold what is nobody's business.
 COMMAND_CHARACTERS = 80

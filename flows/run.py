@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flows.build import Build, build_open
-from flows.land import Landing, land
-from flows.publish import NothingGoodError, Publication, publish
-from flows.receipts import Receipt
+from flows.build.build import Build, build_open
+from flows.land.land import Landing, land
+from flows.land.receipts import Receipt
+from flows.publish.publish import NothingGoodError, Publication, publish
 from flows.settings import Settings
 
 

@@ -164,7 +164,7 @@ class Settings(BaseSettings):
 
     @property
     def warm_socket(self) -> Path:
-        """Where :mod:`flows.service.warm` listens."""
+        """Where :mod:`flows.orchestrate.service.prefork.host` listens."""
         return self.sockets / "warm.sock"
 
     @property

@@ -10,10 +10,11 @@ import sys
 
 import click
 
-from flows import sample, schedule
+from flows import sample
+from flows.build.project import run_dbt
+from flows.contract.generate.__main__ import main as check_contract
 from flows.errors import TidemarkError
-from flows.generate.__main__ import main as check_contract
-from flows.project import run_dbt
+from flows.orchestrate.describe import main as check_jobs
 from flows.run import run
 from flows.settings import Settings
 
@@ -24,7 +25,7 @@ def main() -> None:
     """Try it."""
     settings = Settings()
     try:
-        for check in (check_contract, schedule.main):
+        for check in (check_contract, check_jobs):
             check(["--check"], standalone_mode=False)
         try_sample(settings)
         try_unit_tests(settings)

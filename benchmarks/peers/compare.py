@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import sample
-from flows.contract import PROJECT
-from flows.land import land
+from flows.contract.spec import PROJECT
+from flows.land.land import land
 from flows.settings import Settings
 
 ROUNDS = 3
@@ -51,10 +51,10 @@ DAY_OF = {
 # What `tidemark run` builds of models: SQLMesh's run leaves its audits out too.
 BUILD_WHAT_IS_BEHIND = """
 import sys
-from flows.build import CHOSEN, run_build
-from flows.project import read_project
+from flows.build.build import CHOSEN, run_build
+from flows.build.project import read_project
 from flows.settings import Settings
-from flows.warehouse import enter_landings, read_open_work, warehouse_lock
+from flows.build.warehouse import enter_landings, read_open_work, warehouse_lock
 
 settings = Settings()
 with warehouse_lock(settings):

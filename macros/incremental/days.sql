@@ -6,7 +6,7 @@
 
 {#-
     How many days before and after a touched one change with it, as a list of two: worked out from what the model and
-    all above it read around their days (flows/logic.py). None where that cannot be told.
+    all above it read around their days (flows/build/logic.py). None where that cannot be told.
 -#}
 {% macro reach_of(node) %}
     {% do return(known_logic(node).get('reach', [0, 0])) %}

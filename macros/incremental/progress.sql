@@ -7,7 +7,7 @@
     stopped half-way therefore needs no repair: the next one finds in each model where it stopped.
 
     A batch of a dataset that a model does not read is seen by it without being looked at: so it is marked where
-    landings are entered (flows/warehouse.py), and a build need not run the models of one dataset for another.
+    landings are entered (flows/build/warehouse.py), and a build need not run the models of one dataset for another.
 -#}
 
 {#- The last batch that `node` has seen; for a view, the last that everything it reads has seen. -#}
@@ -31,7 +31,7 @@
 {% endmacro %}
 
 {#-
-    What Tidemark tells of a model or seed (flows/logic.py): the mark of its logic, and its reach. Nothing where dbt was
+    What Tidemark tells of a model or seed (flows/build/logic.py): the mark of its logic, and its reach. Nothing where dbt was
     started without Tidemark.
 -#}
 {% macro known_logic(node) %}

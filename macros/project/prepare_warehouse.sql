@@ -1,6 +1,6 @@
 {#-
-    on-run-start: the mark that a run began. The tables it is kept in are made before dbt begins (flows/warehouse.py,
-    flows/dbt_plugin.py). What `--empty` builds is of no project: the next build does everything again.
+    on-run-start: the mark that a run began. The tables it is kept in are made before dbt begins (flows/build/warehouse.py,
+    flows/build/dbt_plugin.py). What `--empty` builds is of no project: the next build does everything again.
 -#}
 {% macro prepare_warehouse() %}
     {% if not execute or flags.WHICH not in ('build', 'run', 'test', 'seed', 'retry') %}{% do return('') %}{% endif %}

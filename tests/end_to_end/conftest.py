@@ -1,32 +1,16 @@
 """A small sample lake, built and published once for the tests that only look at it."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import duckdb
 import pytest
 
 from flows import sample
-from flows.build import Build
-from flows.land import Landing
-from flows.publish import Publication
-from flows.run import run
+from flows.build.build import Build
+from flows.land.land import Landing
+from flows.publish.publish import Publication
 from flows.settings import Settings
-
-EVENTS, DAYS, SEED = 30_000, 4, 7
-
-
-def settings_of(home: Path) -> Settings:
-    return Settings(home=home, settle_seconds=0)
-
-
-def run_all(settings: Settings) -> tuple[Landing, Build, Publication]:
-    """What `tidemark run` does; there must be something new, and nothing may fail."""
-    done = run(settings)
-    assert done.build is not None
-    assert not done.build.failed, [(n.name, n.message) for n in done.build.failed]
-    assert done.publication is not None and done.publication.manifest.is_fresh
-    return done.landing, done.build, done.publication
+from tests.support.sample_lake import DAYS, EVENTS, SEED, run_all, settings_of
 
 
 @pytest.fixture(scope="session")

@@ -21,23 +21,25 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import backfill_flow, sample
-from flows.backfill import Request, backfill, check, plan, split_days, with_those_below
-from flows.backfill_flow import backfill_days
-from flows.build import build
+from flows import sample
+from flows.build.backfill import Request, backfill, check, plan, split_days, with_those_below
+from flows.build.build import build
+from flows.build.project import Model
+from flows.build.warehouse import open_warehouse, warehouse_lock
 from flows.cli import main
 from flows.errors import TidemarkError
-from flows.journal import Journal, RunStatus
-from flows.land import land
-from flows.project import Model
-from flows.publish import current_version
+from flows.land.land import land
+from flows.orchestrate import backfill_flow
+from flows.orchestrate.backfill_flow import backfill_days
+from flows.orchestrate.job import BACKFILL
+from flows.orchestrate.journal import Journal, RunStatus
+from flows.orchestrate.service.deploy import deploy
+from flows.publish.manifest import current_version
 from flows.run import run
-from flows.schedule import BACKFILL, JOBS
-from flows.service.deploy import deploy
+from flows.schedule import JOBS
 from flows.settings import Settings
-from flows.warehouse import open_warehouse, warehouse_lock
-from tests.conftest import FORKSERVER
-from tests.end_to_end.conftest import run_all, settings_of
+from tests.support.processes import FORKSERVER
+from tests.support.sample_lake import run_all, settings_of
 
 Rows = dict[str, list[tuple[object, ...]]]
 KEPT_BY_DAYS = {

@@ -16,8 +16,8 @@ from dbt.adapters.factory import reset_adapters
 from dbt.cli.main import dbtRunner
 
 from flows import sample
-from flows.contract import PROJECT
-from flows.land import land
+from flows.contract.spec import PROJECT
+from flows.land.land import land
 from flows.run import run
 from flows.settings import Settings
 

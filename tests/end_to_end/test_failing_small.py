@@ -16,19 +16,19 @@ import pytest
 from click.testing import CliRunner
 
 from flows import cli, sample
-from flows import project as project_module
-from flows.build import Build, build, build_open, run_every_test
-from flows.contract import PROJECT
+from flows.build import project as project_module
+from flows.build.build import Build, build, build_open, run_every_test
+from flows.build.staleness import read_failing
+from flows.build.warehouse import open_warehouse, read_open_work
 from flows.errors import TidemarkError
-from flows.failures import read_failing
-from flows.publish import Manifest, PublishedTable, publish, read_manifest
+from flows.publish.manifest import Manifest, PublishedTable, read_manifest
+from flows.publish.publish import publish
 from flows.run import Run, run
 from flows.settings import Settings
-from flows.warehouse import open_warehouse, read_open_work
-from tests.end_to_end.conftest import run_all, settings_of
-from tests.end_to_end.test_lakes import hold_back, marts_of, release
+from tests.support.lakes import hold_back, marts_of, release
+from tests.support.sample_lake import run_all, settings_of
+from tests.support.workshop import Workshop
 
-SHAPES = ("dbt_project.yml", "profiles", "models", "macros", "seeds", "tests/generic", "tests/singular")
 BROKEN = "int_audience__session_fragments_split"
 BELOW = {"fct_sessions", "agg_audience_daily", "agg_audience_periods"}
 # A lake, and the files of its second day and its third.
@@ -37,38 +37,6 @@ Lake = tuple[Settings, list[Path], list[Path]]
 NAMED = """
 select content_id from {{ ref('int_content__contents_deduplicated') }} where title = 'broken'
 """
-
-
-class Workshop:
-    """A copy of the project whose models can be broken and mended."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in SHAPES:
-            source, target = PROJECT / name, folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-        self._whole: dict[Path, str] = {}
-
-    def break_model(self, name: str) -> None:
-        """Let a model fail while its rows are made, after the first of them."""
-        path = next(self.folder.glob(f"models/**/{name}.sql"))
-        whole = self._whole[path] = path.read_text()
-        path.write_text(
-            f"select * from (\n{whole}\n) as made where error('out of ' || cast(random() as varchar)) is null"
-        )
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file of the project."""
-        path = self.folder / name
-        if path.exists():
-            self._whole[path] = path.read_text()
-        path.write_text(text)
-
-    def mend(self) -> None:
-        """Put back what was broken."""
-        for path, whole in self._whole.items():
-            path.write_text(whole)
 
 
 @pytest.fixture

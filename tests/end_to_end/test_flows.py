@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from flows.journal import Journal
+from flows.build.warehouse import lock_file, open_warehouse, warehouse_lock
 from flows.locks import held
-from flows.publish import current_version
-from flows.warehouse import lock_file, open_warehouse, warehouse_lock
-from tests.end_to_end.served import KEY, PATIENCE_SECONDS, TOKEN, Served, until
-from tests.end_to_end.test_lakes import marts_of
-from tests.unit.test_alerts import Hook
+from flows.orchestrate.journal import Journal
+from flows.publish.manifest import current_version
+from tests.support.alerts import Hook
+from tests.support.lakes import marts_of
+from tests.support.served import KEY, PATIENCE_SECONDS, TOKEN, Served, until
 
 BROKEN = "int_audience__session_fragments_split"
 BELOW = {"fct_sessions", "agg_audience_daily", "agg_audience_periods"}
@@ -323,7 +323,7 @@ def test_a_build_that_waits_for_another_process_is_seen_to(served: Served) -> No
 @pytest.mark.long
 def test_runs_by_hand_and_a_second_watcher_overlap_with_nothing(served: Served) -> None:
     second = subprocess.Popen(
-        [sys.executable, "-m", "flows.service.watch"],
+        [sys.executable, "-m", "flows.orchestrate.service.watcher"],
         cwd=served.project,
         env=served.environment | {"PREFECT_API_URL": f"http://127.0.0.1:{served.port}/api"},
         stdout=subprocess.DEVNULL,

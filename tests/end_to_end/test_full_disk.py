@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from flows import sample
-from flows.contract import PROJECT
-from tests.end_to_end.conftest import run_all, settings_of
-from tests.end_to_end.test_lakes import hold_back, marts_of, release
+from flows.contract.spec import PROJECT
+from tests.support.lakes import hold_back, marts_of, release
+from tests.support.sample_lake import run_all, settings_of
 
 OWN_MOUNTS = ("unshare", "--map-root-user", "--mount")
 FULL = ("No space left on device", "disk is full", "disk I/O error")
@@ -60,7 +60,15 @@ def test_a_full_disk_is_told_loses_nothing_and_is_healed(
 ) -> None:
     disk, marts = tmp_path / "disk", tmp_path / "marts.pickle"
     disk.mkdir()
-    child = [sys.executable, "-m", "tests.full_disk_child", str(lake), str(disk), str(marts), *map(str, free_kib)]
+    child = [
+        sys.executable,
+        "-m",
+        "tests.support.full_disk_child",
+        str(lake),
+        str(disk),
+        str(marts),
+        *map(str, free_kib),
+    ]
     done = subprocess.run([*OWN_MOUNTS, *child], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr
     steps: dict[str, dict[str, Any]] = json.loads(done.stdout)

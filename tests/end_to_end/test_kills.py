@@ -18,14 +18,16 @@ import duckdb
 import pytest
 
 from flows import cli
-from flows.build import Build
-from flows.land import Landing
-from flows.publish import MANIFEST, Publication, current_version, read_manifest
+from flows.build.build import Build
+from flows.build.warehouse import open_warehouse
+from flows.land.land import Landing
+from flows.publish.manifest import current_version, read_manifest
+from flows.publish.publish import MANIFEST, Publication
 from flows.settings import Settings
-from flows.warehouse import open_warehouse
-from tests.conftest import FORKSERVER, Lake
-from tests.end_to_end.conftest import settings_of
-from tests.end_to_end.test_lakes import marts_of
+from tests.support.lake import Lake
+from tests.support.lakes import marts_of
+from tests.support.processes import FORKSERVER
+from tests.support.sample_lake import settings_of
 
 PHASES = ("land", "build", "publish")
 COMMITS = {"os.rename", "os.symlink"}  # as Python's audit hooks name them

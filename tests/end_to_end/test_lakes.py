@@ -6,40 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from flows import sample
-from flows.build import build
-from flows.contract import PROJECT
+from flows.build.build import build
+from flows.build.project import run_dbt
+from flows.build.warehouse import enter_landings, open_warehouse
+from flows.contract.spec import PROJECT
 from flows.errors import TidemarkError
-from flows.land import land
-from flows.project import run_dbt
-from flows.publish import current_version, publish, rollback
+from flows.land.land import land
+from flows.publish.manifest import current_version
+from flows.publish.publish import publish, rollback
 from flows.run import run
-from flows.settings import Settings
-from flows.warehouse import enter_landings, open_warehouse
-from tests.end_to_end.conftest import run_all, settings_of
+from tests.support.lakes import hold_back, marts_of, release, tidemark
+from tests.support.sample_lake import run_all, settings_of
 
 # Differ from run to run by nature: when, which batch, how long.
 HISTORY = {"ops_landings", "ops_model_runs", "ops_test_runs"}
-
-
-def tidemark(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("tidemark")), *arguments]
-    return subprocess.run(
-        command, env={**os.environ, "TIDEMARK_HOME": str(home)}, capture_output=True, text=True, check=False
-    )
-
-
-def marts_of(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
-    """Every published mart, its rows in order."""
-    with duckdb.connect(str(settings.published / "current" / "marts.duckdb"), read_only=True) as db:
-        names = db.execute(
-            "select table_name from information_schema.tables "
-            "where table_name not like 'ops_%' and table_name <> 'published_tables' order by all"
-        ).fetchall()
-        return {name: db.execute(f"select * from {name} order by all").fetchall() for (name,) in names}
 
 
 def test_an_empty_lake_runs_and_publishes_empty_marts(tmp_path: Path) -> None:
@@ -155,19 +138,6 @@ def test_a_blocking_test_stops_what_it_guards_and_readers_keep_the_last_good_row
     assert rollback(settings, first.manifest.version).version == current_version(settings)
 
 
-def hold_back(settings: Settings, day: str) -> list[Path]:
-    """Hide the files of a day from landing."""
-    files = [p for p in settings.inbox.rglob("*") if p.is_file() and day in str(p.relative_to(settings.inbox))]
-    for path in files:
-        path.rename(path.with_name("." + path.name))
-    return files
-
-
-def release(files: list[Path]) -> None:
-    for path in files:
-        path.with_name("." + path.name).rename(path)
-
-
 @pytest.mark.parametrize("dataset", ["events", "contents"])
 def test_a_raw_model_built_whole_again_is_counted_whole(dataset: str, tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
@@ -195,7 +165,8 @@ def test_a_killed_build_is_finished_by_the_next(tmp_path: Path) -> None:
     sample.generate(settings.home, 3_000, 2, 3)
     land(settings)
     script = (
-        "import os, sys; from pathlib import Path; from flows.build import build; from flows.settings import Settings\n"
+        "import os, sys; from pathlib import Path\n"
+        "from flows.build.build import build; from flows.settings import Settings\n"
         "def die(line):\n"
         "    if 'events_deduplicated' in line: os.kill(os.getpid(), 9)\n"
         f"build(Settings(home=Path({str(tmp_path)!r})), progress=die)"

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from flows import project as project_module
 from flows import sample
-from flows.build import Build, build, build_open
-from flows.land import land
-from flows.project import read_project
+from flows.build import project as project_module
+from flows.build.build import Build, build, build_open
+from flows.build.project import read_project
+from flows.build.warehouse import open_warehouse
+from flows.land.land import land
 from flows.settings import Settings
-from flows.warehouse import open_warehouse
-from tests.end_to_end.conftest import settings_of
-from tests.end_to_end.test_failing_small import Workshop
-from tests.end_to_end.test_lakes import hold_back, release
+from tests.support.lakes import hold_back, release
+from tests.support.sample_lake import settings_of
+from tests.support.workshop import Workshop
 
 pytestmark = pytest.mark.long
 

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from flows.settings import Settings
-from tests.end_to_end.conftest import run_all, settings_of
+from tests.support.sample_lake import run_all, settings_of
 
 REAL = os.environ.get("TIDEMARK_REAL_DATA")
 NAMESPACE = uuid.UUID("b5f1ab0c-6f5c-5a3e-9a39-0f6a2c1d7e11")

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows.contract import PROJECT
-from tests.end_to_end.recipes import Recipe, read_recipe, recipe_of
+from flows.contract.spec import PROJECT
+from tests.support.recipes import Recipe, read_recipe, recipe_of
 
 README, MODELS = PROJECT / "README.md", PROJECT / "docs" / "guides" / "models.md"
 RECIPES = {
@@ -25,10 +25,10 @@ GENERATE = "make format contract"
 RUN = ".venv/bin/tidemark run"
 # The tests that hold what is written by hand against the contract and the rules of the project.
 FOLLOWING = [
-    "tests/unit/test_contract.py",
-    "tests/unit/test_generate.py",
-    "tests/unit/test_conform.py::test_the_same_events_land_as_the_same_rows_in_every_format",
-    "tests/unit/test_sample_follows_contract.py::test_every_recipe_is_of_the_contract",
+    "tests/unit/contract/test_spec.py",
+    "tests/unit/contract/test_generate.py",
+    "tests/unit/land/test_conform.py::test_the_same_events_land_as_the_same_rows_in_every_format",
+    "tests/integration/sample/test_follows_contract.py::test_every_recipe_is_of_the_contract",
 ]
 
 

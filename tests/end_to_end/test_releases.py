@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import releases
-from flows.contract import PROJECT
-from tests.end_to_end import served as served_module
-from tests.end_to_end.served import Served, until
+from flows.contract.spec import PROJECT
+from flows.release import releases
+from tests.support import served as served_module
+from tests.support.served import Served, until
 
 MODEL = "models/ops/ops_rejects.sql"
 SCHEDULE = """

@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, text
 
-from flows.audit import audit
-from flows.build import Build
-from flows.contract import PROJECT, load_specs
-from flows.land import Landing
-from flows.project import SCHEMAS, read_project
-from flows.publish import Publication
-from flows.receipts import Status
+from flows.audit.audit import audit
+from flows.build.build import Build
+from flows.build.project import SCHEMAS, read_project
+from flows.build.warehouse import open_warehouse
+from flows.contract.spec import PROJECT, load_specs
+from flows.land.land import Landing
+from flows.land.receipts import Status
+from flows.publish.publish import Publication
 from flows.settings import Settings
-from flows.warehouse import open_warehouse
-from tests.end_to_end.conftest import EVENTS
+from tests.support.sample_lake import EVENTS
 
 Run = tuple[Settings, Landing, Build, Publication]
 Query = Callable[..., list[tuple[object, ...]]]

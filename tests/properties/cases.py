@@ -15,9 +15,9 @@ from uuid import UUID, uuid5
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from flows.pseudonymise import Pseudonymiser
-from tests.conftest import KEY
+from flows.land.pseudonyms import Pseudonymiser
 from tests.properties.oracle import PAYLOADS, Event
+from tests.support.lake import KEY
 
 T = TypeVar("T")
 

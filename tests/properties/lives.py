@@ -16,15 +16,17 @@ import duckdb
 from hypothesis import event
 from hypothesis import strategies as st
 
-from flows.build import build, build_open
-from flows.land import land
-from flows.publish import publish
+from flows.build.build import build, build_open
+from flows.build.warehouse import open_warehouse
+from flows.land.land import land
+from flows.publish.publish import publish
 from flows.run import run
 from flows.settings import Settings
-from flows.warehouse import open_warehouse
-from tests.conftest import FORKSERVER, KEY, in_format, ndjson
 from tests.properties.cases import STEPS, Case, as_delivered, as_landed, copies_of, number_of, states_of
 from tests.properties.oracle import ENVELOPE, MARTS, PAYLOADS, Event, deduplicated, local_day
+from tests.support.deliveries import in_format, ndjson
+from tests.support.lake import KEY
+from tests.support.processes import FORKSERVER
 
 SUFFIXES = ("ndjson", "ndjson.gz", "pb", "parquet")
 NO_TESTS = ("--exclude-resource-type", "test")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.contract import load_specs
-from flows.receipts import Receipt, Status
-from tests.conftest import Lake, compressed, csv_of, delimited, event, ndjson, protobuf
+from flows.contract.spec import load_specs
+from flows.land.receipts import Receipt, Status
+from tests.support.deliveries import compressed, csv_of, delimited, event, ndjson, protobuf
+from tests.support.lake import Lake
 
 ROWS = [
     event(1),

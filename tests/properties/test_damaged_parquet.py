@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.receipts import Status
-from tests.conftest import Lake, event, field_of, ndjson, parquet, parquet_of, small_spec
+from flows.land.receipts import Status
+from tests.support.deliveries import event, field_of, ndjson, parquet, parquet_of, small_spec
+from tests.support.lake import Lake
 
 REAL = Path(os.environ.get("TIDEMARK_REAL_DATA", "/nowhere")) / "bad_inputs" / "parquet"
 SPEC = small_spec([field_of("id"), field_of("at", "timestamp"), field_of("n", "bigint"), field_of("tags", "string[]")])

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flows.decide import Decision, cron_slots, slot_of_instant
-from flows.schedule import Cron, Job, Requires, Success
-from tests.schedule_world import World, a_job, utc
+from flows.orchestrate.due import Decision, cron_slots, slot_of_instant
+from flows.orchestrate.job import Cron, Job, Requires, Success
+from tests.support.schedules import World, a_job, utc
 
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
 MINUTE = timedelta(minutes=1)

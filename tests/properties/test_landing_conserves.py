@@ -12,10 +12,11 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.contract import load_specs
-from flows.pseudonymise import Pseudonymiser
-from flows.receipts import Status
-from tests.conftest import KEY, Lake, compressed, delimited, event, in_format, ndjson, protobuf
+from flows.contract.spec import load_specs
+from flows.land.pseudonyms import Pseudonymiser
+from flows.land.receipts import Status
+from tests.support.deliveries import compressed, delimited, event, in_format, ndjson, protobuf
+from tests.support.lake import KEY, Lake
 
 # --- an independent reading of the contract --------------------------------------------------------------------------
 

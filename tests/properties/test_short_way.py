@@ -12,15 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows import conform, lines, plain
-from flows.conform import Conformed, Conformer
-from flows.contract import DatasetSpec, FieldSpec, load_specs
-from flows.pseudonymise import Pseudonymiser
-from flows.readers import Chunk, read_chunks
-from tests.conftest import (
-    KEY,
+from flows.contract.spec import DatasetSpec, FieldSpec, load_specs
+from flows.land import conform
+from flows.land.conform import Conformed, Conformer
+from flows.land.fast_path import columns as plain
+from flows.land.fast_path import json_columns as lines
+from flows.land.pseudonyms import Pseudonymiser
+from flows.land.readers import Chunk, read_chunks
+from tests.properties.test_landing_conserves import json_lines, valid_events
+from tests.support.deliveries import (
     VIEW,
-    Lake,
     csv_of,
     delimited,
     event,
@@ -30,8 +31,8 @@ from tests.conftest import (
     protobuf,
     small_spec,
 )
-from tests.properties.test_landing_conserves import json_lines, valid_events
-from tests.unit.test_conform import BAD, GOOD
+from tests.support.lake import KEY, Lake
+from tests.support.rows import BAD, GOOD
 
 EVENTS = load_specs()["events"]
 # Every type, and every condition that a field can have.

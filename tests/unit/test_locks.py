@@ -14,13 +14,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import warehouse
+from flows.build import warehouse
+from flows.build.warehouse import await_free, in_use_by, lock_file, once_free, open_warehouse
 from flows.errors import WarehouseInUseError
 from flows.locks import held, holder_of
 from flows.processes import command_of, process_mark, started_at
 from flows.settings import Settings
-from flows.warehouse import await_free, in_use_by, lock_file, once_free, open_warehouse
-from tests.schedule_world import utc
+from tests.support.schedules import utc
 
 READER = "import duckdb, sys; db = duckdb.connect(sys.argv[1], read_only=True); print(1, flush=True); input()"
 TAKER = """

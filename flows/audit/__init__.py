@@ -1,0 +1,1 @@
+"""The audit: proof that no row was lost on the way."""

@@ -1,0 +1,168 @@
+"""What is measured of the lake: receipts, landed and quarantined files, and the files of the inbox."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from flows.audit.judge import (
+    RESTORE,
+    Batch,
+    Finding,
+)
+from flows.contract.spec import PROJECT, DatasetSpec
+from flows.errors import FileRefusedError
+from flows.land.readers import read_chunks
+from flows.land.readers.columns import OtherColumnsError
+from flows.land.receipts import DATA, RECEIPT, Receipt, Status, batch_name
+from flows.settings import Settings
+
+DAMAGE = (OSError, pa.ArrowException)
+
+
+def read_receipts(settings: Settings) -> tuple[list[Receipt], list[Finding]]:
+    """Every receipt of the landed zone by batch, from the folders that are the truth, and those that cannot be read."""
+    receipts, faults = [], []
+    for folder in settings.landed.glob("*/batch-*"):
+        path, dataset, number = folder / RECEIPT, folder.parent.name, folder.name.removeprefix("batch-")
+        try:
+            receipt = Receipt.model_validate_json(path.read_text())
+            if (receipt.dataset, batch_name(receipt.batch_id)) != (dataset, folder.name):
+                raise ValueError("it is another batch's")
+            receipts.append(receipt)
+        except (OSError, ValueError) as error:
+            kind = "missing" if isinstance(error, FileNotFoundError) else "damaged or another batch's"
+            where = str(path.relative_to(settings.lake))
+            batch_id = int(number) if number.isdigit() else None
+            faults.append(Finding(dataset, "receipt", f"{where} is {kind}", RESTORE.format(path=where), batch_id))
+    return sorted(receipts, key=lambda r: r.batch_id), faults
+
+
+def lost_batches(settings: Settings, every: dict[int, Receipt]) -> Iterator[Finding]:
+    """Batches that the index knows and the landed zone no longer has."""
+    try:
+        with closing(sqlite3.connect(f"file:{settings.landed / 'index.sqlite'}?mode=ro", uri=True)) as index:
+            rows = index.execute("select batch_id, dataset, file from receipts order by batch_id").fetchall()
+    except sqlite3.Error:
+        return
+    for batch_id, dataset, file in rows:
+        path = f"landed/{dataset}/{batch_name(batch_id)}"
+        if batch_id not in every and not (settings.lake / path).exists():
+            yield Finding(dataset, "landed", f"{path} is missing", RESTORE.format(path=path), batch_id, file)
+
+
+def in_period(receipts: list[Receipt], first: date | None, last: date | None, dataset: str | None) -> list[Receipt]:
+    """The receipts of every file of which a batch landed in the period."""
+    zone = ZoneInfo(yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["timezone"])
+
+    def is_in(receipt: Receipt) -> bool:
+        day = receipt.landed_at.astimezone(zone).date()
+        return (first is None or day >= first) and (last is None or day <= last)
+
+    chosen = {r.delivery_batch_id for r in receipts if dataset in (None, r.dataset) and is_in(r)}
+    return [r for r in receipts if r.delivery_batch_id in chosen]
+
+
+def superseded(receipts: Iterable[Receipt], upto: int) -> dict[int, int]:
+    """The batches that a later delivery up to a batch superseded, each with that one."""
+    return {
+        r.supersedes_batch_id: r.batch_id
+        for r in receipts
+        if r.supersedes_batch_id and r.status is not Status.REFUSED and r.batch_id <= upto
+    }
+
+
+def measure_lake(
+    settings: Settings,
+    batches: list[Batch],
+    every: dict[int, Receipt],
+    specs: dict[str, DatasetSpec],
+    notes: list[str],
+) -> Iterator[Batch]:
+    there = 0
+    inbox: dict[str, str] = {}
+    before: dict[int, Receipt] = {}
+    for batch in batches:
+        r = batch.receipt
+        data, data_fault = _rows_of(settings, r.data_path or f"landed/{r.dataset}/{batch_name(r.batch_id)}/{DATA}")
+        stem = f"quarantine/{r.dataset}/{batch_name(r.batch_id)}.parquet"
+        quarantine, quarantine_fault = _rows_of(settings, r.rejects_path or stem)
+        measured = replace(
+            batch,
+            data=data,
+            data_fault=data_fault if r.rows_landed else None,
+            quarantine=quarantine,
+            quarantine_fault=quarantine_fault if r.rows_rejected else None,
+        )
+        if r.retries_batch_id is None and r.status is Status.LANDED and r.dataset in specs:
+            path = settings.inbox / r.file
+            if path.is_file():
+                inbox[r.file] = inbox.get(r.file) or _sha256(path)
+                if inbox[r.file] == r.sha256:
+                    rows, fault = _rows_delivered(path, specs[r.dataset])
+                    measured = replace(measured, delivered=rows, delivered_fault=fault)
+                    there += measured.delivered is not None
+        elif r.retries_batch_id is not None and (earlier := before.get(r.delivery_batch_id)):
+            measured = replace(measured, lines_differ=_lines_differ(settings, earlier, r))
+        before[r.delivery_batch_id] = r
+        yield measured
+    landed = [b.receipt for b in batches if b.receipt.status is Status.LANDED and b.receipt.retries_batch_id is None]
+    of_file: dict[str, set[str]] = {}
+    for r in every.values():
+        of_file.setdefault(r.file, set()).add(r.sha256)
+    waiting = sum(sha256 not in of_file[file] for file, sha256 in inbox.items())
+    notes.append(f"{there:,} of {len(landed):,} landed files are in the inbox still and were counted there again")
+    if waiting:
+        notes.append(f"{waiting:,} files of the inbox hold other bytes than landed under their name: they wait to land")
+
+
+def _rows_of(settings: Settings, path: str) -> tuple[int | None, str | None]:
+    """The rows that a Parquet file of the lake holds by its footer, or what is wrong with it."""
+    try:
+        return int(pq.read_metadata(settings.lake / path).num_rows), None
+    except FileNotFoundError:
+        return None, "is missing"
+    except DAMAGE as error:
+        return None, f"is damaged ({str(error).splitlines()[0]})"
+
+
+def _rows_delivered(path: Path, spec: DatasetSpec) -> tuple[int | None, str | None]:
+    """The rows of a delivered file, read once more, or why it cannot be read; neither where the contract of today does
+    not take it."""
+    try:
+        return sum(int(chunk.table.num_rows) + len(chunk.rejects) for chunk in read_chunks(path, spec)), None
+    except (OtherColumnsError, OSError):
+        return None, None
+    except FileRefusedError as error:
+        return None, str(error)
+    except Exception as error:  # whatever a damaged file makes a library throw
+        return None, type(error).__name__
+
+
+def _lines_differ(settings: Settings, before: Receipt, retry: Receipt) -> bool:
+    """Whether a retry's lines, landed and rejected, are not just those that the batch before it rejected."""
+
+    def lines(path: str | None) -> list[int]:
+        if path is None:
+            return []
+        found: list[int] = pq.ParquetFile(settings.lake / path).read(columns=["_line"])["_line"].to_pylist()
+        return found
+
+    try:
+        taken_up = lines(retry.data_path) + lines(retry.rejects_path)
+        return sorted(taken_up) != sorted(lines(before.rejects_path))
+    except (*DAMAGE, KeyError):
+        return False  # told of the file itself
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

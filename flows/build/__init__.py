@@ -1,0 +1,1 @@
+"""Building: what landed goes through the models of dbt, and is tested."""

@@ -1,0 +1,160 @@
+"""Build and test the models: what landed is entered into the warehouse, then dbt does the rest."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from flows.build.project import DataTest, Project, read_project, run_dbt
+from flows.build.warehouse import OpenWork, enter_landings, once_free, read_open_work, warehouse_held
+from flows.settings import Settings
+
+# The tag that what is built has in dbt's manifest meanwhile.
+CHOSEN = "chosen"
+NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+FAILED = {"error", "fail", "runtime error"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A model, seed or test that dbt ran; ``path`` is its file in the project."""
+
+    name: str
+    kind: str
+    status: str
+    path: str
+    seconds: float
+    failures: int
+    message: str
+    owner: str
+
+
+@dataclass
+class Build:
+    """What a build did, node by node."""
+
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Node]:
+        """Nodes that failed: what lies below them was skipped, and is published as it was before."""
+        return [n for n in self.nodes if n.status in FAILED]
+
+    @property
+    def warned(self) -> list[Node]:
+        """Tests that found something which does not block."""
+        return [n for n in self.nodes if n.status == "warn"]
+
+    def count(self, kind: str, *statuses: str) -> int:
+        """Nodes of a kind (model, test, seed), of these statuses where any are given."""
+        return sum(n.kind == kind and (not statuses or n.status in statuses) for n in self.nodes)
+
+
+@once_free
+def build(
+    settings: Settings,
+    arguments: tuple[str, ...] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> Build:
+    """Enter new landings into the warehouse, then build and test every model that ``arguments`` (dbt's own) select.
+
+    Who else builds or reads the warehouse is waited for. Raises :class:`~flows.errors.TidemarkError` where it cannot be
+    opened or the project cannot be parsed; failed models and tests are in the result.
+    """
+    with warehouse_held(settings, "building"):
+        progress(f"{enter_landings(settings)} new landings entered")
+        return run_build(settings, arguments, progress)
+
+
+@once_free
+def build_open(settings: Settings, progress: Callable[[str], None] = lambda line: None) -> Build | None:
+    """Enter new landings, then build and test what they and earlier builds left open, and nothing else.
+
+    What failed, or was skipped because of it, is tried again. None where nothing was open. Raises as :func:`build`
+    does.
+    """
+    with warehouse_held(settings, "building"):
+        progress(f"{enter_landings(settings)} new landings entered")
+        return run_open(settings, progress)
+
+
+def run_open(settings: Settings, progress: Callable[[str], None]) -> Build | None:
+    """Build and test what is open of what was entered; None where nothing is. The caller holds the lock."""
+    project = read_project(settings)
+    still = read_open_work(settings, project)
+    if still.is_nothing:
+        return None
+    if still.everything:
+        if still.why_everything:
+            progress(f"everything is built again: {still.why_everything}")
+        return run_build(settings, (), progress)
+    return run_named(settings, {*still.behind, *(test.name for test in tests_open(project, still))}, progress)
+
+
+def run_named(
+    settings: Settings,
+    names: set[str],
+    progress: Callable[[str], None],
+    days: tuple[date, date] | None = None,
+) -> Build:
+    """Have dbt build and test what has these names; ``days`` and the lock as in :func:`run_build`."""
+    with read_project(settings).tagged(CHOSEN, names):
+        # Artifacts that nobody reads would take a quarter of the time.
+        return run_build(settings, ("--select", f"tag:{CHOSEN}", "--no-write-json"), progress, days)
+
+
+def tests_open(project: Project, still: OpenWork) -> list[DataTest]:
+    """The tests that are due, and those that will be once the models behind are built."""
+    behind = set(still.behind)
+    return [test for test in project.tests if test in still.due or test.reads & behind]
+
+
+def run_build(
+    settings: Settings,
+    arguments: tuple[str, ...],
+    progress: Callable[[str], None],
+    days: tuple[date, date] | None = None,
+) -> Build:
+    """Have dbt build and test what ``arguments`` select. The caller holds :func:`warehouse_held`.
+
+    With ``days``, models kept by days rebuild these, and what is new to them stays so.
+    """
+
+    def on_event(event: Any) -> None:
+        if event.info.name in ("LogModelResult", "LogSeedResult"):
+            data = event.data
+            relation = f"{data.node_info.node_relation.schema}.{data.node_info.node_name}"
+            how = data.status.split()[0].lower()
+            progress(f"build    {data.index:>3} of {data.total}  {relation}  {how}  {data.execution_time:.1f} s")
+
+    environment = {"TIDEMARK_DAYS": f"{days[0]}:{days[1]}"} if days else {}
+    return _ran(settings, run_dbt(settings, ["build", *NO_UNIT_TESTS, *arguments], [on_event], environment))
+
+
+@once_free
+def run_every_test(settings: Settings) -> Build:
+    """Run every data test on all rows, whatever passed before: what a nightly run does. Raises as :func:`build`."""
+    with warehouse_held(settings, "testing"):
+        enter_landings(settings)
+        environment = {"TIDEMARK_TEST_ROWS": "all"}
+        return _ran(settings, run_dbt(settings, ["test", *NO_UNIT_TESTS], environment=environment))
+
+
+def _ran(settings: Settings, result: Any) -> Build:
+    owners = read_project(settings).owners
+    # The hooks at start and end come as operations.
+    return Build([_node(r, owners) for r in result.results if str(r.node.resource_type) != "operation"])
+
+
+def _node(result: Any, owners: Mapping[str, str]) -> Node:
+    node = result.node
+    return Node(
+        name=node.name,
+        kind=str(node.resource_type),
+        status=str(result.status),
+        path=node.original_file_path,
+        seconds=result.execution_time,
+        failures=result.failures or 0,
+        message=str(result.message or ""),
+        owner=owners.get(node.name, ""),
+    )

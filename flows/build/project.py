@@ -1,0 +1,352 @@
+"""The dbt project: run dbt on it, and read what its manifest says of models and tests."""
+
+import hashlib
+import io
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.build.logic import ProjectLogic, environment_in, variables_given, variables_of
+from flows.contract.spec import PROJECT
+from flows.errors import TidemarkError
+from flows.locks import warehouse_in_use
+from flows.settings import Settings
+
+if TYPE_CHECKING:  # dbt takes over a second to import, and most commands run none
+    from dbt.contracts.graph.manifest import Manifest
+
+STORED = ("incremental", "table")
+# The layers that are published.
+SCHEMAS = ("marts", "ops")
+# Every run changes these: that alone is no reason for another test or version.
+RUN_RECORDS = ("ops_model_runs", "ops_test_runs", "ops_backfills")
+# Set while Tidemark runs dbt, and at no other time.
+LOGIC_VARIABLE = "TIDEMARK_LOGIC"
+LIST_MODELS = ("--resource-type", "model", "--output", "name")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the manifest has it; ``day_column`` is that of the day it is kept by, None where it is not.
+
+    ``above`` names the models and seeds it is made from, directly or not.
+    """
+
+    name: str
+    schema: str
+    materialized: str
+    day_column: str | None
+    description: str
+    columns: dict[str, str]
+    above: frozenset[str]
+
+
+@dataclass(frozen=True)
+class DataTest:
+    """A data test. ``reads`` names what it must look at again when that changed: entries of ``ops.changes``.
+
+    ``guards`` names the models that must not be published while it fails. One that ``is_attached`` to a model is a
+    statement about that model; any other compares models.
+    """
+
+    unique_id: str
+    name: str
+    is_blocking: bool
+    reads: frozenset[str]
+    guards: frozenset[str]
+    is_attached: bool = True
+
+
+class Project:
+    """What dbt's manifest says of the models and tests, and a mark of all that shapes them."""
+
+    def __init__(self, manifest: "Manifest", fingerprint: str) -> None:
+        self.manifest = manifest
+        self.fingerprint = fingerprint
+        self._logic: dict[str, ProjectLogic] = {}
+
+    @cached_property
+    def models(self) -> dict[str, Model]:
+        """Every model by its name."""
+        return {
+            node.name: Model(
+                name=node.name,
+                schema=node.schema,
+                materialized=node.config.materialized,
+                day_column=_day_column(node),
+                description=node.description,
+                columns={name: column.description for name, column in node.columns.items()},
+                above=frozenset(
+                    self.manifest.nodes[id_].name for id_ in self._lineage[node.unique_id] if id_ in self.manifest.nodes
+                ),
+            )
+            for node in self._nodes("model")
+        }
+
+    @cached_property
+    def tests(self) -> list[DataTest]:
+        """Every data test that runs."""
+        return [
+            DataTest(
+                unique_id=node.unique_id,
+                name=node.name,
+                is_blocking=str(node.config.severity).lower() == "error",
+                reads=frozenset(self._changing(node.depends_on.nodes)) - {*RUN_RECORDS},
+                guards=guarded_models(self.manifest, self._lineage, node),
+                is_attached=bool(getattr(node, "attached_node", None)),
+            )
+            for node in self._nodes("test")
+        ]
+
+    @cached_property
+    def seeds(self) -> frozenset[str]:
+        """Every seed by its name."""
+        return frozenset(node.name for node in self._nodes("seed"))
+
+    @cached_property
+    def kept_by_days(self) -> frozenset[str]:
+        """Every model of which chosen days can be rebuilt, by its name."""
+        return frozenset(
+            node.name for node in self._nodes("model") if node.config.get("incremental_strategy") == "replace_days"
+        )
+
+    @cached_property
+    def owners(self) -> dict[str, str]:
+        """Who is to be asked, for each model, seed and test by its name; '' where the project does not say."""
+        return {
+            node.name: owner_of(self.manifest, node) for kind in ("model", "seed", "test") for node in self._nodes(kind)
+        }
+
+    def logic(self, given: Mapping[str, Any]) -> ProjectLogic:
+        """The logic of every model and seed, with ``given`` variables before the project's own."""
+        key = _text_of(given)
+        if key not in self._logic:
+            self._logic[key] = ProjectLogic(self.manifest, variables_of(PROJECT, given))
+        return self._logic[key]
+
+    def fingerprint_with(self, given: Mapping[str, Any]) -> str:
+        """The mark of the project with these variables: without any, that of the project as it is."""
+        return hashlib.sha256((self.fingerprint + _text_of(given)).encode()).hexdigest() if given else self.fingerprint
+
+    def below(self, name: str) -> frozenset[str]:
+        """The models made from this model or seed, directly or not, and itself where it is a model."""
+        return frozenset(model.name for model in self.models.values() if name == model.name or name in model.above)
+
+    @contextmanager
+    def tagged(self, tag: str, names: set[str]) -> Iterator[None]:
+        """Let these models and tests have a tag in the manifest meanwhile, for dbt to select.
+
+        To select sixty nodes by their names takes dbt most of a second, by a tag no time.
+        """
+        nodes = [node for node in self.manifest.nodes.values() if node.name in names]
+        for node in nodes:
+            node.tags.append(tag)
+        try:
+            yield
+        finally:
+            for node in nodes:
+                node.tags.remove(tag)
+
+    @cached_property
+    def _lineage(self) -> dict[str, frozenset[str]]:
+        return lineage(self.manifest)
+
+    def _nodes(self, kind: str) -> list[Any]:
+        return [node for node in self.manifest.nodes.values() if str(node.resource_type) == kind]
+
+    def _changing(self, ids: Iterable[str]) -> Iterable[str]:
+        """The names under which changes of these nodes are noted: a view changes as what it reads does."""
+        for id_ in ids:
+            if id_ in self.manifest.sources:
+                yield self.manifest.sources[id_].name
+                continue
+            node: Any = self.manifest.nodes[id_]
+            yield node.name
+            if node.config.materialized == "view":
+                yield from self._changing(node.depends_on.nodes)
+
+
+def lineage(manifest: "Manifest") -> dict[str, frozenset[str]]:
+    """For each node and source, by unique id, the ids of what lies above it."""
+    found: dict[str, frozenset[str]] = {id_: frozenset() for id_ in manifest.sources}
+
+    def above(id_: str) -> frozenset[str]:
+        if id_ not in found:
+            node: Any = manifest.nodes[id_]
+            parents = node.depends_on_nodes
+            found[id_] = frozenset(parents).union(*(above(parent) for parent in parents))
+        return found[id_]
+
+    return {id_: above(id_) for id_ in (*manifest.sources, *manifest.nodes)}
+
+
+def guarded_models(manifest: "Manifest", above: dict[str, frozenset[str]], test: Any) -> frozenset[str]:
+    """The names of the models that must not be published while this test fails; ``above`` is its :func:`lineage`.
+
+    Of a generic test, the model it is attached to and all below. Of any other, each model it reads, and all below any
+    of them: it does not say which of them is wrong. One that reads nothing holds a macro to account, which may be in
+    every model.
+    """
+    attached = getattr(test, "attached_node", None)
+    read = {attached} if attached else {*test.depends_on_nodes}
+    read = {id_ for id_ in read if id_ not in manifest.sources} or read
+    return frozenset(
+        node.name
+        for id_, node in manifest.nodes.items()
+        if str(node.resource_type) == "model" and (not read or id_ in read or read & above[id_])
+    )
+
+
+def owner_of(manifest: "Manifest", node: Any) -> str:
+    """Who is to be asked about a node: its ``meta.owner``, else its group's, else, of a test, the owners of what it
+    tests; '' where the project says none."""
+    if owner := (node.config.meta or {}).get("owner"):
+        return str(owner)
+    name = getattr(node, "group", None) or getattr(node.config, "group", None)
+    for group in manifest.groups.values():
+        if group.name == name:
+            return str(group.owner.name or group.name)
+    if str(node.resource_type) != "test":
+        return ""
+    attached = getattr(node, "attached_node", None)
+    tested = [attached] if attached else node.depends_on_nodes
+    owners = {owner_of(manifest, manifest.nodes[id_]) for id_ in tested if id_ in manifest.nodes}
+    return ", ".join(sorted(owners - {""}))
+
+
+def _text_of(variables: Mapping[str, Any]) -> str:
+    return json.dumps(variables, sort_keys=True, default=str)
+
+
+def _day_column(node: Any) -> str | None:
+    """As the macro ``day_column`` has it."""
+    if node.config.get("incremental_strategy") == "replace_days":
+        return str(node.config.unique_key)
+    day = (node.config.meta or {}).get("day")
+    return str(day) if day else None
+
+
+# Every query in the log would take a tenth of a small build; `-- --log-level-file debug` asks for it.
+QUIET = ["--quiet", "--log-level-file", "info"]
+# The manifest stays in memory; what runs next writes it down, where it is asked for.
+PARSE = ["parse", "--no-write-json"]
+
+_read: dict[str, Project] = {}
+
+
+def read_project(settings: Settings) -> Project:
+    """The project as it is now: parsed once in this process, and anew only when a file of it changed.
+
+    Raises :class:`TidemarkError` where dbt cannot parse it.
+    """
+    fingerprint = project_fingerprint(PROJECT)
+    if fingerprint not in _read:
+        _read.clear()
+        _read[fingerprint] = Project(_invoke(settings, PARSE, fingerprint), fingerprint)
+    return _read[fingerprint]
+
+
+def run_dbt(
+    settings: Settings,
+    arguments: list[str],
+    callbacks: list[Callable[..., None]] | None = None,
+    environment: dict[str, str] | None = None,
+) -> Any:
+    """Run dbt in this process on the settings' home and give its connections back, or the warehouse stays locked.
+
+    ``environment`` is what macros may read in this run alone: ``TIDEMARK_DAYS``, ``TIDEMARK_TEST_ROWS``. Raises
+    :class:`TidemarkError` where dbt could not begin; how each node went is in the result.
+    """
+    project = read_project(settings)
+    given = variables_given(arguments)
+    # Only while dbt runs: what is started from this process later may be another project.
+    handed = {LOGIC_VARIABLE: project.logic(given).as_json(), **(environment or {})}
+    return _invoke(settings, arguments, project.fingerprint_with(given), project.manifest, callbacks, handed)
+
+
+def select_models(settings: Settings, selection: str) -> frozenset[str]:
+    """The names of the models that a selection in dbt's syntax holds.
+
+    Raises :class:`TidemarkError` where it is not dbt's syntax, or a part of it matches nothing in the project.
+    """
+    unmatched: list[str] = []
+
+    def on_event(event: Any) -> None:
+        if event.info.name == "NoNodesForSelectionCriteria":
+            unmatched.append(event.data.spec_raw)
+
+    # dbt prints the list, however quiet it is asked to be.
+    with redirect_stdout(io.StringIO()):
+        try:
+            names = run_dbt(settings, ["list", *LIST_MODELS, "--select", *selection.split()], [on_event])
+        except TidemarkError as error:
+            raise TidemarkError(f"the selection {selection!r} cannot be read: {error}") from error
+    if unmatched:
+        raise TidemarkError(
+            f"the selection {selection!r} names nothing in the project by {', '.join(map(repr, unmatched))}; "
+            "look at the spelling: `.venv/bin/dbt list` names what there is"
+        )
+    return frozenset(names)
+
+
+def _invoke(
+    settings: Settings,
+    arguments: list[str],
+    fingerprint: str,
+    manifest: "Manifest | None" = None,
+    callbacks: list[Callable[..., None]] | None = None,
+    environment: dict[str, str] | None = None,
+) -> Any:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
+    from dbt.adapters.factory import reset_adapters  # noqa: PLC0415
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
+    # Where dbt cannot write its log, as on a full disk, a traceback for each line would hide what is wrong.
+    logging.raiseExceptions = False
+    folder = settings.home.resolve() / "warehouse"
+    os.environ["TIDEMARK_HOME"] = str(settings.home.resolve())
+    os.environ["TIDEMARK_THREADS"] = str(settings.threads)
+    os.environ["TIDEMARK_MEMORY_LIMIT"] = settings.memory_limit
+    os.environ["TIDEMARK_PROJECT"] = fingerprint
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ.update(environment or {})
+    folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")]
+    outputs = ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
+    try:
+        done = dbtRunner(manifest=manifest, callbacks=callbacks).invoke([*QUIET, *arguments, *folders, *outputs])
+    finally:
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        reset_adapters()  # type: ignore[no-untyped-call]
+        for name in environment or {}:
+            del os.environ[name]
+    if done.exception is not None:
+        text = str(done.exception)
+        if "Could not set lock" in text:
+            raise warehouse_in_use(settings.warehouse, text)
+        raise TidemarkError(f"dbt could not run: {text}\nMore in {folder / 'logs' / 'dbt.log'}")
+    return done.result
+
+
+def project_fingerprint(project: Path) -> str:
+    """A mark of everything in the project that shapes the marts: models, macros, seeds, tests, settings, and the
+    environment variables they read."""
+    mark = hashlib.sha256()
+    read: set[str] = set()
+    for folder in ("models", "macros", "seeds", "tests/generic", "tests/singular"):
+        for path in sorted((project / folder).rglob("*")):
+            if path.is_file():
+                content = path.read_bytes()
+                mark.update(str(path.relative_to(project)).encode() + b"\0" + content + b"\0")
+                if b"env_var" in content:
+                    read.update(environment_in(content.decode(errors="replace")))
+    settings = (project / "dbt_project.yml").read_bytes()
+    mark.update(settings)
+    for name in sorted(read.union(environment_in(settings.decode(errors="replace")))):
+        mark.update(f"\0{name}={os.environ.get(name, '')}".encode())
+    return mark.hexdigest()

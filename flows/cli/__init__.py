@@ -1,0 +1,388 @@
+"""The ``tidemark`` command: sample, land, build, publish, run, deploy, serve, status ..."""
+
+import io
+import json
+import sqlite3
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import duckdb
+from click.core import ParameterSource
+from pydantic import TypeAdapter, ValidationError
+
+from flows.audit.audit import audit
+from flows.build.backfill import Request, backfill
+from flows.build.build import Build, build, build_open, run_every_test
+from flows.cli.render import (
+    out,
+    print_audit,
+    print_build,
+    print_error,
+    print_landed,
+    print_landing,
+    print_line,
+    print_publication,
+    print_retry,
+    print_status,
+    rule,
+    safe,
+)
+from flows.errors import TidemarkError
+from flows.land.land import land
+from flows.land.retry import retry_quarantine as retry
+from flows.publish.publish import publish, rollback
+from flows.run import run
+from flows.settings import Settings, explain
+from flows.status.lake import LakeStatus, describe_lake, read_status, read_totals
+
+DAY = click.DateTime(["%Y-%m-%d"])
+
+
+class _Command(click.Group):
+    """Errors meant for people end the command with their text and exit code 1, without a traceback."""
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        # A terminal that cannot show a sign must not stop what is told after it, nor make what was done look undone.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ValidationError as error:
+            for line in explain(error):
+                print_error(line)
+            sys.exit(1)
+        except TidemarkError as error:
+            print_error(str(error))
+            sys.exit(1)
+        except (OSError, sqlite3.Error, duckdb.Error) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            print_error(
+                f"{' '.join(str(error).split())}; what was done before is whole; mend the cause (a missing permission, "
+                "a full disk) and run the same again"
+            )
+            sys.exit(1)
+
+
+@click.group(cls=_Command)
+@click.version_option(package_name="tidemark")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Tidemark: extracts land, models build, marts are published.
+
+    All data lives below TIDEMARK_HOME (default ./data). Exit code 0: done, though files may have been refused and rows
+    quarantined (`status` exits 1 while a file is refused or no row of it fits); 1: it could not be done, and the output
+    says what is wrong, where and what to do; 2: the command was not understood.
+    """
+    ctx.obj = Settings()
+
+
+@main.command()
+@click.option("--events", default=1_000_000, show_default=True, help="Distinct events.", type=click.IntRange(1))
+@click.option("--days", default=30, show_default=True, help="Days they spread over.", type=click.IntRange(1))
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same bytes.")
+@click.pass_obj
+def sample(settings: Settings, events: int, days: int, seed: int) -> None:
+    """Write a sample lake into the inbox: four products, real life's rhythm and real life's dirt."""
+    from flows import sample as sample_lake  # noqa: PLC0415 (half a second that no other command needs)
+
+    started = time.monotonic()
+    result = sample_lake.generate(settings.home, events, days, seed, progress=print_line)
+    if result.skipped:
+        out.print(f"[bold]sample[/]   the sample of {events:,} events is in the inbox already")
+        if result.lacking:
+            out.print(
+                f"         it is older than what the contract says of {', '.join(result.lacking)}: "
+                "for a sample that holds them choose another home (TIDEMARK_HOME)"
+            )
+    else:
+        out.print(
+            f"[bold]sample[/]   {result.files:,} files with {result.delivered_rows:,} event rows written "
+            f"in {time.monotonic() - started:.1f} s"
+        )
+
+
+@main.command("land")
+@click.option("--retry-quarantine", is_flag=True, help="Then land what fits by now of quarantine and refused files.")
+@click.option("--dataset", help="With --retry-quarantine: only what is of this dataset is retried.")
+@click.pass_obj
+def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None) -> None:
+    """Land what settled in the inbox: verify, conform, pseudonymise, quarantine."""
+    if dataset and not retry_quarantine:
+        raise click.UsageError("--dataset goes with --retry-quarantine")
+    began = datetime.now(UTC)
+    print_landing(settings, land(settings, progress=print_landed))
+    if retry_quarantine:
+        print_retry(settings, retry(settings, dataset, progress=print_landed))
+    _count_by_hand(settings, began, ["land"])
+
+
+@main.command("build")
+@click.option("--from", "first_day", type=DAY, help="Rebuild the days from this one on; needs --to.")
+@click.option("--to", "last_day", type=DAY, help="The last day to rebuild.")
+@click.option("--select", "selection", help="Rebuild only these models, in dbt's syntax, and what is made from them.")
+@click.option("--chunk-days", default=7, show_default=True, type=click.IntRange(1), help="Days rebuilt at once.")
+@click.option("--retry", "again", is_flag=True, help="Build only what failed, was skipped or is not built yet.")
+@click.argument("dbt_arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def build_command(
+    settings: Settings,
+    first_day: datetime | None,
+    last_day: datetime | None,
+    selection: str | None,
+    chunk_days: int,
+    again: bool,
+    dbt_arguments: tuple[str, ...],
+) -> None:
+    """Build and test the models; further arguments go to dbt, as in `tidemark build -- --select fct_sessions+`.
+
+    With --from and --to, rebuild what is kept by days for that range, chunk by chunk; --select names the models, as in
+    `--select "fct_sessions agg_adverts_daily"`. Asked for again after it stopped, it goes on where it stopped. With
+    --retry, go on from what failed: build that, what was skipped below it and what is not built yet.
+    """
+    if (first_day is None) != (last_day is None) or (first_day and dbt_arguments):
+        raise click.UsageError("--from and --to belong together, without further arguments")
+    if selection is not None and not first_day:
+        raise click.UsageError("--select goes with --from and --to; without them: tidemark build -- --select ...")
+    if again and (first_day or dbt_arguments):
+        raise click.UsageError("--retry stands alone: what failed says what is built")
+    began = datetime.now(UTC)
+    done: Build | None
+    if first_day and last_day:
+        request = Request(first_day.date(), last_day.date(), selection or "", chunk_days)
+        done = backfill(settings, request, progress=print_line)
+    elif again:
+        done = build_open(settings, progress=print_line)
+    else:
+        done = build(settings, dbt_arguments, progress=print_line)
+    if done is None:
+        out.print("[bold]built[/]    nothing to retry: every model is built and every test has passed")
+    else:
+        print_build(done)
+    failed = bool(done and done.failed)
+    _count_by_hand(settings, began, ["backfill"] if first_day and not failed else [], has_built=True)
+    if failed:
+        sys.exit(1)
+
+
+@main.command("test")
+@click.pass_obj
+def test_command(settings: Settings) -> None:
+    """Run every data test on all rows, for the night; builds test only what changed."""
+    began = datetime.now(UTC)
+    done = run_every_test(settings)
+    print_build(done)
+    _count_by_hand(settings, began, [] if done.failed else ["test"], has_built=True)
+    if done.failed:
+        sys.exit(1)
+
+
+@main.command("publish")
+@click.option("--force", is_flag=True, help="Publish a new version even where nothing changed.")
+@click.pass_obj
+def publish_command(settings: Settings, force: bool) -> None:
+    """Publish what is good as a new version; exit code 1 where a table is stale or missing."""
+    began = datetime.now(UTC)
+    publication = publish(settings, force)
+    print_publication(settings, publication)
+    if publication.manifest.is_fresh:
+        _count_by_hand(settings, began, ["publish"])
+    if not publication.manifest.is_fresh:
+        sys.exit(1)
+
+
+@main.command("run")
+@click.pass_obj
+def run_command(settings: Settings) -> None:
+    """Land, build and publish; where nothing is new, say so and do nothing."""
+    started, began = time.monotonic(), datetime.now(UTC)
+    done = run(settings, on_landed=print_landed, on_built=print_line)
+    rule()
+    print_landing(settings, done.landing)
+    if done.build is None:
+        out.print("[bold]built[/]    nothing new since the last build, which passed")
+    else:
+        print_build(done.build)
+    if done.publication is None:
+        out.print(
+            "[bold red]publish[/]  nothing was published: no table is good so far; mend the cause and run "
+            "`tidemark run` again"
+        )
+        _count_by_hand(settings, began, ["land"], has_built=True)
+        sys.exit(1)
+    if done.is_good:
+        totals = read_totals(settings)
+        out.print(
+            f"[bold]holds[/]    {totals.events:,} events; {totals.duplicates:,} further copies of them "
+            f"set aside as duplicates; {totals.late:,} events came late"
+            + (f"; {totals.future:,} from the future, left out of every figure" if totals.future else "")
+        )
+        if totals.conflicts:
+            out.print(
+                f"         [yellow]{totals.conflicts:,} copies say something else than the one that counts:[/] "
+                "ops_event_conflicts names file and line of both"
+            )
+    print_publication(settings, done.publication)
+    is_fresh = done.publication.manifest.is_fresh
+    _count_by_hand(settings, began, ["land", "publish"] if is_fresh else ["land"], has_built=True)
+    out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
+    if not done.is_good:
+        sys.exit(1)
+
+
+@main.command("serve")
+@click.option("--foreground", is_flag=True, help="Stay in the foreground, for systemd and containers.")
+@click.pass_obj
+def serve_command(settings: Settings, foreground: bool) -> None:
+    """Start Prefect's server, the worker and the watcher on this machine, and print where the pages are."""
+    from flows.orchestrate.service.supervisor import serve  # noqa: PLC0415 (only these two commands need it)
+
+    out.print(f"[bold]serving[/]  {serve(settings, foreground)}")
+    out.print(f"         deliver to {settings.inbox.absolute()}; logs are in {settings.logs.absolute()}")
+    out.print("         `tidemark status` says how it goes, `tidemark stop` stops it")
+
+
+@main.command("stop")
+@click.pass_obj
+def stop_command(settings: Settings) -> None:
+    """Stop what `tidemark serve` started; what was at work is healed by the next run."""
+    from flows.orchestrate.service.supervisor import stop  # noqa: PLC0415
+
+    stop(settings)
+    out.print("[bold]stopped[/]  readers still read the last publication")
+
+
+@main.command("deploy")
+@click.argument("revision", default="HEAD")
+@click.option("--back", is_flag=True, help="Go back to the release that the active one replaced.")
+@click.pass_context
+def deploy_command(ctx: click.Context, revision: str, back: bool) -> None:
+    """Check a commit of this checkout (default HEAD) and let it be what works on this home from now on.
+
+    REVISION is a commit, tag or branch as git knows it. Its files are copied below the home; edits that are not
+    committed are left out. They are tried on a sample in a home of its own: contract, models, data tests, unit tests.
+    Where all pass, they are the active release: each run that begins after that is of it, in the service and by hand.
+    Edits of the checkout then change nothing until they are committed and deployed.
+    """
+    from flows.release.releases import deploy, go_back, read_release_status  # noqa: PLC0415 (no other command deploys)
+
+    settings: Settings = ctx.obj
+    if back:
+        if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--back takes no REVISION; without --back, any commit can be deployed")
+        release, left = go_back(settings)
+        out.print(f"[bold]deployed[/] {safe(str(release))} again{safe(f'; it was {left}') if left else ''}")
+        out.print("         readers see what it changes after the next run: what arrives starts one, or `tidemark run`")
+        return
+    started = time.monotonic()
+    release, is_new = deploy(settings, revision, print_line)
+    if is_new:
+        out.print(f"[bold]deployed[/] {safe(str(release))} in {time.monotonic() - started:.0f} s")
+        out.print("         what runs ends as it began; what begins now is of this release")
+        out.print("         readers see what it changes after the next run: what arrives starts one, or `tidemark run`")
+    else:
+        out.print(f"[bold]deployed[/] {safe(str(release))} is active already")
+    if edited := read_release_status(settings).edited:
+        out.print(f"         [yellow]not in it:[/] {edited:,} edited files of the checkout that are not committed")
+    if release.replaces:
+        out.print(f"         `tidemark deploy --back` goes back to {release.replaces}")
+
+
+@main.command("rollback")
+@click.argument("version", required=False)
+@click.pass_obj
+def rollback_command(settings: Settings, version: str | None) -> None:
+    """Show readers the version before the current one, or the VERSION named."""
+    manifest = rollback(settings, version)
+    out.print(f"[bold]rollback[/] current is now {manifest.version}, made {manifest.created_at:%Y-%m-%d %H:%M} UTC")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
+@click.pass_obj
+def status(settings: Settings, as_json: bool) -> None:
+    """What waits, landed, was built and is published, how jobs and service are; exit code 1 where it needs a person."""
+    from flows.release.releases import describe_release, read_release_status  # noqa: PLC0415
+    from flows.status.jobs import Health, describe_health, read_health  # noqa: PLC0415 (no other command needs the schedule)
+
+    now = datetime.now(UTC)
+    lake, health, release = read_status(settings, now), read_health(settings, now), read_release_status(settings)
+    needs_a_person = lake.needs_a_person or health.needs_a_person
+    if as_json:
+        told = TypeAdapter(LakeStatus).dump_python(lake, mode="json")
+        told |= TypeAdapter(Health).dump_python(health, mode="json")
+        told["release"] = asdict(release)
+        click.echo(json.dumps({"needs_a_person": needs_a_person, **told}, indent=2, default=str))
+    else:
+        print_status([*describe_lake(lake), *describe_health(health), ("release", describe_release(release, now))])
+    if needs_a_person:
+        sys.exit(1)
+
+
+@main.command("audit")
+@click.option("--from", "first", type=DAY, help="The first day of landing; from the beginning where not given.")
+@click.option("--to", "last", type=DAY, help="The last day of landing, included; to the end where not given.")
+@click.option("--dataset", help="Only this dataset.")
+@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
+@click.pass_obj
+def audit_command(
+    settings: Settings, first: datetime | None, last: datetime | None, dataset: str | None, as_json: bool
+) -> None:
+    """Prove, file by file, that rows in = landed + quarantined, and landed = kept + duplicates + conflicts.
+
+    A file belongs to the days on which it, or a retry of its rows, landed, by the clock of the organisation's time
+    zone. Exit code 1 where a step lost or invented rows; the output names step, file and remedy.
+    """
+    began = datetime.now(UTC)
+    done = audit(settings, first.date() if first else None, last.date() if last else None, dataset)
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=2, default=str))
+    else:
+        print_audit(done)
+    if done.findings:
+        sys.exit(1)
+    if not (first or last or dataset or as_json):
+        _count_by_hand(settings, began, ["audit"])
+
+
+@main.command("alert")
+@click.option("--test", "owner", required=True, metavar="OWNER", help="The owner whose channels are tried.")
+@click.pass_obj
+def alert_command(settings: Settings, owner: str) -> None:
+    """Send a test message to an owner's channels; exit code 1 where one does not take it."""
+    from flows.alerts.notify import send_test  # noqa: PLC0415 (Apprise loads its services: no other command needs them)
+
+    answers = send_test(settings, owner)
+    for label, error in answers:
+        out.print(safe(f"{label}: {f'not taken: {error}' if error else 'taken'}"))
+    if any(error for _, error in answers):
+        sys.exit(1)
+
+
+def _count_by_hand(settings: Settings, began: datetime, steps: list[str], has_built: bool = False) -> None:
+    """Let what was done by hand count for jobs and incidents, and say so. It was done, whatever becomes of that."""
+    if not (settings.jobs / "journal.sqlite").exists():
+        return  # no job has ever run here
+    from flows.orchestrate.by_hand import count  # noqa: PLC0415 (who works without the service needs no schedule)
+
+    try:
+        counted = count(settings, began, steps, has_built)
+    except TidemarkError as error:
+        out.print(f"         [yellow]not counted for jobs and incidents[/] {safe(str(error))}")
+        return
+    for job, slot in counted.slots:
+        out.print(f"         job {job} counts as done for {safe(slot)}")
+    for incident in counted.recovered:
+        out.print(f"[bold]over[/]     {safe(incident.problem.title)} (owner: {safe(incident.problem.owner)})")
+
+
+if __name__ == "__main__":
+    main(prog_name="tidemark")

@@ -1,0 +1,210 @@
+"""All that the command prints."""
+
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.audit.audit import Audit
+from flows.build.build import FAILED, Build
+from flows.contract.spec import load_specs
+from flows.land.land import Landing
+from flows.land.receipts import Receipt, Status
+from flows.land.retry import Retried
+from flows.publish.manifest import current_version, describe_causes
+from flows.publish.publish import Publication
+from flows.settings import Settings
+from flows.status.lake import Section
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """A reader that went away (`| head`) must not stop a build half-way: go on without a word."""
+        self.quiet = True
+        self.file = Path(os.devnull).open("w")  # noqa: SIM115
+
+
+out = _Console(highlight=False, soft_wrap=True)
+
+
+def safe(text: str) -> str:
+    """A line as it can be printed: names of files may hold line breaks and what a terminal takes for commands."""
+    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+
+
+def rule() -> None:
+    """A line across the terminal, in a sign that it can show."""
+    is_plain = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    out.rule(style="dim", characters="-" if is_plain else "─")
+
+
+def print_error(text: str) -> None:
+    out.print(
+        "\n".join(f"{'' if n else '[bold red]error:[/] '}{safe(line)}" for n, line in enumerate(text.split("\n")))
+    )
+
+
+def print_landed(receipt: Receipt) -> None:
+    what = f"{receipt.rows_landed:,} rows"
+    if receipt.rows_rejected:
+        what += f", {receipt.rows_rejected:,} rejected"
+    if receipt.has_no_fit:
+        what += f": {receipt.reason}"
+    if receipt.status is not Status.LANDED:
+        what = f"{receipt.status}: {receipt.reason}"
+    again = f" (a retry of batch {receipt.retries_batch_id})" if receipt.retries_batch_id else ""
+    print_line(f"land     {receipt.file}  {what}{again}")
+
+
+def print_line(line: str) -> None:
+    out.print(safe(line), style="dim")
+
+
+def print_landing(settings: Settings, landing: Landing) -> None:
+    files, rows = landing.count, landing.rows
+    if not landing.receipts:
+        out.print("[bold]landed[/]   nothing new in the inbox")
+    else:
+        out.print(
+            f"[bold]landed[/]   {rows('rows_landed'):,} rows from {files(Status.LANDED):,} files; "
+            f"{rows('rows_rejected'):,} rows quarantined; {files(Status.DUPLICATE):,} duplicate files; "
+            f"{files(Status.REFUSED):,} files refused; {rows('unknown_keys'):,} unknown keys set aside"
+        )
+    for example in landing.examples[:5]:
+        out.print(f"         [yellow]quarantined[/] {safe(example)}")
+    if rows("rows_rejected") > 5:
+        out.print(f"         all of them, with reason and text: {settings.quarantine}/<dataset>/batch-*[0-9].parquet")
+    owners = {name: spec.owner or "none" for name, spec in load_specs().items()}
+    for receipt in landing.receipts:
+        if receipt.status is Status.REFUSED:
+            out.print(f"         [yellow]refused[/] {safe(f'{receipt.file}: {receipt.reason}')}")
+        elif receipt.has_no_fit:
+            told = f"{receipt.file}: {receipt.reason} (owner: {owners[receipt.dataset]})"
+            out.print(f"         [yellow]nothing fits[/] {safe(told)}")
+        elif receipt.rows_rejected > receipt.rows_landed:
+            share = f"{receipt.rows_rejected:,} of {receipt.rows_read:,} rows rejected"
+            out.print(f"         [yellow]mostly rejected[/] {safe(f'{receipt.file}: {share}')}")
+    if any(receipt.has_no_fit for receipt in landing.receipts):
+        out.print(
+            "         `tidemark status` names these until rows of them land: deliver them again, or mend the contract"
+        )
+        out.print("         and run `tidemark land --retry-quarantine`")
+    for name in landing.unsettled:
+        out.print(f"         still being written, left for the next run: {safe(name)}")
+    for stray in landing.strays:
+        out.print(f"         [yellow]left alone[/] {safe(stray)}")
+
+
+def print_retry(settings: Settings, done: Retried) -> None:
+    rows = sum(r.rows_landed for r in done.receipts)
+    tried = []
+    if done.receipts or done.left:
+        still = sum(left.rows for left in done.left)
+        tried.append(f"{rows:,} rows landed now from {len(done.receipts):,} files; {still:,} rows still do not fit")
+    if done.still_refused:
+        tried.append(f"{len(done.still_refused):,} refused files tried again, and refused again")
+    out.print(f"[bold]retried[/]  {'; '.join(tried) or 'nothing: there is nothing that can be tried'}")
+    reasons: Counter[tuple[str, str | None]] = Counter()
+    for left in done.left:
+        reasons[left.reason, left.field] += left.rows
+    for (reason, where), count in reasons.most_common():
+        field = f", field {where}" if where else ""
+        out.print(f"         [yellow]still quarantined[/] {count:,} rows: {safe(reason.replace('_', ' ') + field)}")
+    for receipt in done.still_refused:
+        out.print(f"         [yellow]still refused[/] {safe(f'{receipt.file}: {receipt.reason}')}")
+    if done.still_refused:
+        out.print("         what mends these is to have them delivered again, corrected")
+    for line in done.not_tried:
+        out.print(f"         [yellow]not retried[/] {safe(line)}")
+    if rows:
+        out.print("         they reach the marts with the next `tidemark run`")
+
+
+def print_audit(done: Audit) -> None:
+    lines = [["dataset", "files", "refused or twice", "rows in", "landed", "quarantined"]]
+    lines[0] += ["kept", "duplicates", "conflicts", "superseded", "not built"]
+    for t in done.totals:
+        known = [t.files, t.not_landed, t.rows_in, t.landed, t.quarantined]
+        kept = [_count(t.kept), _count(t.duplicates), _count(t.conflicts), _count(t.superseded)]
+        if t.ends_at_staging:
+            kept = ["ends at", "staging", "-", "-"]
+        lines.append([t.dataset, *map(_count, known), *kept, _count(t.not_built)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, *cells in lines if done.totals else []:
+        out.print(safe("  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])])))
+    for note in done.notes if done.totals else ["no file landed in that period"]:
+        out.print(f"[dim]{safe(note)}[/]")
+    for finding in done.findings:
+        which = f" (batch {finding.batch_id}, {finding.file})" if finding.batch_id and finding.file else ""
+        out.print(f"[red]{finding.dataset}, {finding.step}:[/] {safe(finding.text + which)}")
+        out.print(f"    {safe(finding.remedy)}")
+    if not done.findings:
+        out.print("[bold]audit[/]    nothing was lost and nothing invented, as far as it was looked at")
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
+
+
+def print_build(done: Build) -> None:
+    models, tests = done.count("model"), done.count("test")
+    out.print(
+        f"[bold]built[/]    {done.count('model', 'success'):,} of {models:,} models; "
+        f"{done.count('test', 'pass'):,} of {tests:,} tests passed, {len(done.warned):,} warned, "
+        f"{sum(n.kind == 'test' and n.status in FAILED for n in done.nodes):,} failed"
+    )
+    for node in done.warned:
+        out.print(f"         [yellow]warning[/] {node.name}: {node.failures:,} rows (owner: {node.owner or 'none'})")
+    for node in done.failed:
+        found = f"{node.failures:,} rows" if node.failures else node.message.strip()[:500]
+        told = "\n".join(map(safe, found.splitlines()))
+        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {told}")
+        out.print(f"                reproduce: tidemark build -- --select {node.name}")
+
+
+def print_publication(settings: Settings, publication: Publication) -> None:
+    manifest = publication.manifest
+    current = current_version(settings)
+    what = "published" if publication.is_new else "newest   "
+    note = "" if publication.is_new else " (nothing new to publish)"
+    if current != manifest.version:
+        note += f"; readers see {current}, since a rollback"
+    rows = sum(t.rows for t in manifest.tables)
+    out.print(f"[bold]{what}[/] {manifest.version}: {len(manifest.tables)} tables, {rows:,} rows{note}")
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 9))
+    for t in manifest.tables:
+        if not t.name.startswith("ops_"):
+            table.add_row(t.name, f"{t.rows:,} rows")
+    out.print(table)
+    for t in manifest.stale:
+        since, as_of = f"{t.stale_since:%Y-%m-%d %H:%M} UTC", f"{t.as_of:%Y-%m-%d %H:%M} UTC"
+        because = safe(describe_causes(t.stale_because))
+        out.print(f"         [yellow]stale[/] {t.name} since {since}, rows as of {as_of}: waits for {because}")
+    for missing in manifest.missing:
+        out.print(f"         [yellow]missing[/] {missing.name}: waits for {safe(describe_causes(missing.because))}")
+    for line in how_to_query(settings):
+        out.print(f"         {safe(line)}")
+
+
+def how_to_query(settings: Settings) -> list[str]:
+    """One command line and one SQLAlchemy URL that read the published marts."""
+    path = settings.published / "current" / "marts.duckdb"
+    quoted = shlex.quote(str(path))
+    query = "select product, sum(sessions_count) as sessions from agg_audience_daily group by all order by all"
+    return [
+        f'query:  .venv/bin/duckdb -readonly {quoted} "{query}"',
+        f"or:     duckdb:///{path.absolute()}?access_mode=read_only  (SQLAlchemy)",
+    ]
+
+
+def print_status(sections: Iterable[Section]) -> None:
+    for heading, lines in sections:
+        out.print(f"[bold]{heading}[/]")
+        for line in lines:
+            out.print(f"  {safe(line)}")

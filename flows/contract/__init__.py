@@ -1,0 +1,1 @@
+"""The contract: what senders deliver, read and checked, and what follows from it."""

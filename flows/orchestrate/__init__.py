@@ -1,0 +1,1 @@
+"""Orchestration: which job runs when, in Prefect, and what became of it."""

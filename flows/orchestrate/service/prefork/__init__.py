@@ -1,0 +1,1 @@
+"""Runs begin in a process that has everything imported."""

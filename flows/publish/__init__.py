@@ -1,0 +1,1 @@
+"""Publishing: the marts as versions that readers open."""

@@ -1,0 +1,1 @@
+"""Releases: the commit that the service runs."""

@@ -1,0 +1,487 @@
+"""The tables of the sample lake: contents, adverts, accounts and calls, as named SQL steps.
+
+Each table is a list of versions, worked out for all days at the start; a day's extract is the rows created or
+changed that day (in the first extract: every row there is), each in its last version of that day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from flows.contract.spec import DatasetSpec
+from flows.sample.values import Values
+
+
+class Extract(NamedTuple):
+    """Where a table is delivered, and the query from `{first_ms}` to `{end_ms}` that makes an extract."""
+
+    source: str
+    dataset: str
+    format: str
+    query: str
+
+
+def contents(initial: int, per_day: int, days: int) -> str:
+    """Articles and videos: some older than the lake, then `per_day` more each day."""
+    return f"""
+    create or replace table contents as
+    with numbered as (
+        select
+            range as content_no,
+            -- Those published before the lake begins are spread over the year before, most of them lately.
+            if(
+                range < {initial},
+                -1 - floor(power(rnd(range, 'content age'), 3) * 365)::bigint,
+                (range - {initial}) // {per_day}
+            ) as day,
+            rnd(range, 'content product') as product_draw
+        from range({initial + per_day * days})
+    ),
+    described as (
+        select
+            *,
+            case when product_draw < 0.45 then 'news' when product_draw < 0.70 then 'sport'
+                when product_draw < 0.92 then 'play' else 'market' end as product
+        from numbered
+    ),
+    typed as (
+        select
+            *,
+            if(product = 'play' or (product != 'market' and rnd(content_no, 'content type') < 0.12), 'video',
+                'article')
+                as content_type
+        from described
+    ),
+    measured as (
+        select
+            *,
+            'c-' || content_no as content_id,
+            if(content_type = 'article', (120 + power(rnd(content_no, 'words'), 2) * 1100)::bigint, null)
+                as word_count,
+            if(content_type = 'video', (60 + power(rnd(content_no, 'seconds'), 2) * 540)::bigint, null)
+                as duration_seconds,
+            coalesce(start_ms, (select min(start_ms) from days) + day * 86400000)
+                + pick(content_no, 'published', 82800000) as published_ms
+        from typed left join days using (day)
+    )
+    select
+        * exclude (start_ms, end_ms, product_draw),
+        choose(content_no, 'section', case product
+            when 'news' then ['domestic', 'world', 'economy', 'culture', 'science']
+            when 'sport' then ['football', 'ice hockey', 'athletics', 'skiing']
+            when 'play' then ['drama', 'documentary', 'children', 'entertainment']
+            else ['guides', 'tests']
+        end) as section,
+        choose(content_no, 'author', [
+            'Maja Exempel', 'Olle Provsson', 'Sara Testberg', 'Nils Påhittad', 'Eva Låtsas', 'Karin Mönster'
+        ]) as author,
+        choose(content_no, 'what', ['The new', 'A long', 'The quiet', 'One more', 'The last', 'An unusual'])
+            || choose(content_no, 'thing', [' season', ' vote', ' winter', ' final', ' budget', ' road',
+                ' record'])
+            || choose(content_no, 'where', [' in the north', ' in the city', ' at sea', ', explained',
+                ' in numbers'])
+            as title,
+        -- Four words a second; heartbeats come every 10 s of text and 15 s of video.
+        coalesce(word_count * 250, duration_seconds * 1000) as length_ms,
+        if(content_type = 'article', 10000, 15000) as beat_ms,
+        rnd(content_no, 'content appeal') as appeal
+    from measured
+    order by content_no
+    """
+
+
+# Titles are edited, most of them when new.
+CONTENT_VERSIONS = """
+    create or replace table content_versions as
+    with edits as (
+        select
+            content_no,
+            days.start_ms + pick(content_no * 4096 + days.day, 'edited at', 82800000) as updated_ms
+        from contents inner join days on contents.day < days.day
+        where rnd(content_no * 4096 + days.day, 'edit') < if(days.day - contents.day <= 2, 0.06, 0.003)
+    ),
+    versions as (
+        select content_no, published_ms as updated_ms from contents
+        union all
+        select content_no, updated_ms from edits
+    )
+    select
+        contents.content_id, content_type, product,
+        contents.title || case row_number() over edition
+            when 1 then ''
+            when 2 then ' (updated)'
+            else ' (updated ' || (row_number() over edition - 1) || ' times)'
+        end as versioned_title,
+        section, author, word_count, duration_seconds, published_ms, updated_ms
+    from versions inner join contents using (content_no)
+    window edition as (partition by content_no order by updated_ms)
+"""
+
+
+def adverts(initial: int, per_day: int, days: int) -> str:
+    """Cars for sale. `quality` is the chance of a click in position 1; it is never delivered."""
+    return f"""
+    create or replace table adverts as
+    with numbered as (
+        select
+            range as advert_no,
+            if(
+                range < {initial}, -1 - pick(range, 'advert age', 40), (range - {initial}) // {per_day}
+            ) as day
+        from range({initial + per_day * days})
+    )
+    select
+        advert_no,
+        numbered.day,
+        -- The day it is sold. An old advert that is still there is sold no sooner than the lake's second day.
+        greatest(numbered.day, 0) + 1 + pick(advert_no, 'days to sale', 60) as sold_day,
+        'a-' || advert_no as advert_id,
+        's-' || pick(advert_no, 'seller', {max(10, initial // 20)}) as seller_id,
+        choose(advert_no, 'model', [
+            'Volvo V60', 'Volvo XC40', 'Saab 9-3', 'Volkswagen Golf', 'Volkswagen ID.4', 'Toyota Corolla',
+            'Tesla Model 3', 'Kia Niro', 'BMW 320d', 'Skoda Octavia', 'Polestar 2', 'Renault Zoe'
+        ]) as make_model,
+        (20 + pick(advert_no, 'price', 430)) * 1000 as first_price,
+        pick(advert_no, 'photos', 25) as photo_count,
+        coalesce(start_ms, (select min(start_ms) from days) + numbered.day * 86400000)
+            + pick(advert_no, 'listed at', 82800000) as listed_ms,
+        round(0.02 + 0.3 * power(rnd(advert_no, 'quality'), 2), 4) as quality,
+        rnd(advert_no, 'advert appeal') as appeal
+    from numbered left join days on numbered.day = days.day
+    order by advert_no
+    """
+
+
+ADVERT_VERSIONS = """
+    create or replace table advert_versions as
+    with changes as (
+        select
+            advert_no,
+            days.start_ms + pick(advert_no * 4096 + days.day, 'changed at', 82800000) as updated_ms,
+            days.day = sold_day as is_sold,
+            rnd(advert_no * 4096 + days.day, 'drop') < 0.8 as is_drop
+        from adverts inner join days on adverts.day < days.day and days.day <= sold_day
+        where days.day = sold_day or rnd(advert_no * 4096 + days.day, 'change') < 0.04
+    ),
+    versions as (
+        select advert_no, listed_ms as updated_ms, false as is_sold, false as is_drop from adverts
+        union all
+        select * from changes
+    )
+    select
+        advert_id, seller_id, make_model,
+        -- Each drop takes 4 % off; what is no drop adds a photo, and a sale changes the status alone.
+        round(first_price * power(0.96, count_if(is_drop and not is_sold) over history), 0) as price,
+        photo_count + count_if(not is_drop and not is_sold and updated_ms != listed_ms) over history
+            as photo_count,
+        listed_ms, updated_ms,
+        if(is_sold, 'sold', 'listed') as status
+    from versions inner join adverts using (advert_no)
+    window history as (partition by advert_no order by updated_ms)
+"""
+
+
+def account_versions(people: int, days: int) -> str:
+    """People with an account. Every name, number and address is one that nobody can have."""
+    return f"""
+    create or replace table account_versions as
+    with people as (
+        select
+            range as person_no,
+            -- Who can be logged in had an account before the lake began; some sign up while it lasts.
+            if(
+                rnd(range, 'account') < 0.6,
+                -1 - pick(range, 'account age', 700),
+                pick(range, 'signs up', {days})
+            ) as day
+        from range({people})
+        where rnd(range, 'account') < 0.7
+    ),
+    accounts as (
+        select
+            person_no,
+            people.day,
+            coalesce(start_ms, (select min(start_ms) from days) + people.day * 86400000)
+                + pick(person_no, 'signed up at', 82800000) as created_ms
+        from people left join days using (day)
+    ),
+    changes as (
+        select
+            person_no, created_ms,
+            days.start_ms + pick(person_no * 4096 + days.day, 'account changed at', 82800000) as updated_ms
+        from accounts, days
+        where days.day > accounts.day and rnd(person_no * 4096 + days.day, 'account change') < 0.002
+    ),
+    versions as (
+        select person_no, created_ms, created_ms as updated_ms from accounts
+        union all
+        select * from changes
+    ),
+    counted as (
+        select *, row_number() over (partition by person_no order by updated_ms) as version from versions
+    )
+    select
+        'k-' || person_no as account_id,
+        'u-' || person_no as user_id,
+        'person' || person_no || if(version > 1, '.' || version, '') || '@example.org' as email,
+        -- +46 70 174 06 05 to 99 are kept for fiction.
+        '+46 70 174 06 ' || lpad((5 + pick(person_no + version, 'phone', 95))::varchar, 2, '0') as phone,
+        choose(person_no, 'first name', ['Alva', 'Bo', 'Cilla', 'David', 'Elsa', 'Frans', 'Greta', 'Hugo'])
+            || choose(person_no, 'last name', [' Exempelsson', ' Provberg', ' Testgren', ' Låtsaslund',
+                ' Påhitt'])
+            as full_name,
+        date '1940-01-01' + pick(person_no, 'born', 24000)::int as birth_date,
+        created_ms,
+        updated_ms
+    from counted
+    """
+
+
+# What can be shown or opened on a day. A piece of content is on offer from the quarter of the day after its
+# publication, news fading within days; an advert from the day after its listing until it is sold.
+DAY_CONTENTS = """
+    create or replace table day_contents as
+    with offered as (
+        select
+            contents.* exclude (day),
+            block.day,
+            quarter,
+            (block.start_ms + quarter * 21600000 - published_ms) / 86400000.0 as age_days
+        from contents, block, range(4) as quarters(quarter)
+        where published_ms < block.start_ms + quarter * 21600000
+    )
+    select
+        day, product, quarter, content_id, content_type, length_ms, beat_ms,
+        row_number() over (
+            partition by day, product, quarter
+            order by appeal * exp(-age_days / if(content_type = 'video', 60, 4)) desc, content_no
+        ) as content_rank
+    from offered
+"""
+
+DAY_CONTENT_COUNTS = """
+    create or replace table day_content_counts as
+    select day, product, quarter, count(*) as contents_count from day_contents group by day, product, quarter
+"""
+
+DAY_ADVERTS = """
+    create or replace table day_adverts as
+    select
+        block.day, advert_id, quality,
+        row_number() over (partition by block.day order by appeal, advert_no) - 1 as advert_rank
+    from adverts, block
+    where adverts.day < block.day and sold_day > block.day
+"""
+
+DAY_ADVERT_COUNTS = """
+    create or replace table day_advert_counts as
+    select day, count(*) as adverts_count from day_adverts group by day
+"""
+
+# Customer and seller in turn; what a call is about is known to the truth file alone.
+PHRASES = {
+    "price": [
+        "Is there any room on the price? / A little, if you take it this week.",
+        "I have seen the same car for less elsewhere. / This one has the service book complete.",
+        "What is the lowest you would accept? / I could take two thousand off.",
+        "Is that price your last offer? / Make me a bid and we will see.",
+        "Would you knock something off for cash? / We can discuss the price when you come.",
+    ],
+    "finance": [
+        "Can I pay by the month? / Yes, over thirty-six or sixty months.",
+        "What interest rate do you offer on the loan? / It depends on the deposit.",
+        "How large a deposit do I need? / Twenty per cent is usual with our lender.",
+        "Is leasing possible on this one? / We have a leasing plan with insurance in it.",
+        "Will the bank check my credit? / Yes, the finance company does that in a minute.",
+    ],
+    "mileage and condition": [
+        "How many kilometres has it done? / A bit over ninety thousand.",
+        "Is there any rust underneath? / None, it was treated last autumn.",
+        "Has it been in an accident? / No, only a scratch on the rear bumper.",
+        "When was the timing belt changed? / At the last service, the receipt is here.",
+        "Are the tyres worn? / There are five millimetres left on all four.",
+    ],
+    "delivery": [
+        "Can you deliver it to my door? / Yes, within a hundred kilometres at no charge.",
+        "How long would delivery take? / About ten working days.",
+        "Could the car be shipped to Gotland? / We can send it with the ferry.",
+        "What does transport cost? / Around three thousand by lorry.",
+        "Can I fetch it on Saturday instead? / We hand over cars until four.",
+    ],
+    "test drive": [
+        "May I take it for a test drive? / Of course, bring your driving licence.",
+        "Is it free to try on Thursday evening? / Thursday at six suits us.",
+        "Can I drive it on the motorway? / Yes, plan for half an hour.",
+        "Could my wife try driving it as well? / Both of you may drive.",
+        "Do I need to book the test drive? / I will put your name down now.",
+    ],
+    "part exchange": [
+        "Would you take my old car in exchange? / What make and year is it?",
+        "How much would I get for my trade-in? / We value it when we see it.",
+        "I still owe money on my old one. / We can settle that loan in the exchange.",
+        "My car failed its inspection, do you still take it? / We do, at a lower value.",
+        "Can you value my car over the telephone? / Send the registration number and some pictures.",
+    ],
+}
+
+PHRASES_TABLE = "create or replace table phrases (topic_no bigint, topic varchar, phrases varchar[])"
+
+
+# A call for each telephone enquiry (a few seconds after it), and some that nothing announced.
+CALLS = """
+    create table calls_{block} as
+    with announced as (
+        select day, event_no + 64 as call_no, item_id as advert_id, true_ms + 5000 as started_ms
+        from events where kind = 'enquiry' and detail = 'call'
+    ),
+    numbered as (
+        select day, day * 16777216 + number as call_no, start_ms, adverts_count
+        from block
+        inner join day_advert_counts using (day), unnest(range(2 + events // 4000)) as numbers(number)
+    ),
+    organic as (
+        select *, pick(call_no, 'called about', adverts_count) as advert_rank from numbered
+    ),
+    all_calls as (
+        select * from announced
+        union all
+        select day, call_no, advert_id, start_ms + 32400000 + pick(call_no, 'called at', 32400000)
+        from organic inner join day_adverts using (day, advert_rank)
+    ),
+    with_topic as (
+        select all_calls.*, pick(call_no, 'topic', (select count(*) from phrases)) as topic_no
+        from all_calls inner join block using (day)
+        where started_ms < block.end_ms
+    )
+    select
+        with_topic.day,
+        't-' || call_no as call_id,
+        advert_id,
+        started_ms,
+        30 + floor(power(rnd(call_no, 'talk'), 2) * 540)::bigint as duration_seconds,
+        choose(call_no, 'line', ['mobile', 'mobile', 'landline', 'callback']) as channel,
+        topic,
+        choose(call_no, 'greeting', [
+            'Good morning, you are through to sales.', 'Hello, this is the showroom.',
+                'Hi, how can I help you?'
+        ])
+        || ' / I am calling about the ' || make_model || '. / Yes, it is still here. / '
+        || choose(call_no, 'first phrase', phrases) || ' / '
+        || choose(call_no, 'second phrase', phrases)
+        || choose(call_no, 'closing', [
+            ' / Thank you, I will think about it.', ' / Good, I will come by.', ' / Thanks, speak soon.'
+        ]) as transcript
+    from with_topic inner join phrases using (topic_no) inner join adverts using (advert_id)
+"""
+
+
+_LATEST = "qualify row_number() over (partition by {key} order by updated_ms desc) = 1"
+
+EXTRACTS = (
+    Extract(
+        "cms",
+        "contents",
+        "csv",
+        f"""
+        select
+            content_id, content_type, product, versioned_title as title, section, author, word_count,
+                duration_seconds,
+            iso(published_ms) as published_at, iso(updated_ms) as updated_at
+        from content_versions
+        where updated_ms >= {{first_ms}} and updated_ms < {{end_ms}}
+        {_LATEST.format(key="content_id")}
+        order by content_id
+        """,
+    ),
+    Extract(
+        "market",
+        "adverts",
+        "parquet",
+        f"""
+        select
+            advert_id, seller_id, make_model, price::double as price, photo_count::bigint as photo_count,
+            to_timestamp(listed_ms / 1000) as listed_at,
+            to_timestamp(updated_ms / 1000) as updated_at,
+            status
+        from advert_versions
+        where updated_ms >= {{first_ms}} and updated_ms < {{end_ms}}
+        {_LATEST.format(key="advert_id")}
+        order by advert_id
+        """,
+    ),
+    Extract(
+        "crm",
+        "accounts",
+        "csv",
+        f"""
+        select
+            account_id, user_id, email, phone, full_name, birth_date,
+            iso(created_ms) as created_at, iso(updated_ms) as updated_at
+        from account_versions
+        where updated_ms >= {{first_ms}} and updated_ms < {{end_ms}}
+        {_LATEST.format(key="account_id")}
+        order by account_id
+        """,
+    ),
+    Extract(
+        "telephony",
+        "calls",
+        "parquet",
+        """
+        select
+            call_id, advert_id, to_timestamp(started_ms / 1000) as started_at, duration_seconds, channel,
+            transcript
+        from calls_{block}
+        where day = {day}
+        order by started_ms, call_id
+        """,
+    ),
+)
+
+
+# Rows a day of a dataset that has no extract above.
+MADE_ROWS = 25
+
+
+def extracts(specs: Mapping[str, DatasetSpec], values: Values) -> list[Extract]:
+    """What is delivered each day: the extracts above, and one of made values for each other dataset of the contract."""
+    known = {"events", *(extract.dataset for extract in EXTRACTS)}
+    return [*EXTRACTS, *(_made(spec, values) for spec in specs.values() if spec.name not in known)]
+
+
+def completed(query: str, columns: Collection[str], spec: DatasetSpec, values: Values, day_ms: int) -> str:
+    """An extract's query, with made values for the contract's fields that are not among its columns."""
+    key = f"hash({', '.join(spec.key)})"
+    missing = [field for field in spec.fields if field.path not in columns and field.payload not in columns]
+    if not missing:
+        return query
+    made = ", ".join(f"{values.of(field, key, str(day_ms))} as {field.name}" for field in missing)
+    return f"select *, {made} from ({query})"
+
+
+def _made(spec: DatasetSpec, values: Values) -> Extract:
+    def of(payload: str | None) -> list[tuple[str, str]]:
+        # A minute between a row's moments, in the order of the contract: created before updated.
+        return [
+            (field.name, values.of(field, "row_no", f"moment_ms + {minute * 60_000}", is_key=field.name in spec.key))
+            for minute, field in enumerate(spec.fields)
+            if field.payload == payload
+        ]
+
+    columns = [f"{value} as {name}" for name, value in of(None)]
+    for number, payload in enumerate(spec.payloads):
+        members = ", ".join(f"{name}: {value}" for name, value in of(payload))
+        columns.append(f"case when row_no % {len(spec.payloads)} = {number} then {{{{{members}}}}} end as {payload}")
+    query = f"""
+        with numbered as (
+            select {{day}} * 4096 + range as row_no, start_ms
+            from days, range({MADE_ROWS})
+            where day = {{day}}
+        ),
+        placed as (
+            select row_no, start_ms + pick(row_no, 'made {spec.name}', 79200000) as moment_ms from numbered
+        )
+        select {", ".join(columns)} from placed order by row_no
+    """
+    return Extract(spec.source, spec.name, "parquet", query)

@@ -1,0 +1,1 @@
+"""Status: how lake, warehouse, publication and jobs stand."""

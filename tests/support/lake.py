@@ -1,0 +1,98 @@
+"""A lake in a temporary folder, and the warehouse's own tables."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from flows.build.warehouse import TABLES
+from flows.contract.spec import DatasetSpec
+from flows.land.land import Landing, land
+from flows.land.receipts import Receipt, Status
+from flows.settings import Settings
+
+KEY = "a secret of the tests, long enough to be taken"
+
+
+class Lake:
+    """A lake in a temporary folder: deliver files, land, look at what came of it."""
+
+    def __init__(self, home: Path, **settings: Any) -> None:
+        self.settings = Settings(**{"home": home, "settle_seconds": 0, "pseudonym_key": KEY} | settings)
+
+    def deliver(self, name: str, data: bytes) -> Path:
+        """Put a file into the inbox, renamed into place."""
+        path = self.settings.inbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_bytes(data)
+        return partial.rename(path)
+
+    def land(self, specs: dict[str, DatasetSpec] | None = None) -> Landing:
+        """Land, and hold every receipt against the conservation of rows."""
+        done = land(self.settings, specs)
+        for receipt in done.receipts:
+            assert receipt.rows_read == receipt.rows_landed + receipt.rows_rejected, receipt.file
+        return done
+
+    def land_one(self, name: str, data: bytes, specs: dict[str, DatasetSpec] | None = None) -> Receipt:
+        """Deliver one file and land it alone."""
+        self.deliver(name, data)
+        (receipt,) = self.land(specs).receipts
+        return receipt
+
+    def rows(self, dataset: str = "events") -> list[dict[str, Any]]:
+        """Every landed row of a dataset, in order of batch and line."""
+        paths = sorted(self.settings.landed.glob(f"{dataset}/batch-*/data.parquet"))
+        return [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
+
+    def rejects(self, dataset: str = "events") -> list[dict[str, Any]]:
+        """Every quarantined row, in order of batch and line."""
+        paths = [p for p in self.settings.quarantine.glob(f"{dataset}/*.parquet") if ".unknown." not in p.name]
+        rows = [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
+        return sorted(rows, key=lambda row: (row["_batch_id"], row["_line"]))
+
+    def unknown(self, dataset: str = "events") -> list[dict[str, Any]]:
+        """Every key set aside."""
+        paths = sorted(self.settings.quarantine.glob(f"{dataset}/*.unknown.parquet"))
+        return [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
+
+    def receipts(self) -> list[Receipt]:
+        """Every committed receipt by batch, read from the folders that are the truth."""
+        found = [
+            Receipt.model_validate_json(p.read_text()) for p in self.settings.landed.glob("*/batch-*/receipt.json")
+        ]
+        return sorted(found, key=lambda receipt: receipt.batch_id)
+
+    def assert_whole(self) -> None:
+        """No gap, no leftovers, every receipt's files there with the rows it says, and no others."""
+        receipts = self.receipts()
+        assert [r.batch_id for r in receipts] == list(range(1, len(receipts) + 1))
+        assert not (self.settings.lake / ".work").exists()
+        expected = set()
+        for receipt in receipts:
+            for path, rows in (
+                (receipt.data_path, receipt.rows_landed),
+                (receipt.rejects_path, receipt.rows_rejected),
+            ):
+                assert (path is None) == (rows == 0)
+                if path:
+                    expected.add(self.settings.lake / path)
+                    assert pq.read_metadata(self.settings.lake / path).num_rows == rows
+        present = {*self.settings.landed.rglob("*.parquet"), *self.settings.quarantine.rglob("*.parquet")}
+        assert {p for p in present if ".unknown." not in p.name} == expected
+        batches = {r.batch_id for r in receipts if r.unknown_keys}
+        assert {int(p.name[6:18]) for p in present if ".unknown." in p.name} == batches
+
+    def assert_nothing_landed(self, receipt: Receipt) -> None:
+        """The file was refused whole, with a reason, and left nothing behind."""
+        assert receipt.status is Status.REFUSED
+        assert receipt.reason
+        assert (receipt.rows_landed, receipt.rows_rejected) == (0, 0)
+        self.assert_whole()
+
+
+def make_warehouse_tables(db: duckdb.DuckDBPyConnection) -> None:
+    """The warehouse's own tables, by the project's own statements."""
+    db.execute(TABLES.read_text())

@@ -1,0 +1,40 @@
+"""A copy of the project that may be broken."""
+
+import shutil
+from pathlib import Path
+
+from flows.contract.spec import PROJECT
+
+SHAPES = ("dbt_project.yml", "profiles", "models", "macros", "seeds", "tests/generic", "tests/singular")
+
+
+class Workshop:
+    """A copy of the project whose models can be broken and mended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in SHAPES:
+            source, target = PROJECT / name, folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+        self._whole: dict[Path, str] = {}
+
+    def break_model(self, name: str) -> None:
+        """Let a model fail while its rows are made, after the first of them."""
+        path = next(self.folder.glob(f"models/**/{name}.sql"))
+        whole = self._whole[path] = path.read_text()
+        path.write_text(
+            f"select * from (\n{whole}\n) as made where error('out of ' || cast(random() as varchar)) is null"
+        )
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the project."""
+        path = self.folder / name
+        if path.exists():
+            self._whole[path] = path.read_text()
+        path.write_text(text)
+
+    def mend(self) -> None:
+        """Put back what was broken."""
+        for path, whole in self._whole.items():
+            path.write_text(whole)

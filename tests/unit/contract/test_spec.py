@@ -1,0 +1,192 @@
+"""The contract is read whole, and a contract that contradicts itself is told with the field's name."""
+
+import json
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from flows.contract.spec import (
+    DESCRIPTORS,
+    GENERATED,
+    DatasetSpec,
+    Redelivery,
+    Treatment,
+    load_specs,
+    specs_from_descriptors,
+)
+from tests.support.contracts import Change, changed
+from tests.support.deliveries import field_of
+
+PURPOSES = {"analytics", "personalisation", "advertising", "operations"}
+ALL_FIELDS = [pytest.param(spec, f, id=f"{spec.name}.{f.path}") for spec in load_specs().values() for f in spec.fields]
+
+
+def set_option(name: str, value: Any) -> Change:
+    return lambda field, option: setattr(option, name, value)
+
+
+def set_type(number: int) -> Change:
+    return lambda field, option: setattr(field, "type", number)
+
+
+def repeat(field: Any, option: Any) -> None:
+    field.label = field.LABEL_REPEATED
+    field.ClearField("proto3_optional")
+    field.ClearField("oneof_index")
+
+
+def make_mandatory(field: Any, option: Any) -> None:
+    field.ClearField("proto3_optional")
+    field.ClearField("oneof_index")
+
+
+FIELD = descriptor_pb2.FieldDescriptorProto
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "change", "words"),
+    [
+        ("Event", "country", set_option("description", ""), "country.*description"),
+        ("Event", "country", set_option("privacy", 0), "country.*privacy"),
+        ("Event", "country", lambda field, option: option.Clear(), "country"),
+        ("ContentProgress", "active_ms", set_type(FIELD.TYPE_UINT64), "active_ms.*int64"),
+        ("ContentProgress", "depth", set_type(FIELD.TYPE_FLOAT), "depth.*double"),
+        ("Event", "country", set_type(FIELD.TYPE_BYTES), "country"),
+        ("ContentProgress", "active_ms", repeat, "active_ms.*repeated"),
+        ("ContentProgress", "depth", make_mandatory, "depth.*optional"),
+        ("ContentReaction", "content_id", set_option("privacy", 5), "content_reaction.content_id.*differ"),
+        ("AdvertClick", "position", set_type(FIELD.TYPE_INT64), "advert_click.position.*differ"),
+        ("AdvertClick", "slot", set_option("treatment", 2), "advert_click.slot.*differ"),
+    ],
+)
+def test_a_contradiction_is_told_with_the_field(message: str, field: str, change: Change, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        specs_from_descriptors(changed(field, change, message))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("key", ["contnt_id"], r"Content: key names 'contnt_id', which is no field of it; did you mean 'content_id'\?"),
+        ("key", ["title"], r"Content: key names 'title', which must be `required: true`"),
+        ("key", [], r"Content: the dataset option needs 'key'"),
+        ("owner", "", r"Content: the dataset option needs 'owner'"),
+        ("source", "", r"Content: the dataset option needs 'source'"),
+        ("day_of", "published", r"Content: day_of names 'published', which is no field of it"),
+        ("day_of", "content_id", r"Content: day_of names 'content_id', which is no Timestamp"),
+    ],
+)
+def test_a_contradiction_of_a_dataset_is_told(option: str, value: Any, error: str) -> None:
+    files = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
+    pool = descriptor_pool.DescriptorPool()
+    for f in files.file:
+        pool.Add(f)
+    extension = pool.FindExtensionByName("tidemark.options.v1.dataset")
+    (message,) = (m for f in files.file if f.package == "tidemark.contents.v1" for m in f.message_type)
+    options = message_factory.GetMessageClass(extension.containing_type).FromString(message.options.SerializeToString())
+    dataset = options.Extensions[extension]
+    dataset.ClearField(option)
+    if isinstance(value, list):
+        dataset.key.extend(value)
+    else:
+        setattr(dataset, option, value)
+    message.options.ParseFromString(options.SerializeToString())
+    with pytest.raises(ValueError, match=error):
+        specs_from_descriptors(files.SerializeToString())
+
+
+def test_what_the_contract_says_of_a_field_reaches_its_spec() -> None:
+    def change(field: Any, option: Any) -> None:
+        option.required = True
+        option.accepted_values.extend(["SE", "NO"])
+        option.min, option.max = 0, 7
+        option.retention_days = 30
+        option.treatment = 2
+
+    specs = {s.name: s for s in specs_from_descriptors(changed("country", change))}
+    (country,) = (f for f in specs["events"].fields if f.name == "country")
+    assert country.required
+    assert country.accepted_values == ("SE", "NO")
+    assert (country.min, country.max, country.retention_days, country.treatment) == (0, 7, 30, Treatment.DROP)
+
+
+def test_the_committed_specs_are_those_of_the_committed_descriptors() -> None:
+    specs = specs_from_descriptors(DESCRIPTORS.read_bytes())
+    assert {s.name: s for s in specs} == load_specs()
+    assert {s.name for s in specs} >= {"accounts", "adverts", "calls", "contents", "events"}
+
+
+@pytest.mark.parametrize(("spec", "field"), ALL_FIELDS)
+def test_every_field_says_what_it_means_and_may_be_used_for(spec: DatasetSpec, field: Any) -> None:
+    assert field.description.endswith(".")
+    assert field.privacy != "unspecified"
+    assert field.purposes
+    assert set(field.purposes) <= PURPOSES
+    if field.privacy in ("direct_identifier", "identifier"):
+        assert field.treatment is not Treatment.KEEP
+
+
+@pytest.mark.parametrize("spec", load_specs().values(), ids=lambda spec: spec.name)
+def test_every_dataset_says_whose_it_is_and_what_identifies_a_row(spec: DatasetSpec) -> None:
+    assert spec.description.startswith("One row per ")
+    assert spec.owner
+    assert spec.source
+    of_people = {"behaviour", "quasi_identifier", "identifier", "direct_identifier", "free_text"}
+    assert spec.retention_days > 0 or not {f.privacy for f in spec.fields} & of_people
+    assert set(spec.key) <= {f.name for f in spec.fields if f.required}
+
+
+def test_events_of_a_name_that_comes_again_stay() -> None:
+    """Deduplication decides row by row: another file of the name may hold other events."""
+    assert load_specs()["events"].redelivery is Redelivery.KEEP_BOTH
+
+
+def test_columns_leave_out_what_is_dropped_and_name_what_is_hashed() -> None:
+    columns = {c.name: c for c in load_specs()["events"].columns()}
+    assert not {"ip_address", "user_agent", "query", "device_id", "user_id"} & set(columns)
+    assert (columns["device_key"].type, columns["device_key"].privacy) == ("uuid", "pseudonym")
+    assert columns["device_key"].required
+    assert not columns["user_key"].required
+    assert columns["event_type"].accepted_values == load_specs()["events"].payloads
+    assert list(columns)[-2:] == ["_batch_id", "_line"]
+    # Required within its payload only, so not of every row.
+    assert not columns["content_id"].required
+
+
+@pytest.mark.parametrize(
+    ("name", "treatment", "column"),
+    [
+        ("device_id", Treatment.PSEUDONYMISE, "device_key"), ("email", Treatment.PSEUDONYMISE, "email_key"),
+        ("device_id", Treatment.KEEP, "device_id"),
+    ],
+)  # fmt: skip
+def test_a_field_lands_in_the_column_its_treatment_says(name: str, treatment: Treatment, column: str) -> None:
+    assert field_of(name, treatment=treatment).column == column
+
+
+def test_the_wire_form_of_the_event_only_grows() -> None:
+    """Senders hold to what is here: nothing of it is taken away or renamed."""
+    spec = load_specs()["events"]
+    payloads = {
+        "content_view": ["content_id", "content_type", "referrer"],
+        "content_progress": ["content_id", "content_type", "depth", "active_ms"],
+        "content_reaction": ["content_id", "content_type", "reaction"],
+        "search": ["query", "results_count"],
+        "advert_impression": ["advert_id", "slot", "position", "page_type", "request_id"],
+        "advert_click": ["advert_id", "slot", "position", "page_type", "request_id"],
+        "enquiry": ["advert_id", "channel"],
+    }
+    for payload, names in payloads.items():
+        assert [f.name for f in spec.fields if f.payload == payload and f.name in names] == names
+    envelope = [
+        "event_id", "occurred_at", "sent_at", "received_at", "product", "platform", "app_version", "device_id",
+        "user_id", "session_id", "consent", "country", "ip_address", "user_agent",
+    ]  # fmt: skip
+    assert [f.name for f in spec.fields if f.payload is None and f.name in envelope] == envelope
+
+
+def test_a_committed_spec_with_a_word_nobody_knows_is_refused() -> None:
+    text = json.loads((GENERATED / "events.v1.json").read_text()) | {"retention": 5}
+    with pytest.raises(ValueError, match="retention"):
+        DatasetSpec.model_validate(text)

@@ -1,0 +1,355 @@
+"""Models say what a row is, give each column a type and privacy, and have a tested key: by the manifest."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.project.test_layers import Manifest, Node, layer_of, models, parse_project, without_comments
+
+PRIVACY = {"none", "behaviour", "pseudonym", "quasi_identifier", "free_text"}
+KEY_TESTS = {"unique", "sound"}
+
+
+@pytest.fixture(name="manifest", scope="session")
+def manifest_fixture() -> Manifest:
+    return parse_project()
+
+
+def grain_violations(manifest: Manifest) -> list[str]:
+    """Models whose description does not begin with their grain."""
+    return [
+        f"{node['name']}: the description begins 'One row per ...'"
+        for node in models(manifest)
+        if not node["description"].startswith("One row per ")
+    ]
+
+
+def column_violations(manifest: Manifest) -> list[str]:
+    """Columns a model selects and does not describe, describes in part, or describes and does not select."""
+    found = []
+    for node in models(manifest):
+        described: dict[str, Node] = node["columns"]
+        selected = selected_columns(node["raw_code"])
+        if selected is None:
+            found.append(f"{node['name']}: the last select lists its columns, one by one")
+            continue
+        for name in sorted(set(selected) ^ set(described)):
+            found.append(f"{node['name']}.{name}: {'described' if name in described else 'selected'} only")
+        for name, column in described.items():
+            privacy = {**column.get("meta", {}), **column.get("config", {}).get("meta", {})}.get("privacy")
+            if not column.get("description"):
+                found.append(f"{node['name']}.{name}: has no description")
+            if not column.get("data_type"):
+                found.append(f"{node['name']}.{name}: has no data_type")
+            if privacy not in PRIVACY:
+                found.append(f"{node['name']}.{name}: privacy is {privacy}, not one of {sorted(PRIVACY)}")
+    return found
+
+
+def selected_columns(sql: str) -> list[str] | None:
+    """The names that a model's last select gives; None where it does not list them."""
+    parts = re.split(r"^select(?: distinct)?$", without_comments(sql), flags=re.MULTILINE)
+    listed = re.split(r"^from\b", parts[-1], maxsplit=1, flags=re.MULTILINE)
+    if len(parts) < 2 or len(listed) < 2 or "{%" in listed[0]:
+        return None
+    names, depth, item = [], 0, ""
+    for character in listed[0] + ",":
+        depth += (character in "({[") - (character in ")}]")
+        if character == "," and depth == 0:
+            name = re.search(r"(\w+)\s*$", item)
+            if name is None:
+                return None
+            names.append(name.group(1))
+            item = ""
+        else:
+            item += character
+    return names
+
+
+def mart_violations(manifest: Manifest) -> list[str]:
+    """Marts without an owner, a group, an access level, a version policy or an enforced contract."""
+    found = []
+    for node in models(manifest):
+        if layer_of(node["unique_id"], manifest) != "marts":
+            continue
+        config = node["config"]
+        group = manifest["groups"].get(f"group.tidemark.{config.get('group')}")
+        meta = config.get("meta") or {}
+        missing = {
+            "a group with an owner": group and group["owner"].get("name"),
+            "an access level of its layer (public)": config.get("access") == "public",
+            "an enforced contract": (config.get("contract") or {}).get("enforced"),
+            "meta.owner": meta.get("owner"),
+            "meta.version_policy": meta.get("version_policy"),
+        }
+        found += [f"{node['name']}: a mart has {what}" for what, there in missing.items() if not there]
+    return found
+
+
+# What a figure's name or type looks like.
+FIGURE = re.compile(r"_(count|rate|seconds)$")
+FIGURE_TYPES = {"bigint", "double"}
+
+
+def figure_violations(manifest: Manifest) -> list[str]:
+    """Figures of aggregates that do not say whether they may be summed over rows, or say it to machines alone."""
+    found = []
+    for node in models(manifest):
+        if not node["name"].startswith("agg_"):
+            continue
+        for name, column in node["columns"].items():
+            if not FIGURE.search(name) and column.get("data_type") not in FIGURE_TYPES:
+                continue
+            additive = column.get("config", {}).get("meta", {}).get("additive")
+            if additive not in (True, False):
+                found.append(f"{node['name']}.{name}: meta.additive is true where rows may be summed, else false")
+            elif additive and name.endswith("_rate"):
+                found.append(f"{node['name']}.{name}: a rate is never additive")
+            elif not additive and "not to be summed" not in column.get("description", "").lower():
+                found.append(f"{node['name']}.{name}: the description of what is not additive says 'Not to be summed'")
+    return found
+
+
+def key_violations(manifest: Manifest) -> list[str]:
+    """Models without a test of their key.
+
+    A staging view has its rows from the raw model, whose key is tested. A view between staging and marts is a step
+    of the model that reads it, and its key is tested there: a test of its own would compute all of it once more.
+    """
+    tested = {
+        node["attached_node"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "test" and (node.get("test_metadata") or {}).get("name") in KEY_TESTS
+    }
+    tested |= {
+        node["unique_id"]
+        for node in models(manifest)
+        if layer_of(node["unique_id"], manifest) == "staging"
+        and any(parent in tested for parent in node["depends_on"]["nodes"])
+    }
+    return [
+        f"{node['name']}: no test of its key ({' or '.join(sorted(KEY_TESTS))})"
+        for node in models(manifest)
+        if node["unique_id"] not in tested and not _is_step(node, manifest)
+    ]
+
+
+def _is_step(node: dict[str, Any], manifest: Manifest) -> bool:
+    return (
+        layer_of(node["unique_id"], manifest) == "intermediate"
+        and (node.get("config") or {}).get("materialized") == "view"
+    )
+
+
+def singular_test_violations(manifest: Manifest) -> list[str]:
+    """Singular tests that do not open with what a failure means, or are not named for what they assert."""
+    found = []
+    for node in manifest["nodes"].values():
+        if node["resource_type"] != "test" or node.get("test_metadata"):
+            continue
+        if not re.match(r"-- \w", node["raw_code"]):
+            found.append(f"{node['original_file_path']}: opens with a comment: what it means and who acts")
+        if not re.fullmatch(r"tests/singular/\w+/assert_\w+\.sql", node["original_file_path"]):
+            found.append(f"{node['original_file_path']}: is named tests/singular/<layer>/assert_<invariant>.sql")
+    return found
+
+
+def warning_violations(manifest: Manifest) -> list[str]:
+    """Tests that only warn and do not say who reads the warning or until when it may stay one."""
+    return [
+        f"{node['name']}: a warning has meta.owner and meta.expires"
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "test"
+        and node["config"]["severity"].lower() == "warn"
+        and not {"owner", "expires"} <= set(node["config"].get("meta") or {})
+    ]
+
+
+@pytest.mark.parametrize(
+    "violations",
+    [
+        grain_violations,
+        column_violations,
+        mart_violations,
+        figure_violations,
+        key_violations,
+        singular_test_violations,
+        warning_violations,
+    ],
+)
+def test_the_project_keeps_the_house_style(manifest: Manifest, violations: Any) -> None:
+    assert violations(manifest) == []
+
+
+def a_column(**changes: Any) -> Node:
+    column = {"description": "A.", "data_type": "bigint", "config": {"meta": {"privacy": "none"}}}
+    return {**column, **changes}
+
+
+def a_mart(**changes: Any) -> Node:
+    node = {
+        "unique_id": "model.tidemark.dim_a",
+        "resource_type": "model",
+        "name": "dim_a",
+        "original_file_path": "models/marts/x/dim_a.sql",
+        "description": "One row per a.",
+        "columns": {"a_id": a_column(), "b_rate": a_column()},
+        "raw_code": "-- A.\nselect\n    a_id, -- from\n    cast(b as decimal(9, 2)) b_rate\nfrom a",
+        "depends_on": {"nodes": []},
+        "config": {
+            "group": "x",
+            "access": "public",
+            "contract": {"enforced": True},
+            "meta": {"owner": "x", "version_policy": "Add only."},
+        },
+    }
+    return {**node, **changes}
+
+
+def a_test(**changes: Any) -> Node:
+    node = {
+        "unique_id": "test.tidemark.unique_dim_a",
+        "resource_type": "test",
+        "name": "unique_dim_a",
+        "attached_node": "model.tidemark.dim_a",
+        "test_metadata": {"name": "unique"},
+        "original_file_path": "models/marts/x/dim_a.yml",
+        "raw_code": "{{ test_unique(**_dbt_generic_test_kwargs) }}",
+        "config": {"severity": "ERROR", "meta": {}},
+    }
+    return {**node, **changes}
+
+
+def a_singular_test(**changes: Any) -> Node:
+    path = "tests/singular/marts/assert_a.sql"
+    code = "-- A holds. Who acts: x.\nselect 1"
+    return a_test(test_metadata=None, attached_node=None, original_file_path=path, raw_code=code, **changes)
+
+
+def a_manifest(*nodes: Node) -> Manifest:
+    return {
+        "nodes": {node["unique_id"]: node for node in nodes},
+        "groups": {"group.tidemark.x": {"owner": {"name": "x"}}},
+    }
+
+
+def test_a_model_in_the_house_style_is_right() -> None:
+    manifest = a_manifest(a_mart(), a_test(), a_singular_test(unique_id="test.tidemark.assert_a"))
+    for violations in (
+        grain_violations,
+        column_violations,
+        mart_violations,
+        figure_violations,
+        key_violations,
+        singular_test_violations,
+        warning_violations,
+    ):
+        assert violations(manifest) == []
+
+
+@pytest.mark.parametrize("description", ["", "All a.", "one row per a", "A dimension. One row per a."])
+def test_a_description_without_the_grain_is_found(description: str) -> None:
+    assert len(grain_violations(a_manifest(a_mart(description=description)))) == 1
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"a_id": a_column()},
+        {"a_id": a_column(), "b_rate": a_column(), "c": a_column()},
+        {"a_id": a_column(), "b_rate": a_column(description="")},
+        {"a_id": a_column(), "b_rate": a_column(data_type=None)},
+        {"a_id": a_column(), "b_rate": a_column(config={"meta": {}})},
+        {"a_id": a_column(), "b_rate": a_column(config={"meta": {"privacy": "secret"}})},
+    ],
+)
+def test_a_column_described_badly_is_found(columns: dict[str, Node]) -> None:
+    assert len(column_violations(a_manifest(a_mart(columns=columns)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("sql", "names"),
+    [
+        ("select\n    a,\n    t.b,\n    {{ f('x', y) }} as c\nfrom t", ["a", "b", "c"]),
+        ("with t as (\n    select\n        z\n    from u\n)\n\nselect distinct\n    a\nfrom t", ["a"]),
+        ("select\n    case when a then b end as c -- of a, b\nfrom t", ["c"]),
+        ("select\n    *\nfrom t", None),
+        ("select\n    {% for a in b %}{{ a }},{% endfor %}\n    c\nfrom t", None),
+        ("select * from t", None),
+    ],
+)
+def test_the_last_select_is_read(sql: str, names: list[str] | None) -> None:
+    assert selected_columns(sql) == names
+
+
+def test_a_select_without_listed_columns_is_found() -> None:
+    assert len(column_violations(a_manifest(a_mart(raw_code="select * from a")))) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"group": None},
+        {"group": "unknown"},
+        {"access": "protected"},
+        {"contract": {"enforced": False}},
+        {"meta": {"owner": "x"}},
+        {"meta": {"version_policy": "Add only."}},
+    ],
+)
+def test_a_mart_that_lacks_a_promise_is_found(change: dict[str, Any]) -> None:
+    config = {**a_mart()["config"], **change}
+    assert len(mart_violations(a_manifest(a_mart(config=config)))) == 1
+
+
+def test_a_figure_that_does_not_say_whether_it_may_be_summed_is_found() -> None:
+    def found(name: str, description: str, **meta: Any) -> list[str]:
+        column = a_column(description=description, config={"meta": {"privacy": "none", **meta}})
+        return figure_violations(a_manifest(a_mart(name="agg_a", columns={"a_date": a_date, name: column})))
+
+    a_date = a_column(data_type="date")
+    assert found("a_count", "A.", additive=True) == []
+    assert found("a_count", "A. Not to be summed over days.", additive=False) == []
+    assert len(found("a_count", "A.")) == len(found("a", "A.")) == len(found("a_count", "A.", additive="no")) == 1
+    assert len(found("a_count", "A.", additive=False)) == 1
+    assert len(found("a_rate", "A.", additive=True)) == 1
+    assert figure_violations(a_manifest(a_mart())) == []
+
+
+def test_a_model_without_a_key_test_is_found() -> None:
+    assert len(key_violations(a_manifest(a_mart()))) == 1
+    assert len(key_violations(a_manifest(a_mart(), a_test(test_metadata={"name": "not_null"})))) == 1
+    assert len(key_violations(a_manifest(a_mart(), a_test(attached_node="model.tidemark.other")))) == 1
+
+
+def test_a_staging_view_has_its_key_tested_in_the_raw_model_it_reads() -> None:
+    raw = a_mart(unique_id="model.tidemark.raw_a", name="raw_a", original_file_path="models/raw/raw_a.sql")
+    tested = a_test(attached_node="model.tidemark.raw_a")
+    reader = a_mart(depends_on={"nodes": ["model.tidemark.raw_a"]})
+    staged = {**reader, "original_file_path": "models/staging/x/stg_x__a.sql"}
+    assert key_violations(a_manifest(raw, staged, tested)) == []
+    assert len(key_violations(a_manifest(raw, reader, tested))) == 1
+    assert len(key_violations(a_manifest(raw, staged))) == 2
+
+
+def test_only_a_view_of_the_intermediate_layer_goes_without_a_key_test() -> None:
+    view = {**a_mart()["config"], "materialized": "view"}
+    step = a_mart(config=view, original_file_path="models/intermediate/a/int_a__b.sql")
+    table = a_mart(original_file_path="models/intermediate/a/int_a__b.sql")
+    assert key_violations(a_manifest(step)) == []
+    assert len(key_violations(a_manifest(table))) == len(key_violations(a_manifest(a_mart(config=view)))) == 1
+
+
+def test_a_singular_test_without_its_meaning_is_found() -> None:
+    for code in ("select 1", "{{ config(severity='warn') }}\n-- A holds.\nselect 1", "--\nselect 1"):
+        assert len(singular_test_violations(a_manifest({**a_singular_test(), "raw_code": code}))) == 1
+    misnamed = {**a_singular_test(), "original_file_path": "tests/singular/marts/a.sql"}
+    assert len(singular_test_violations(a_manifest(misnamed))) == 1
+
+
+def test_a_warning_without_an_owner_is_found() -> None:
+    for meta in ({}, {"owner": "x"}, {"expires": "2027-01-01"}):
+        assert len(warning_violations(a_manifest(a_test(config={"severity": "WARN", "meta": meta})))) == 1
+    kept = {"owner": "x", "expires": "2027-01-01"}
+    assert warning_violations(a_manifest(a_test(config={"severity": "warn", "meta": kept}))) == []
