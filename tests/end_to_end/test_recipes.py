@@ -13,11 +13,11 @@ import pytest
 from flows.contract.spec import PROJECT
 from tests.support.recipes import Recipe, read_recipe, recipe_of
 
-README, MODELS = PROJECT / "README.md", PROJECT / "docs" / "guides" / "models.md"
+GUIDES = PROJECT / "docs" / "guides"
 RECIPES = {
-    "event": read_recipe(README, "Add an event"),
-    "dataset": read_recipe(README, "Add a dataset"),
-    "model": read_recipe(MODELS, "A worked example"),
+    "event": read_recipe(GUIDES / "add-an-event.md", "Add an event"),
+    "dataset": read_recipe(GUIDES / "add-a-dataset.md", "Add a dataset"),
+    "model": read_recipe(GUIDES / "models.md", "A worked example"),
 }
 # Commands that go over the whole project. They are performed on what the recipes touch: `make test` by the tests below.
 WHOLE = {"make test", "make lint"}
@@ -106,7 +106,9 @@ def test_the_commands_of_the_recipes_work(copy: Copy) -> None:
             assert next(iter(json.loads(line).values())) in said
     # In short, and at length with an example: the same commands.
     (name,) = {path.stem for path in written(".sql") if path in {file.path for file in RECIPES["model"].files}}
-    short = [command.replace("<name>", name) for command in read_recipe(README, "Add a model").commands]
+    short = [
+        command.replace("<name>", name) for command in read_recipe(GUIDES / "add-a-model.md", "Add a model").commands
+    ]
     assert short and set(short) <= set(RECIPES["model"].commands)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import duckdb
 import pyarrow.parquet as pq
@@ -158,6 +159,8 @@ def documented_queries() -> dict[str, str]:
     """Every command of README and docs that asks DuckDB, and every query that is no model, by file and line."""
     found = {}
     for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]:
+        if path.name.startswith("add-"):
+            continue  # recipes query what they add: their own test performs them
         text = path.read_text()
         commands = [(match.start(), match.group()) for match in COMMAND.finditer(text)]
         for match in QUERY.finditer(text):
@@ -166,9 +169,6 @@ def documented_queries() -> dict[str, str]:
                 command = f'.venv/bin/duckdb -readonly data/published/current/marts.duckdb "{sql}"'
                 commands.append((match.start(), command))
         for start, command in commands:
-            # Recipes query what they add: the recipes' own test performs them.
-            if text[:start].rpartition("\n## ")[2].startswith("Add "):
-                continue
             found[f"{path.relative_to(PROJECT)}:{text.count(chr(10), 0, start) + 1}"] = command
     return found
 
@@ -180,6 +180,7 @@ def test_the_docs_have_queries() -> None:
     """Were they read wrongly, the next test would pass over nothing."""
     assert len(DOCUMENTED) >= 10 and {name.split(":")[0] for name in DOCUMENTED} >= {
         "README.md",
+        "docs/tour.md",
         "docs/guides/analysts.md",
         "docs/guides/models.md",
     }
@@ -195,7 +196,7 @@ def test_documented_queries_give_rows(sample_run: Run, tmp_path: Path, place: st
     assert len(done.stdout.splitlines()) > 1, f"{place} finds nothing"
 
 
-def test_the_first_query_of_the_tour_counts_each_reader_once(query: Query) -> None:
+def test_the_first_query_of_the_readme_counts_each_reader_once(query: Query) -> None:
     """It once added up the readers of days and contents: 294 where 166 devices had read."""
     (command,) = (c for name, c in DOCUMENTED.items() if name.startswith("README.md") and "readers_count" in c)
     shown = query(command.split('"')[1])
@@ -207,6 +208,19 @@ def test_the_first_query_of_the_tour_counts_each_reader_once(query: Query) -> No
     assert shown == counted
     summed = query("select sum(readers_count) from agg_content_daily")[0][0]
     assert 0 < sum(int(str(row[2])) for row in shown) < int(str(summed))
+
+
+def test_the_picture_of_the_readme_is_drawn_from_the_marts(sample_run: Run, query: Query, tmp_path: Path) -> None:
+    marts, picture = sample_run[0].published / "current" / "marts.duckdb", tmp_path / "picture.svg"
+    script = PROJECT / "docs" / "pictures" / "most_read.py"
+    subprocess.run([sys.executable, str(script), str(marts), str(picture)], check=True)
+    drawn = ["".join(text.itertext()) for text in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}text")]
+    (most,) = query(
+        "select max(readers) from (select count(distinct device_key) as readers from fct_content_engagement "
+        "where content_type = 'article' and is_read and not is_bot group by content_id)"
+    )
+    assert sum(" · " in text for text in drawn) == 8
+    assert next(text for text in drawn if " · " in text).startswith(f"{most[0]:,} · ")
 
 
 @pytest.mark.parametrize("table", ["fct_sessions", "ops_rejects"])
