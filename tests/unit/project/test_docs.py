@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows.cli import main
 from flows.contract.spec import PROJECT
@@ -66,3 +67,14 @@ def test_every_command_is_in_the_reference() -> None:
 def test_every_setting_is_in_the_reference() -> None:
     text = REFERENCE.read_text()
     assert [name for name in Settings.model_fields if f"`TIDEMARK_{name.upper()}`" not in text] == []
+
+
+def test_code_owners_are_those_of_the_models() -> None:
+    groups = yaml.safe_load((PROJECT / "models" / "_groups.yml").read_text())["groups"]
+    lines = [line.split() for line in (PROJECT / ".github" / "CODEOWNERS").read_text().splitlines() if line[:1] in "*/"]
+    owned = {path: owner.rpartition("/")[2] for path, owner in lines}
+    assert owned.pop("*") == "data-platform"
+    assert {f"/models/marts/{group['name']}/" for group in groups} - {"/models/marts/platform/"} <= owned.keys()
+    for path, owner in owned.items():
+        assert (PROJECT / path.strip("/")).is_dir(), path
+        assert owner == next(g["owner"]["name"] for g in groups if g["name"] == path.split("/")[-2]), path
