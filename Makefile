@@ -14,6 +14,8 @@ DEMO_DAYS ?= 30
 DEMO_SEED ?= 1
 # So many files of tests at a time.
 TEST_WORKERS ?= 2
+# A long file that began last would keep one worker busy alone.
+LONGEST_FIRST := tests/properties tests/end_to_end tests/integration tests/unit
 
 .PHONY: help
 help: ## List the commands
@@ -58,7 +60,7 @@ check: $(STAMP) lint contract-check ## Lint and unit tests: the quick part (unde
 
 .PHONY: test
 test: $(STAMP) lint contract-check ## Every check and test (under 20 minutes on two cores)
-	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST)
 
 .PHONY: test-long
 test-long: $(STAMP) ## The tests that take longer
