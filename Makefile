@@ -55,11 +55,11 @@ stop: $(STAMP) ## Stop what `make serve` started
 	@$(BIN)/tidemark stop
 
 .PHONY: check
-check: $(STAMP) lint contract-check ## Lint and unit tests: the quick part (under 2 minutes on two cores)
+check: $(STAMP) lint contract-check ## Lint and unit tests: the quick part, some minutes
 	@$(BIN)/python -m pytest -q -m "not long" -n $(TEST_WORKERS) --dist worksteal tests/unit
 
 .PHONY: test
-test: $(STAMP) lint contract-check ## Every check and test (under 20 minutes on two cores)
+test: $(STAMP) lint contract-check ## Every check and test: half an hour or more on two cores
 	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST)
 
 .PHONY: test-long
