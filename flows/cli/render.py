@@ -45,12 +45,14 @@ def rule() -> None:
 
 
 def print_error(text: str) -> None:
+    """What went wrong, for people."""
     out.print(
         "\n".join(f"{'' if n else '[bold red]error:[/] '}{safe(line)}" for n, line in enumerate(text.split("\n")))
     )
 
 
 def print_landed(receipt: Receipt) -> None:
+    """What became of a file, as soon as it did."""
     what = f"{receipt.rows_landed:,} rows"
     if receipt.rows_rejected:
         what += f", {receipt.rows_rejected:,} rejected"
@@ -63,10 +65,12 @@ def print_landed(receipt: Receipt) -> None:
 
 
 def print_line(line: str) -> None:
+    """A line on the way, of less weight than what comes at the end."""
     out.print(safe(line), style="dim")
 
 
 def print_landing(settings: Settings, landing: Landing) -> None:
+    """What a landing did, with what a person must see to."""
     files, rows = landing.count, landing.rows
     if not landing.receipts:
         out.print("[bold]landed[/]   nothing new in the inbox")
@@ -102,6 +106,7 @@ def print_landing(settings: Settings, landing: Landing) -> None:
 
 
 def print_retry(settings: Settings, done: Retried) -> None:
+    """What was tried again of quarantine and refused files."""
     rows = sum(r.rows_landed for r in done.receipts)
     tried = []
     if done.receipts or done.left:
@@ -127,6 +132,7 @@ def print_retry(settings: Settings, done: Retried) -> None:
 
 
 def print_audit(done: Audit) -> None:
+    """The totals of an audit by dataset, and its findings."""
     lines = [["dataset", "files", "refused or twice", "rows in", "landed", "quarantined"]]
     lines[0] += ["kept", "duplicates", "conflicts", "superseded", "not built"]
     for t in done.totals:
@@ -153,6 +159,7 @@ def _count(number: int | None) -> str:
 
 
 def print_build(done: Build) -> None:
+    """What a build did, with what warned and failed."""
     models, tests = done.count("model"), done.count("test")
     out.print(
         f"[bold]built[/]    {done.count('model', 'success'):,} of {models:,} models; "
@@ -169,6 +176,7 @@ def print_build(done: Build) -> None:
 
 
 def print_publication(settings: Settings, publication: Publication) -> None:
+    """What readers see, what of it is stale, and how to query it."""
     manifest = publication.manifest
     current = current_version(settings)
     what = "published" if publication.is_new else "newest   "
@@ -204,6 +212,7 @@ def how_to_query(settings: Settings) -> list[str]:
 
 
 def print_status(sections: Iterable[Section]) -> None:
+    """A status by section."""
     for heading, lines in sections:
         out.print(f"[bold]{heading}[/]")
         for line in lines:

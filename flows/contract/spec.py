@@ -271,7 +271,8 @@ def _check_dataset(message: str, dataset: Any, fields: list[FieldSpec]) -> None:
         if not getattr(dataset, name):
             raise ValueError(f"{message}: the dataset option needs {name!r}")
     own = {field.name: field for field in fields if field.payload is None}
-    for name, option in [*((key, "key") for key in dataset.key), *((day, "day_of") for day in [dataset.day_of] if day)]:
+    named = [(key, "key") for key in dataset.key] + ([(dataset.day_of, "day_of")] if dataset.day_of else [])
+    for name, option in named:
         if name not in own:
             close = get_close_matches(name, own, 1)
             raise ValueError(

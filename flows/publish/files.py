@@ -15,7 +15,7 @@ from flows.build.project import Model
 from flows.publish.manifest import (
     Manifest,
     PublishedFile,
-    damaged_files,
+    is_whole,
 )
 from flows.publish.views import seal
 from flows.settings import Settings
@@ -35,13 +35,12 @@ def link_unchanged(
     before = next((t for t in newest.tables if t.name == model.name), None) if newest else None
     if newest is None or before is None or before.day_column != model.day_column:
         return []
-    lost = set(damaged_files(settings, newest, before))
-    # A day of which a file is lost is written anew as a whole.
-    again = {file.day for file in before.files if f"{newest.version}/{file.path}" in lost}
+    lost = [file for file in before.files if not is_whole(settings.published / newest.version, file)]
     if lost:
-        log.warning(
-            "%d published files are missing or damaged and are written anew: %s", len(lost), ", ".join(sorted(lost)[:3])
-        )
+        named = ", ".join(file.path for file in lost[:3])
+        log.warning("%d published files are missing or damaged and are written again: %s", len(lost), named)
+    # A day of which a file is lost is written again as a whole.
+    again = {file.day for file in lost}
     kept = tuple(file for file in before.files if changes.get(file.day) == file.change and file.day not in again)
     return link_files(settings, newest.version, folder, model.name, kept)
 

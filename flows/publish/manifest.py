@@ -132,16 +132,13 @@ def newest_manifest(settings: Settings) -> Manifest | None:
 def damaged_files(settings: Settings, manifest: Manifest, table: PublishedTable | None = None) -> list[str]:
     """The files of a version, or of one table of it, that are missing or of another size than the manifest says."""
     tables = manifest.tables if table is None else (table,)
-    return [
-        f"{manifest.version}/{file.path}"
-        for one in tables
-        for file in one.files
-        if not _is_whole(settings.published / manifest.version / file.path, file)
-    ]
+    folder = settings.published / manifest.version
+    return [f"{manifest.version}/{file.path}" for one in tables for file in one.files if not is_whole(folder, file)]
 
 
-def _is_whole(path: Path, file: PublishedFile) -> bool:
+def is_whole(folder: Path, file: PublishedFile) -> bool:
+    """Whether a file is in its version's folder, with the size it was published with."""
     try:
-        return path.stat().st_size == file.bytes
+        return (folder / file.path).stat().st_size == file.bytes
     except FileNotFoundError:
         return False

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2
 
 from flows.contract.spec import (
     DESCRIPTORS,
@@ -15,7 +15,7 @@ from flows.contract.spec import (
     load_specs,
     specs_from_descriptors,
 )
-from tests.support.contracts import Change, changed
+from tests.support.contracts import Change, changed, changed_dataset
 from tests.support.deliveries import field_of
 
 PURPOSES = {"analytics", "personalisation", "advertising", "operations"}
@@ -78,22 +78,15 @@ def test_a_contradiction_is_told_with_the_field(message: str, field: str, change
     ],
 )
 def test_a_contradiction_of_a_dataset_is_told(option: str, value: Any, error: str) -> None:
-    files = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
-    pool = descriptor_pool.DescriptorPool()
-    for f in files.file:
-        pool.Add(f)
-    extension = pool.FindExtensionByName("tidemark.options.v1.dataset")
-    (message,) = (m for f in files.file if f.package == "tidemark.contents.v1" for m in f.message_type)
-    options = message_factory.GetMessageClass(extension.containing_type).FromString(message.options.SerializeToString())
-    dataset = options.Extensions[extension]
-    dataset.ClearField(option)
-    if isinstance(value, list):
-        dataset.key.extend(value)
-    else:
-        setattr(dataset, option, value)
-    message.options.ParseFromString(options.SerializeToString())
+    def change(dataset: Any) -> None:
+        dataset.ClearField(option)
+        if isinstance(value, list):
+            dataset.key.extend(value)
+        else:
+            setattr(dataset, option, value)
+
     with pytest.raises(ValueError, match=error):
-        specs_from_descriptors(files.SerializeToString())
+        specs_from_descriptors(changed_dataset(change, "Content", "contents"))
 
 
 def test_what_the_contract_says_of_a_field_reaches_its_spec() -> None:
