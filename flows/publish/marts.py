@@ -130,8 +130,8 @@ FRESHNESS = pa.schema(
             ("stale_since", pa.timestamp("us"), "When the first version was made in which it was stale; UTC."),
             ("stale_because", pa.string(), "What it waits for, with owners; NULL where it is not stale."),
             ("owner", pa.string(), "Who is to be asked about the table; NULL where nobody is named."),
-            ("first_day", pa.date32(), "The oldest day with rows; NULL where it is not kept by days, or is empty."),
-            ("last_day", pa.date32(), "The newest day with rows; NULL where it is not kept by days, or is empty."),
+            ("first_day", pa.date32(), "The oldest day it has rows of; of periods, the first end; or NULL."),
+            ("last_day", pa.date32(), "The newest day it has rows of; of periods, the last end; or NULL."),
             ("version", pa.string(), "The version of this publication."),
             ("description", pa.string(), "What a row of it is, in one sentence."),
         ]
