@@ -10,7 +10,7 @@ from flows.contract.spec import PROJECT, DatasetSpec
 from flows.land.receipts import DATA, RECEIPT, Receipt, Status, batch_name
 
 EVENTS = "events"
-DAYS = "int_events__days_landed"
+DAYS = "int_events__days_touched"
 DEDUPLICATED = "int_events__events_deduplicated"
 # The deduplicated events are a view; what may be wrong of them is which copies it leaves out.
 COPIES = "int_events__copies_compared"
@@ -27,7 +27,7 @@ class Batch:
     ``quarantine_fault`` say why a file could not be counted. ``lines_differ`` is True where a retry did not take up
     just the lines that the batch before it had rejected. ``entered`` are the rows landed and rejected by
     landed.landings, both -1 where it lacks the batch and None where it has not come so far. ``noted`` is what
-    int_events__days_landed counts, ``superseded`` what a later delivery withdrew, ``conflicts`` the copies that say
+    int_events__days_touched counts, ``superseded`` what a later delivery withdrew, ``conflicts`` the copies that say
     something else than the one that counts, and ``expected`` what deduplication must keep, where that can be told by
     batch.
     """

@@ -110,8 +110,8 @@ class ProjectLogic:
     def reach(self, id_: str) -> Reach | None:
         """The days that change with a touched one: those of the parents, and as many more as the node looks around.
 
-        ``meta.reach_days`` can only add to it. Known for what is kept by days, and for what lies between: a table made
-        whole, a seed and a landed file do not move days.
+        ``meta.lookback_days`` can only add to it. Known for models that replace days and for the views between them: a
+        table built whole, a seed and a landed file do not move days.
         """
         if id_ not in self._reaches:
             self._reaches[id_] = self._find_reach(id_)
@@ -212,7 +212,7 @@ class ProjectLogic:
         known = [reach for reach in above if reach is not None]
         if own is None or len(known) < len(above) or (moved and not _finds_own_days(node)):
             return None
-        declared = int((node.config.meta or {}).get("reach_days", 0))
+        declared = int((node.config.meta or {}).get("lookback_days", 0))
         return Reach(
             before=max((reach.before for reach in known), default=0) + own.after,
             after=max(declared, max((reach.after for reach in known), default=0) + own.before),

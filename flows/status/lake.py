@@ -191,7 +191,7 @@ def read_totals(settings: Settings) -> Totals:
             """
             select
                 (select coalesce(sum(events_count), 0) from ops.ops_late_arrivals),
-                (select coalesce(sum(copies_count), 0) from intermediate.int_events__days_landed),
+                (select coalesce(sum(copies_count), 0) from intermediate.int_events__days_touched),
                 (select coalesce(sum(late_events_count), 0) from ops.ops_late_arrivals),
                 (select count(*) from ops.ops_event_conflicts),
                 (select coalesce(sum(future_events_count), 0) from ops.ops_late_arrivals)

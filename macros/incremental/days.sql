@@ -16,7 +16,7 @@
     The days that new batches hold events of, or the days chosen, as a list of 'YYYY-MM-DD'; the days that these reach
     belong too.
 -#}
-{% macro days_touched() %}
+{% macro affected_days() %}
     {% set before, after = reach_of(model) %}
     {% set batches = batches_to_see() %}
     {% set chosen = days_chosen() %}
@@ -27,7 +27,7 @@
     {% endif %}
     {% set rows = run_query("
         select distinct strftime(landed.event_date + reach.days, '%Y-%m-%d')
-        from " ~ ref('int_events__days_landed') ~ " as landed
+        from " ~ ref('int_events__days_touched') ~ " as landed
         cross join (select unnest(range(-" ~ before ~ ", " ~ (after + 1) ~ ")) :: integer as days) as reach
         where " ~ touched ~ "
         order by 1
@@ -42,7 +42,7 @@
 {% macro days_to_replace() %}
     {% do refuse_in_unit_test("days_to_replace: ['2026-01-15']") %}
     {% if '_days' not in model %}
-        {% set name = config.get('meta', {}).get('days_to_replace', 'days_touched') %}
+        {% set name = config.get('meta', {}).get('days_to_replace', 'affected_days') %}
         {% do model.update({'_days': context[name]()}) %}
     {% endif %}
     {% do return(model['_days']) %}
@@ -54,7 +54,7 @@
 -#}
 {% macro in_days_to_replace(column='event_date', before=0, after=0) %}
     {#- Named here too, so that dbt sees the dependency when it parses; a unit test need not give it. -#}
-    {%- if model.resource_type != 'unit_test' %}{% do ref('int_events__days_landed') %}{% endif -%}
+    {%- if model.resource_type != 'unit_test' %}{% do ref('int_events__days_touched') %}{% endif -%}
     {%- if not is_incremental() %}true{% else %}
     {%- set days = days_to_replace() %}
     {%- if before or after %}{% set days = widen_days(days, before, after) %}{% endif %}

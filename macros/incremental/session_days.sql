@@ -3,7 +3,7 @@
     at midnight, so a touched day can change a session that started earlier. A touched day changes its own
     fragments, and whether the next day's first ones continue; the start days of all sessions made of those are
 
-    - the touched days and the days after (reach_days: 1 in the model's meta);
+    - the touched days and the days after (lookback_days: 1 in the model's meta);
     - those of the sessions built before that reach into such a day: it may lengthen, shorten or split them;
     - those of the sessions built before that ended the day before it, on devices that now go on across midnight.
 
@@ -11,8 +11,8 @@
     to the day before that one nothing of it changed, so a session of that start was built before, and it ended
     that day or went on.
 -#}
-{% macro session_start_days_touched() %}
-    {% set touched = days_touched() %}
+{% macro affected_session_days() %}
+    {% set touched = affected_days() %}
     {% if not touched %}{% do return([]) %}{% endif %}
     {% set day_before = widen_days(touched, 1, 0) %}
     {% set reaching_in = [] %}

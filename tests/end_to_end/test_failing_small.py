@@ -364,13 +364,13 @@ def test_what_the_night_finds_is_not_forgotten_by_the_next_build(lake: Lake) -> 
     with open_warehouse(settings) as warehouse:
         warehouse.execute("update marts.fct_sessions set engaged_seconds = -1 where started_date = '2026-01-01'")
     assert build_open(settings) is None  # nothing changed by a build: only a look at all rows finds it
-    assert [node.name for node in run_every_test(settings).failed] == ["fct_sessions_is_sound"]
+    assert [node.name for node in run_every_test(settings).failed] == ["fct_sessions_has_valid_rows"]
 
     release(third_day)  # which are other days
-    _, manifest = run_failing(settings, "fct_sessions_is_sound")
+    _, manifest = run_failing(settings, "fct_sessions_has_valid_rows")
     assert stale_of(manifest).keys() == {"fct_sessions"}
     (failing,) = [failing for failing in read_failing(settings) if failing.is_blocking]
-    assert (failing.name, failing.skipped) == ("fct_sessions_is_sound", ("fct_sessions",))
+    assert (failing.name, failing.skipped) == ("fct_sessions_has_valid_rows", ("fct_sessions",))
 
     build(settings, ("--full-refresh", "--select", "fct_sessions"))
     run_good(settings)

@@ -35,7 +35,11 @@ from both_days where {{{{ in_days_to_replace('event_date') }}}} group by event_d
 """
 CHAIN = {
     "int_events__two_days_summed": ("int_events__events_deduplicated", "count(*)", ""),
-    "int_events__three_days_summed": ("int_events__two_days_summed", "sum(events_count)", ", meta={'reach_days': 1}"),
+    "int_events__three_days_summed": (
+        "int_events__two_days_summed",
+        "sum(events_count)",
+        ", meta={'lookback_days': 1}",
+    ),
 }
 
 

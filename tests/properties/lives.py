@@ -36,7 +36,7 @@ BUILDS = {
     "all": NO_TESTS,
     "to midnights": ("--select", "+int_audience__midnights_crossed", *NO_TESTS),
     "to sessions": ("--select", "+fct_sessions", *NO_TESTS),
-    "to content": ("--select", "+agg_content_periods", "+int_adverts__adverts_landed", *NO_TESTS),
+    "to content": ("--select", "+agg_content_periods", "+int_adverts__adverts_touched", *NO_TESTS),
 }
 DEDUPLICATED = "int_events__events_deduplicated"
 # Its columns but for lineage: which of two copies that are the same all through stays is nobody's business.

@@ -4,7 +4,7 @@
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='event_date',
-    meta={'reach_days': 1}
+    meta={'lookback_days': 1}
 ) }}
 
 with fragments as (

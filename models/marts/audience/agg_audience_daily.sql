@@ -8,7 +8,7 @@
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='event_date',
-    meta={'reach_days': 28}
+    meta={'lookback_days': 28}
 ) }}
 
 with devices as (

@@ -5,7 +5,7 @@
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='started_date',
-    meta={'reach_days': 1, 'days_to_replace': 'session_start_days_touched'}
+    meta={'lookback_days': 1, 'days_to_replace': 'affected_session_days'}
 ) }}
 
 with fragments as (

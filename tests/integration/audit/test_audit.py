@@ -270,9 +270,9 @@ WAREHOUSE_DAMAGE: list[tuple[str, list[tuple[str, str, int | None]], str]] = [
         "says 41 rows landed and 1 rejected, the receipt 40 and 1",
     ),
     (
-        "delete from intermediate.int_events__days_landed where _batch_id = 1",
+        "delete from intermediate.int_events__days_touched where _batch_id = 1",
         [("events", "days", 1)],
-        "int_events__days_landed counts 0 of 40 rows",
+        "int_events__days_touched counts 0 of 40 rows",
     ),
     (
         f"{FREEZE} delete from {EVENTS_MODEL} where _batch_id = 2 and _line = 30",
@@ -343,7 +343,7 @@ def test_a_staging_model_that_filters_is_named(built: Lake) -> None:
     [
         "delete from raw.raw_events where _batch_id = 2 and _line <= 10",
         f"update {COPIES_MODEL} set is_first = false",
-        "delete from intermediate.int_events__days_landed where _batch_id = 1",
+        "delete from intermediate.int_events__days_touched where _batch_id = 1",
         f"delete from {CONTENTS_MODEL} where content_id = 'c-1'",
     ],
 )

@@ -124,15 +124,15 @@ def test_an_alert_says_what_whose_since_when_how_many_how_to_reproduce_and_where
     assert see(settings, PROBLEM).unsent == 0
     [(path, body)] = hook.bodies
     assert path == f"/hooks/{TOKEN}"
-    assert body["title"] == "[tidemark] test fct_sessions_is_sound failed"
+    assert body["title"] == "[tidemark] test fct_sessions_has_valid_rows failed"
     assert body["type"] == "failure", "which gives it a colour where a service has colours"
     assert body["message"].splitlines() == [
-        "test fct_sessions_is_sound failed",
+        "test fct_sessions_has_valid_rows failed",
         "owner: audience",
         "since: 2026-11-22 05:00 UTC, 12 min when noticed",
         "rows: 1,204",
         "detail: Got 1204 results, configured to fail if != 0",
-        "reproduce: tidemark build -- --select fct_sessions_is_sound",
+        "reproduce: tidemark build -- --select fct_sessions_has_valid_rows",
         "link: http://tidemark.example/runs/1",
     ]
 
@@ -154,8 +154,8 @@ def test_an_alert_is_sent_once_and_followed_by_a_recovery(settings: Settings, ho
     assert [i.problem.key for i in see(settings, minutes=113).recovered] == [PROBLEM.key]
     see(settings, minutes=114)
     assert hook.texts == [
-        "test fct_sessions_is_sound failed",
-        "recovered after 2 h 5 min: test fct_sessions_is_sound failed",
+        "test fct_sessions_has_valid_rows failed",
+        "recovered after 2 h 5 min: test fct_sessions_has_valid_rows failed",
     ]
     assert "until: 2026-11-22 07:05 UTC" in hook.bodies[1][1]["message"]
     assert [body["type"] for _, body in hook.bodies] == ["failure", "success"]
@@ -289,7 +289,7 @@ def test_a_slack_compatible_hook_gets_text_alone_in_which_nothing_is_a_sign(sett
     [(path, body)] = hook.bodies
     assert path == f"/services/T0/B0/{TOKEN}"
     assert set(body) == {"text"}
-    assert body["text"].startswith("[tidemark] test fct_sessions_is_sound failed\nowner: audience\n")
+    assert body["text"].startswith("[tidemark] test fct_sessions_has_valid_rows failed\nowner: audience\n")
     assert "detail: &lt;!channel&gt; &amp; a &lt; b\n" in body["text"]
 
 
@@ -446,7 +446,7 @@ def test_without_a_channel_the_alert_is_logged_once_and_stays_unsent(
     assert record.levelno == logging.ERROR
     for said in (
         "no channel for owner audience",
-        "fct_sessions_is_sound failed",
+        "fct_sessions_has_valid_rows failed",
         "rows: 1,204",
         str(settings.channels),
     ):

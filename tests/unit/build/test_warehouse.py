@@ -566,14 +566,14 @@ def test_what_lies_above_and_below_is_read_from_the_project(project: Project) ->
     # Rows lost of one dataset hold back what is made of it, and nothing else.
     assert guards["raw_contents_is_conserved"] >= {"raw_contents", "stg_cms__contents", "dim_contents"}
     assert not guards["raw_contents_is_conserved"] & {"raw_events", "fct_sessions"}
-    assert guards["dim_contents_is_sound"] == {"dim_contents"}
+    assert guards["dim_contents_has_valid_rows"] == {"dim_contents"}
     assert guards["assert_files_conserve_rows"] == {"ops_landings"}
 
 
 def test_owners_are_those_of_the_node_its_group_or_what_it_tests(project: Project) -> None:
     assert project.owners["fct_sessions"] == "audience-insight"  # its own
     assert project.owners["assert_lake_is_fresh"] == "data-platform"
-    assert project.owners["fct_sessions_is_sound"] == "audience-insight"  # of the model it is attached to
+    assert project.owners["fct_sessions_has_valid_rows"] == "audience-insight"  # of the model it is attached to
     assert project.owners["assert_sessions_hold_every_event_once"] == "audience-insight, data-platform"
     group = SimpleNamespace(name="content", owner=SimpleNamespace(name="newsroom-insight"))
     node = SimpleNamespace(resource_type="model", group="content", config=SimpleNamespace(meta={}))

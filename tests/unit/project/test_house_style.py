@@ -8,7 +8,7 @@ import pytest
 from tests.unit.project.test_layers import Manifest, Node, layer_of, models, parse_project, without_comments
 
 PRIVACY = {"none", "behaviour", "pseudonym", "quasi_identifier", "free_text"}
-KEY_TESTS = {"unique", "sound"}
+KEY_TESTS = {"unique", "valid_rows"}
 
 
 @pytest.fixture(name="manifest", scope="session")
