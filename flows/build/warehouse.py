@@ -260,7 +260,7 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
         return OpenWork(everything=True)
     with open_warehouse(settings, read_only=True) as warehouse:
         # The first build was killed before it began, or an earlier Tidemark made these tables.
-        if not has_tables(warehouse, "changes", "unmade", "test_progress", "dbt_runs"):
+        if not has_tables(warehouse, "changes", "failed_or_skipped", "test_progress", "dbt_runs"):
             return OpenWork(everything=True)
         # What another project touched since, even a part of it, may not be as this one makes it.
         finished = warehouse.execute(
@@ -277,7 +277,7 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
         if finished is None:
             known = warehouse.execute("select 1 from ops.dbt_runs limit 1").fetchone()
             return OpenWork(everything=True, why_everything=WHY_UNFINISHED if known else None)
-        unmade = {name for (name,) in warehouse.execute("select node from ops.unmade").fetchall()}
+        unmade = {name for (name,) in warehouse.execute("select node from ops.failed_or_skipped").fetchall()}
         progress = dict(warehouse.execute("select model, batch_id from ops.model_progress").fetchall())
         changes = dict(warehouse.execute("select model, max(change) from ops.changes group by model").fetchall())
         passed = dict(
@@ -309,13 +309,13 @@ def models_behind(warehouse: duckdb.DuckDBPyConnection, models: Collection[str])
 
     As :func:`read_open_work`, but for who has not parsed the project and knows the names alone.
     """
-    if not has_tables(warehouse, "model_progress", "unmade"):
+    if not has_tables(warehouse, "model_progress", "failed_or_skipped"):
         return set(models)
     rows = warehouse.execute(
         "select table_name from duckdb_tables() union all select view_name from duckdb_views()"
     ).fetchall()
     late = warehouse.execute(
-        "select node from ops.unmade union all select model from ops.model_progress where batch_id < ?",
+        "select node from ops.failed_or_skipped union all select model from ops.model_progress where batch_id < ?",
         [_last_batch(warehouse)],
     ).fetchall()
     return (set(models) - {name for (name,) in rows}) | (set(models) & {name for (name,) in late})

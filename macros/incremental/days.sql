@@ -1,5 +1,5 @@
 {#- The first and last day that `tidemark build --from --to` builds anew; none in a usual run. -#}
-{% macro days_chosen() %}
+{% macro backfill_days() %}
     {% set days = env_var('TIDEMARK_DAYS', '') %}
     {% do return(days.split(':') if days else none) %}
 {% endmacro %}
@@ -19,7 +19,7 @@
 {% macro affected_days() %}
     {% set before, after = reach_of(model) %}
     {% set batches = batches_to_see() %}
-    {% set chosen = days_chosen() %}
+    {% set chosen = backfill_days() %}
     {% if chosen %}
         {% set touched = "landed.event_date between date '" ~ chosen[0] ~ "' and date '" ~ chosen[1] ~ "'" %}
     {% else %}
@@ -91,5 +91,5 @@
     {% set days = days_to_replace() %}
     delete from {{ target }} where {{ in_days(config.require('unique_key'), days) }};
     insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ arg_dict['temp_relation'] }};
-    {{ note_days_changed(model.name, days) }}
+    {{ record_changed_days(model.name, days) }}
 {% endmacro %}

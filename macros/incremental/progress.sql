@@ -100,11 +100,11 @@
     Post-hook, inside the model's own transaction: what the model has now seen, and by which logic. A build of
     chosen days (backfill) sees no batch: what is new to the model stays so.
 -#}
-{% macro mark_progress() %}
+{% macro record_progress() %}
     {% if execute and model.config.materialized in ('incremental', 'table') and flags.WHICH in ('build', 'run', 'retry') %}
     {% set progress = read_progress() %}
     {% set seen = batch_seen_above(model, progress) %}
-    {% if days_chosen() %}{% set seen = progress.get(model.name, {}).get('batch_id', 0) %}{% endif %}
+    {% if backfill_days() %}{% set seen = progress.get(model.name, {}).get('batch_id', 0) %}{% endif %}
     delete from ops.model_progress where model = '{{ model.name }}';
     insert into ops.model_progress
     select
@@ -118,20 +118,6 @@
             else nextval('ops.change_number')
         end,
         {{ utc_now() }};
-    {{ mark_changes() }}
+    {{ record_changes() }}
     {% endif %}
-{% endmacro %}
-
-{#-
-    dbt's own rule, and one more: a model that another logic built, or that kept no progress, is rebuilt whole. So is one
-    of which it is not known whether another logic built it, or how far what is new reaches.
--#}
-{% macro should_full_refresh() %}
-    {% set asked = config.get('full_refresh') %}
-    {% if asked is none %}{% set asked = flags.FULL_REFRESH %}{% endif %}
-    {% if asked or not execute or model.config.materialized != 'incremental' %}{% do return(asked) %}{% endif %}
-    {% if load_relation(this) is none %}{% do return(asked) %}{% endif %}
-    {% set logic = logic_of(model) %}
-    {% if not logic or reach_of(model) is none %}{% do return(true) %}{% endif %}
-    {% do return(read_progress().get(model.name, {}).get('logic') != logic) %}
 {% endmacro %}

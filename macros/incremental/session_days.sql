@@ -20,19 +20,19 @@
         {% do reaching_in.append("(started_date < date '" ~ day ~ "' and ended_date >= date '" ~ day ~ "')") %}
     {% endfor %}
     {% set rows = run_query("
-        with crossed as (
+        with continuing as (
             select distinct event_date, product, device_key
-            from " ~ ref('int_audience__midnights_crossed') ~ "
+            from " ~ ref('int_audience__session_fragments_continued') ~ "
             where " ~ in_days('event_date', touched) ~ "
         ),
         ended_just_before as (
             select distinct sessions.started_date
             from " ~ this ~ " as sessions
-            inner join crossed
+            inner join continuing
                 on
-                    sessions.product = crossed.product
-                    and sessions.device_key = crossed.device_key
-                    and sessions.ended_date = " ~ add_days('crossed.event_date', -1) ~ "
+                    sessions.product = continuing.product
+                    and sessions.device_key = continuing.device_key
+                    and sessions.ended_date = " ~ add_days('continuing.event_date', -1) ~ "
             where " ~ in_days('sessions.ended_date', day_before) ~ "
         ),
         reaching_in as (

@@ -6,7 +6,7 @@
 {% macro record_results(results) %}
     {% if not execute or flags.WHICH not in ('build', 'run', 'test', 'seed', 'retry') %}{% do return('') %}{% endif %}
     {% set failed = results | selectattr('status', 'in', ['error', 'fail', 'runtime error']) | list %}
-    {{ note_unmade(results) }}
+    {{ record_failed_or_skipped(results) }}
     {% if results %}
     insert into ops.dbt_results values
     {% for result in results %}
@@ -25,8 +25,8 @@
         {{ utc_now() }}
     ){{ ',' if not loop.last }}
     {% endfor %};
-    {{ note_days_changed('ops_model_runs', [utc_today()]) }}
-    {{ note_days_changed('ops_test_runs', [utc_today()]) }}
+    {{ record_changed_days('ops_model_runs', [utc_today()]) }}
+    {{ record_changed_days('ops_test_runs', [utc_today()]) }}
     {% set passed = results | selectattr('node.resource_type', 'equalto', 'test') | selectattr('status', 'in', ['pass', 'warn']) | list %}
     {# On all rows a test found what no look at changes would find again: until it passes, it looks at all of them. #}
     {% set fell = results | selectattr('node.resource_type', 'equalto', 'test') | selectattr('status', 'in', ['error', 'fail', 'runtime error']) | list %}
@@ -56,8 +56,8 @@
     some takes away what it made and adds what it did not. A build of chosen days tells nothing of it: what stops there
     is told by ops.backfill_chunks, and the model is as it was.
 -#}
-{% macro note_unmade(results) %}
-    {% if days_chosen() %}{% do return('') %}{% endif %}
+{% macro record_failed_or_skipped(results) %}
+    {% if backfill_days() %}{% do return('') %}{% endif %}
     {% set made, unmade = [], [] %}
     {% for result in results if result.node.resource_type in ['model', 'seed'] %}
         {% do (made if result.status == 'success' else unmade).append(result.node.name) %}
@@ -66,16 +66,16 @@
         {% for node in graph.nodes.values() if node.resource_type in ['model', 'seed'] and node.config.materialized != 'ephemeral' %}
             {% if node.name not in made and node.name not in unmade %}{% do unmade.append(node.name) %}{% endif %}
         {% endfor %}
-    delete from ops.unmade where not list_contains({{ names_listed(unmade) }}, node);
+    delete from ops.failed_or_skipped where not list_contains({{ names_listed(unmade) }}, node);
     {% else %}
-    delete from ops.unmade where list_contains({{ names_listed(made) }}, node);
+    delete from ops.failed_or_skipped where list_contains({{ names_listed(made) }}, node);
     {% endif %}
-    insert into ops.unmade
+    insert into ops.failed_or_skipped
     select
         failed.node,
         {{ utc_now() }}
     from (select unnest({{ names_listed(unmade) }}) as node) as failed
-    where failed.node not in (select known.node from ops.unmade as known);
+    where failed.node not in (select known.node from ops.failed_or_skipped as known);
 {% endmacro %}
 
 {% macro names_listed(names) -%}

@@ -139,7 +139,7 @@ def test_a_selection_is_rebuilt_with_what_is_made_from_it_and_nothing_else(lake:
     assert not done.failed
     assert {node.name for node in done.nodes if node.kind == "model"} == {
         FRAGMENTS,
-        "int_audience__midnights_crossed",
+        "int_audience__session_fragments_continued",
         "int_audience__devices_active",
         "fct_sessions",
         "agg_audience_daily",

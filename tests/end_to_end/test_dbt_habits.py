@@ -31,7 +31,7 @@ unit_tests:
     overrides: {macros: {is_incremental: true}}
     given: &nothing
       - {input: ref('int_audience__session_fragments_split'), rows: []}
-      - {input: ref('int_audience__midnights_crossed'), rows: []}
+      - {input: ref('int_audience__session_fragments_continued'), rows: []}
     expect: {rows: []}
   - name: is_told_the_days
     model: int_audience__devices_active

@@ -310,7 +310,7 @@ def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(lake: Lake,
     macros = "macros/incremental/changes.sql"
     text = (workshop.folder / macros).read_text()
     # When the old days are gone and the new ones are there: in what notes it, which is no part of the model's logic.
-    noted = "{% macro note_days_changed(name, days) %}"
+    noted = "{% macro record_changed_days(name, days) %}"
     assert text.count(noted) == 1
     fails = "{% if name == 'fct_sessions' %}select error('out of ' || cast(random() as varchar));{% endif %}"
     workshop.write(macros, text.replace(noted, f"{noted}\n    {fails}"))

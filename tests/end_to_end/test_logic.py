@@ -140,7 +140,7 @@ def test_variables_given_to_one_build_are_gone_with_the_next(settings: Settings)
     done = build(settings, ("--vars", given))
     split = {
         "int_audience__session_fragments_split",
-        "int_audience__midnights_crossed",
+        "int_audience__session_fragments_continued",
         "int_audience__devices_active",
         "fct_sessions",
         "agg_audience_daily",

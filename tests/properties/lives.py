@@ -34,7 +34,7 @@ NO_TESTS = ("--exclude-resource-type", "test")
 # reach, the next one finds.
 BUILDS = {
     "all": NO_TESTS,
-    "to midnights": ("--select", "+int_audience__midnights_crossed", *NO_TESTS),
+    "to midnights": ("--select", "+int_audience__session_fragments_continued", *NO_TESTS),
     "to sessions": ("--select", "+fct_sessions", *NO_TESTS),
     "to content": ("--select", "+agg_content_periods", "+int_adverts__adverts_touched", *NO_TESTS),
 }

@@ -27,7 +27,7 @@ name: tidemark
 profile: tidemark
 vars: {window: 6, unused: 1, greeting: hello, tidemark: {greeting: hi}}
 on-run-start: "{{ prepare_warehouse() }}"
-models: {tidemark: {+post-hook: "{{ mark_progress() }}"}}
+models: {tidemark: {+post-hook: "{{ record_progress() }}"}}
 """,
     "seeds/names.csv": "name\nAnn\n",
     "macros/own.sql": """
@@ -115,7 +115,7 @@ EDITS = (
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small project with the real macros."""
     folder = tmp_path / "project"
-    for name in ("profiles", "macros/incremental", "macros/project"):
+    for name in ("profiles", "macros/incremental", "macros/overrides", "macros/project"):
         shutil.copytree(PROJECT / name, folder / name)
     (folder / "macros" / "engine").mkdir()
     shutil.copy(PROJECT / "macros/engine/days.sql", folder / "macros/engine/days.sql")

@@ -420,13 +420,13 @@ def fail(settings: Settings, *names: str) -> None:
     """A build that came to its end without making these."""
     with open_warehouse(settings) as db:
         for name in names:
-            db.execute("insert into ops.unmade values (?, ?)", [name, START])
+            db.execute("insert into ops.failed_or_skipped values (?, ?)", [name, START])
 
 
 def heal(settings: Settings) -> None:
     """A build that made all that was left."""
     with open_warehouse(settings) as db:
-        db.execute("delete from ops.unmade")
+        db.execute("delete from ops.failed_or_skipped")
 
 
 def freshness(settings: Settings) -> dict[str, list[Any]]:
@@ -485,7 +485,7 @@ def test_the_same_stale_tables_make_no_version_and_others_do(settings: Settings)
     assert publish(settings).is_new
     # The same table waits for something else.
     with open_warehouse(settings) as db:
-        db.execute("update ops.unmade set node = 'stg_things' where node = 'int_things'")
+        db.execute("update ops.failed_or_skipped set node = 'stg_things' where node = 'int_things'")
     assert publish(settings).is_new
     assert not publish(settings).is_new
     heal(settings)

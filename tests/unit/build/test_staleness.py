@@ -144,7 +144,7 @@ def record(settings: Settings, hour: int, **statuses: str) -> None:
                  at.replace(tzinfo=None)],
             )  # fmt: skip
             if kind != "test" and status in ("error", "skipped"):
-                db.execute("insert into ops.unmade values (?, now())", [name])
+                db.execute("insert into ops.failed_or_skipped values (?, now())", [name])
 
 
 def failing(settings: Settings) -> dict[str, int]:

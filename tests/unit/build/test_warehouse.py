@@ -213,13 +213,13 @@ def test_a_warehouse_built_before_says_why_it_is_built_anew(built: Settings) -> 
 def test_models_behind_are_counted_by_their_names(built: Settings) -> None:
     with open_warehouse(built) as db:
         db.execute("create table there as select 1 as a; create view seen as select 1 as a")
-        db.execute("insert into ops.unmade values ('seen', now()), ('gone', now())")
+        db.execute("insert into ops.failed_or_skipped values ('seen', now()), ('gone', now())")
         assert models_behind(db, {"there", "seen", "missing"}) == {"seen", "missing"}
 
 
 def test_what_was_not_made_is_behind_be_it_a_view_or_a_seed_and_what_is_gone_is_not(built: Settings) -> None:
     with open_warehouse(built) as db:
-        db.execute("insert into ops.unmade select unnest(['made', 'viewed', 'rules', 'gone']), now()")
+        db.execute("insert into ops.failed_or_skipped select unnest(['made', 'viewed', 'rules', 'gone']), now()")
     still = read_open_work(built, STAND_IN)
     assert still == OpenWork(everything=False, behind=("viewed", "made", "rules"))
     assert "made, rules, viewed; run `tidemark run`" in still.reason
