@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flows.build.build import Build, build_open
+from flows.build.build import Build, build_pending
 from flows.land.land import land
 from flows.publish.publish import publish
 from flows.settings import Settings
@@ -79,7 +79,7 @@ def run_steps(settings: Settings) -> dict[str, float]:
     at = [time.monotonic()]
     land(settings)
     at.append(time.monotonic())
-    done = build_open(settings)
+    done = build_pending(settings)
     if done is not None:
         all_passed(done)
     at.append(time.monotonic())

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flows.build.build import Build, build_open
+from flows.build.build import Build, build_pending
 from flows.land.land import Landing, land
 from flows.land.receipts import Receipt
 from flows.publish.publish import NothingGoodError, Publication, publish
@@ -38,7 +38,7 @@ def run(
 ) -> Run:
     """Land, build and publish. Raises :class:`~flows.errors.TidemarkError` where a step could not begin."""
     landing = land(settings, progress=on_landed)
-    done = build_open(settings, on_built)
+    done = build_pending(settings, on_built)
     try:
         return Run(landing, done, publish(settings))
     except NothingGoodError:

@@ -217,11 +217,11 @@ class Incidents:
         """The problem is gone."""
         self._database.execute("update incidents set recovered_at = ? where id = ?", (_text(now), incident.id))
 
-    def warnings_to_tell(self) -> list[Incident]:
+    def digest_warnings(self) -> list[Incident]:
         """Warnings that are open, and those that recovered and no digest has said so, the oldest first."""
         return self._select("where i.is_warning and (i.recovered_at is null or not i.is_told)")
 
-    def mark_told(self, incidents: Iterable[Incident]) -> None:
+    def mark_delivered(self, incidents: Iterable[Incident]) -> None:
         """A digest says that these recovered."""
         self._database.executemany("update incidents set is_told = 1 where id = ?", [(i.id,) for i in incidents])
 

@@ -11,9 +11,16 @@ from datetime import date, timedelta
 
 import duckdb
 
-from flows.build.build import Build, run_named, run_open
+from flows.build.build import Build, run_named, run_pending
 from flows.build.project import STORED, Model, read_project, select_models
-from flows.build.warehouse import OpenWork, enter_landings, once_free, open_warehouse, read_open_work, warehouse_held
+from flows.build.warehouse import (
+    PendingWork,
+    enter_landings,
+    once_free,
+    open_warehouse,
+    read_pending_work,
+    warehouse_held,
+)
 from flows.errors import TidemarkError
 from flows.settings import Settings
 
@@ -99,9 +106,9 @@ def backfill(
 def _check_is_built(settings: Settings, request: Request) -> None:
     with warehouse_held(settings, "rebuilding days"):
         enter_landings(settings)
-        still = _open_above(settings, models_to_rebuild(settings, request.selection))
-        if not still.is_nothing:
-            raise TidemarkError(f"days cannot be rebuilt yet: {still.reason}")
+        pending = _pending_upstream(settings, models_to_rebuild(settings, request.selection))
+        if not pending.is_empty:
+            raise TidemarkError(f"days cannot be rebuilt yet: {pending.reason}")
 
 
 def check(settings: Settings, request: Request) -> None:
@@ -122,19 +129,19 @@ def models_to_rebuild(settings: Settings, selection: str) -> frozenset[str]:
     cannot be rebuilt for some days alone.
     """
     project = read_project(settings)
-    selected = project.kept_by_days
+    selected = project.partitioned_by_day
     if selection.split():
         selected &= select_models(settings, selection)
     if not selected:
         raise TidemarkError(
             f"the selection {selection!r} holds no model that is kept by days; these are: "
-            f"{', '.join(sorted(project.kept_by_days))}"
+            f"{', '.join(sorted(project.partitioned_by_day))}"
         )
-    return with_those_below(project.models, project.kept_by_days, selected)
+    return with_downstream(project.models, project.partitioned_by_day, selected)
 
 
-def with_those_below(
-    models: Mapping[str, Model], kept_by_days: frozenset[str], selected: frozenset[str]
+def with_downstream(
+    models: Mapping[str, Model], partitioned_by_day: frozenset[str], selected: frozenset[str]
 ) -> frozenset[str]:
     """These models and the stored ones made from them, directly or not: tables whole, others for the days chosen.
 
@@ -143,9 +150,9 @@ def with_those_below(
     found = {
         model.name
         for model in models.values()
-        if model.materialized in STORED and (model.name in selected or model.above & selected)
+        if model.materialized in STORED and (model.name in selected or model.upstream & selected)
     }
-    others = {name for name in found - kept_by_days if models[name].materialized != "table"}
+    others = {name for name in found - partitioned_by_day if models[name].materialized != "table"}
     if others:
         raise TidemarkError(
             f"{', '.join(sorted(selected))} cannot be rebuilt for some days alone: {', '.join(sorted(others))} below "
@@ -195,14 +202,14 @@ def rebuild(settings: Settings, chunk: Chunk, progress: Callable[[str], None] = 
         enter_landings(settings)
         before = None
         models = models_to_rebuild(settings, chunk.selection)
-        if not _open_above(settings, models).is_nothing:
-            before = run_open(settings, progress)
-            still = _open_above(settings, models)
-            if not still.is_nothing:
+        if not _pending_upstream(settings, models).is_empty:
+            before = run_pending(settings, progress)
+            pending = _pending_upstream(settings, models)
+            if not pending.is_empty:
                 _mark(settings, chunk, "failed")
                 if before and before.failed:
                     return Rebuilt(before, None)
-                raise TidemarkError(f"{chunk.days} cannot be rebuilt yet: {still.reason}")
+                raise TidemarkError(f"{chunk.days} cannot be rebuilt yet: {pending.reason}")
         _mark(settings, chunk, "running")
         tests = {test.name for test in read_project(settings).tests if test.reads & models}
         done = run_named(settings, {*models, *tests}, progress, (chunk.first_day, chunk.last_day))
@@ -210,12 +217,12 @@ def rebuild(settings: Settings, chunk: Chunk, progress: Callable[[str], None] = 
         return Rebuilt(before, done)
 
 
-def _open_above(settings: Settings, models: frozenset[str]) -> OpenWork:
-    """What these models are made from and is not built with all that landed, themselves among them."""
+def _pending_upstream(settings: Settings, models: frozenset[str]) -> PendingWork:
+    """What of these models, and of all they depend on, is not built with all that landed."""
     project = read_project(settings)
-    still = read_open_work(settings, project)
-    read = models.union(*(project.models[name].above for name in models))
-    return replace(still, behind=tuple(name for name in still.behind if name in read), due=())
+    pending = read_pending_work(settings, project)
+    read = models.union(*(project.models[name].upstream for name in models))
+    return replace(pending, outdated=tuple(name for name in pending.outdated if name in read), tests=())
 
 
 def _statuses_of_newest(

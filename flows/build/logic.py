@@ -102,8 +102,8 @@ class ProjectLogic:
         if id_ not in self._marks:
             node = self._node(id_)
             own = _source_logic(node) if id_ in self._manifest.sources else self._own_logic(node)
-            above = {parent: self.mark(parent) for parent in sorted({*self._parents(id_)})}
-            text = json.dumps([own, above], sort_keys=True, default=str)
+            upstream = {parent: self.mark(parent) for parent in sorted({*self._parents(id_)})}
+            text = json.dumps([own, upstream], sort_keys=True, default=str)
             self._marks[id_] = hashlib.sha256(text.encode()).hexdigest()[:32]
         return self._marks[id_]
 
@@ -206,11 +206,11 @@ class ProjectLogic:
         if id_ in self._manifest.sources or not _passes_days_on(node):
             return Reach()
         own = self._looks_around(node)
-        above = [self.reach(parent) for parent in self._parents(id_)]
+        upstream = [self.reach(parent) for parent in self._parents(id_)]
         # Which days such a parent replaces, its own macro finds in the data: no fixed number of days holds them.
         moved = any(_finds_own_days(kept) for kept in self._kept_above(id_))
-        known = [reach for reach in above if reach is not None]
-        if own is None or len(known) < len(above) or (moved and not _finds_own_days(node)):
+        known = [reach for reach in upstream if reach is not None]
+        if own is None or len(known) < len(upstream) or (moved and not _finds_own_days(node)):
             return None
         declared = int((node.config.meta or {}).get("reach_days", 0))
         return Reach(

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from flows.audit.audit import audit
 from flows.build.backfill import Request, backfill
-from flows.build.build import Build, build, build_open, run_every_test
+from flows.build.build import Build, build, build_pending, run_every_test
 from flows.cli.render import (
     out,
     print_audit,
@@ -160,7 +160,7 @@ def build_command(
         request = Request(first_day.date(), last_day.date(), selection or "", chunk_days)
         done = backfill(settings, request, progress=print_line)
     elif again:
-        done = build_open(settings, progress=print_line)
+        done = build_pending(settings, progress=print_line)
     else:
         done = build(settings, dbt_arguments, progress=print_line)
     if done is None:
@@ -306,7 +306,7 @@ def rollback_command(settings: Settings, version: str | None) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_obj
 def status(settings: Settings, as_json: bool) -> None:
     """What waits, landed, was built and is published, how jobs and service are; exit code 1 where it needs a person."""
@@ -317,10 +317,10 @@ def status(settings: Settings, as_json: bool) -> None:
     lake, health, release = read_status(settings, now), read_health(settings, now), read_release_status(settings)
     needs_a_person = lake.needs_a_person or health.needs_a_person
     if as_json:
-        told = TypeAdapter(LakeStatus).dump_python(lake, mode="json")
-        told |= TypeAdapter(Health).dump_python(health, mode="json")
-        told["release"] = asdict(release)
-        click.echo(json.dumps({"needs_a_person": needs_a_person, **told}, indent=2, default=str))
+        report = TypeAdapter(LakeStatus).dump_python(lake, mode="json")
+        report |= TypeAdapter(Health).dump_python(health, mode="json", by_alias=True)
+        report["release"] = asdict(release)
+        click.echo(json.dumps({"needs_a_person": needs_a_person, **report}, indent=2, default=str))
     else:
         print_status([*describe_lake(lake), *describe_health(health), ("release", describe_release(release, now))])
     if needs_a_person:
@@ -331,7 +331,7 @@ def status(settings: Settings, as_json: bool) -> None:
 @click.option("--from", "first", type=DAY, help="The first day of landing; from the beginning where not given.")
 @click.option("--to", "last", type=DAY, help="The last day of landing, included; to the end where not given.")
 @click.option("--dataset", help="Only this dataset.")
-@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_obj
 def audit_command(
     settings: Settings, first: datetime | None, last: datetime | None, dataset: str | None, as_json: bool

@@ -89,8 +89,8 @@ def print_landing(settings: Settings, landing: Landing) -> None:
         if receipt.status is Status.REFUSED:
             out.print(f"         [yellow]refused[/] {safe(f'{receipt.file}: {receipt.reason}')}")
         elif receipt.has_no_fit:
-            told = f"{receipt.file}: {receipt.reason} (owner: {owners[receipt.dataset]})"
-            out.print(f"         [yellow]nothing fits[/] {safe(told)}")
+            line = f"{receipt.file}: {receipt.reason} (owner: {owners[receipt.dataset]})"
+            out.print(f"         [yellow]nothing fits[/] {safe(line)}")
         elif receipt.rows_rejected > receipt.rows_landed:
             share = f"{receipt.rows_rejected:,} of {receipt.rows_read:,} rows rejected"
             out.print(f"         [yellow]mostly rejected[/] {safe(f'{receipt.file}: {share}')}")
@@ -101,8 +101,8 @@ def print_landing(settings: Settings, landing: Landing) -> None:
         out.print("         and run `tidemark land --retry-quarantine`")
     for name in landing.unsettled:
         out.print(f"         still being written, left for the next run: {safe(name)}")
-    for stray in landing.strays:
-        out.print(f"         [yellow]left alone[/] {safe(stray)}")
+    for line in landing.left_alone:
+        out.print(f"         [yellow]left alone[/] {safe(line)}")
 
 
 def print_retry(settings: Settings, done: Retried) -> None:
@@ -170,8 +170,8 @@ def print_build(done: Build) -> None:
         out.print(f"         [yellow]warning[/] {node.name}: {node.failures:,} rows (owner: {node.owner or 'none'})")
     for node in done.failed:
         found = f"{node.failures:,} rows" if node.failures else node.message.strip()[:500]
-        told = "\n".join(map(safe, found.splitlines()))
-        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {told}")
+        text = "\n".join(map(safe, found.splitlines()))
+        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {text}")
         out.print(f"                reproduce: tidemark build -- --select {node.name}")
 
 

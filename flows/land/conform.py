@@ -101,10 +101,10 @@ class Conformer:
         if columns is None:
             return self._by_sql(chunk, batch_id)
         rows = self._landed(typed, columns.kind, chunk.table["_line"], batch_id)
-        if columns.plain.all():
+        if columns.regular.all():
             return Conformed(rows, chunk.rejects, chunk.unknown)
-        others = self._by_sql(chunk.taken(np.flatnonzero(~columns.plain)), batch_id)
-        return replace(others, rows=_merged(rows, np.flatnonzero(columns.plain), others.rows))
+        others = self._by_sql(chunk.taken(np.flatnonzero(~columns.regular)), batch_id)
+        return replace(others, rows=_merged(rows, np.flatnonzero(columns.regular), others.rows))
 
     def _by_sql(self, chunk: Chunk, batch_id: int) -> Conformed:
         """The chunk conformed as the contract defines it, row by row."""
@@ -200,10 +200,10 @@ def _in_columns(spec: DatasetSpec, chunk: Chunk) -> Columns | None:
     return Lines(spec, np.frombuffer(text, np.uint8), bounds).columns()
 
 
-def _merged(rows: pa.Table, plain: np.ndarray, others: pa.Table) -> pa.Table:
+def _merged(rows: pa.Table, regular: np.ndarray, others: pa.Table) -> pa.Table:
     """The plain ones of these rows, and the others, in order of line."""
-    places = np.searchsorted(rows["_line"].to_numpy()[plain], others["_line"].to_numpy())
-    order = np.insert(plain, places, np.arange(rows.num_rows, rows.num_rows + others.num_rows))
+    places = np.searchsorted(rows["_line"].to_numpy()[regular], others["_line"].to_numpy())
+    order = np.insert(regular, places, np.arange(rows.num_rows, rows.num_rows + others.num_rows))
     return pa.concat_tables([rows, others]).unify_dictionaries().combine_chunks().take(pa.array(order))
 
 

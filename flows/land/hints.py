@@ -40,9 +40,9 @@ def no_row_fits(
     (reason, field), most = reasons.most_common(1)[0]
     where = f" in {field}" if field and field not in reason else ""
     share = "all" if most == rows else f"{most:,} of them"
-    told = f"no row fits ({rows:,} read, {share} {reason.replace('_', ' ')}{where})"
+    found = f"no row fits ({rows:,} read, {share} {reason.replace('_', ' ')}{where})"
     hint = likely_cause(first, columns, spec, specs)
-    return f"{told}; {hint}" if hint else told
+    return f"{found}; {hint}" if hint else found
 
 
 def likely_cause(

@@ -120,14 +120,6 @@ def new_deliveries(
             on_left_alone(LeftAlone(found.name, MAY_NOT))
 
 
-def strays(inbox: Path, datasets: Collection[str]) -> list[str]:
-    """What landing passes over, each with the reason: a wrong place, dataset, format or name, or no way to read it."""
-    left: list[LeftAlone] = []
-    for _ in new_deliveries(inbox, datasets, lambda name, stat: False, left.append):
-        pass
-    return [str(one) for one in left]
-
-
 def wait_for_settling(path: Path, settle_seconds: float, until: float) -> os.stat_result | None:
     """Wait, to ``until`` on the monotonic clock at the most, for a young file to settle; None where it does not."""
     while True:

@@ -74,14 +74,14 @@ class Intake:
             *not_taken(settled, now),
         ]
         waiting = {(delivery.source, delivery.dataset) for delivery in new}
-        told = {incident.problem.key for incident in open_incidents(self._settings)}
+        reported = {incident.problem.key for incident in open_incidents(self._settings)}
         found += [
             problem
             for silence in self._rhythms.silent(now)
             if (silence.source, silence.dataset) not in waiting and silence.dataset in self._specs
             if f"{silence.source}/{silence.dataset}" not in RETIRED_SOURCES
             for problem in [silent(silence, self._specs[silence.dataset])]
-            if may_call_silent or problem.key in told
+            if may_call_silent or problem.key in reported
         ]
         return note(self._settings, SCOPE, found, now, only_close).recovered
 

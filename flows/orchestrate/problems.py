@@ -19,9 +19,9 @@ from flows.alerts.notify import Problem, deliver, digest, note
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land.receipts import FILE_REMEDY, Receipts, Status
-from flows.orchestrate.due import Decision, Known, instant_of_slot
+from flows.orchestrate.due import Decision, ScheduleState, instant_of_slot
 from flows.orchestrate.job import BACKFILL, LAND, Build, Job, Maintain, Publish
-from flows.orchestrate.journal import Unbroken, Wait
+from flows.orchestrate.journal import FailureStreak, Wait
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.text import one_line
@@ -85,7 +85,7 @@ def note_failing(settings: Settings, link: str | None, only_close: bool = False)
         )
         for failing in read_failing(settings)
     ]
-    return note(settings, "build", found, datetime.now(UTC), only_close, mended_by=link).recovered
+    return note(settings, "build", found, datetime.now(UTC), only_close, fixed_by=link).recovered
 
 
 def _detail(path: str, message: str, skipped: Sequence[str]) -> str:
@@ -128,7 +128,7 @@ def observe_refused(settings: Settings, only_close: bool = False) -> tuple[Incid
 def observe_schedule(
     settings: Settings,
     decisions: Sequence[Decision],
-    known: Known,
+    state: ScheduleState,
     now: datetime,
     waits: Sequence[Wait] = (),
     only_close: bool = False,
@@ -154,13 +154,13 @@ def observe_schedule(
         for decision in decisions
         if decision.is_late
     ]
-    told = {problem.key for problem in found}
-    given_up = {_late_key(job, due_at) for job, due_at in _given_up(known)}
+    reported = {problem.key for problem in found}
+    given_up = {_late_key(job, due_at) for job, due_at in _given_up(state)}
     found += [
         incident.problem
         for incident in open_incidents(settings)
-        if incident.problem.scope == "schedule" and incident.problem.key not in told
-        if known.trouble or incident.problem.key in given_up
+        if incident.problem.scope == "schedule" and incident.problem.key not in reported
+        if state.trouble or incident.problem.key in given_up
     ]
     return note(settings, "schedule", found, now, only_close).recovered
 
@@ -169,10 +169,10 @@ def _late_key(job: str, due_at: datetime) -> str:
     return f"late:{job}:{due_at.isoformat()}"
 
 
-def _given_up(known: Known) -> Iterator[tuple[str, datetime]]:
+def _given_up(state: ScheduleState) -> Iterator[tuple[str, datetime]]:
     """The slots of clocks that no later success of their job made up for, by when they were due."""
-    for job, slots in known.failed.items():
-        succeeded = [slot for slot in known.succeeded.get(job, ()) if instant_of_slot(slot)]
+    for job, slots in state.failed.items():
+        succeeded = [slot for slot in state.succeeded.get(job, ()) if instant_of_slot(slot)]
         for slot in slots:
             if (due_at := instant_of_slot(slot)) and slot > max(succeeded, default=""):
                 yield job, due_at
@@ -188,7 +188,7 @@ def _stands(decision: Decision, waits: Sequence[Wait]) -> str:
 
 
 def observe_runs(
-    settings: Settings, failures: Sequence[Unbroken], now: datetime, only_close: bool = False
+    settings: Settings, failures: Sequence[FailureStreak], now: datetime, only_close: bool = False
 ) -> tuple[Incident, ...]:
     """Tell which jobs failed in all their tries, and return what is over. What models and tests made fail, the owners
     of these know."""

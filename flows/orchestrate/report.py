@@ -68,9 +68,9 @@ class Failure:
     def line(self) -> str:
         """All of it in one line of a log."""
         where = ", ".join(part for part in (self.path, f"owner {self.owner or 'none'}") if part)
-        told = [f"{self.title} {self.verb} ({where}): {self.reason.rstrip('.')}"]
-        told += [f"to see it again: {self.command}"] if self.command else []
-        return "; ".join(told + ([f"remedy: {self.remedy}"] if self.remedy else []))
+        parts = [f"{self.title} {self.verb} ({where}): {self.reason.rstrip('.')}"]
+        parts += [f"to see it again: {self.command}"] if self.command else []
+        return "; ".join(parts + ([f"remedy: {self.remedy}"] if self.remedy else []))
 
 
 @dataclass(frozen=True)

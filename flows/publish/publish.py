@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from flows.build.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, read_project
 from flows.build.staleness import Cause, find_causes
-from flows.build.warehouse import once_free, open_warehouse, read_open_work, warehouse_held
+from flows.build.warehouse import once_free, open_warehouse, read_pending_work, warehouse_held
 from flows.errors import TidemarkError
 from flows.land.receipts import sync_folder
 from flows.publish.files import PARTITIONS, finish, link_files, link_unchanged, write_changed
@@ -82,10 +82,10 @@ def publish(settings: Settings, force: bool = False) -> Publication:
     # No build may begin between the check and the copy: what it leaves half done would be published.
     with warehouse_held(settings, "publishing"), _one_publication(settings):
         project = read_project(settings)
-        still = read_open_work(settings, project)
-        if still.everything:
-            raise TidemarkError(f"nothing was published: {still.reason}; `tidemark status` says more")
-        causes = find_causes(project, still)
+        pending = read_pending_work(settings, project)
+        if pending.everything:
+            raise TidemarkError(f"nothing was published: {pending.reason}; `tidemark status` says more")
+        causes = find_causes(project, pending)
         _clean_up(settings)
         heal_views(settings)
         newest = newest_manifest(settings)

@@ -106,7 +106,7 @@ def heal_views(settings: Settings) -> None:
     for version in kept:
         folder = settings.published / version
         if _is_moved(folder):
-            _name_anew(folder.absolute())
+            _rename_files(folder.absolute())
 
 
 def _is_moved(folder: Path) -> bool:
@@ -116,7 +116,7 @@ def _is_moved(folder: Path) -> bool:
         return False
 
 
-def _name_anew(folder: Path) -> None:
+def _rename_files(folder: Path) -> None:
     """Put a copy of the version's DuckDB file with new views in its place: a reader has the old one or the new."""
     partial = folder / f".{MARTS}.partial"
     partial.unlink(missing_ok=True)

@@ -378,14 +378,14 @@ def events(end_ms: int, others: Sequence[str] = ()) -> str:
     `others` are kinds of event without a recipe: each takes the place of some heartbeats.
     """
     kinds = ", ".join(f"'{kind}'" for kind in others)
-    told_as = f"""
+    reported_as = f"""
         if(
             kind = 'content_progress' and rnd(event_no, 'other') < {OTHER_SHARE * len(others)},
             choose(event_no, 'which other', [{kinds}]),
             kind
         )
     """
-    content_events = f"* replace ({told_as} as kind)" if others else "*"
+    content_events = f"* replace ({reported_as} as kind)" if others else "*"
     return f"""
     create or replace table events as
     with content_steps as (

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from flows.build.warehouse import (
     has_tables,
     lock_file,
-    models_behind,
     once_free,
     open_warehouse,
+    outdated_models,
     warehouse_at_rest,
     warehouse_held,
 )
@@ -312,7 +312,7 @@ def _read_free_warehouse(settings: Settings, last_batch_id: int) -> WarehouseSta
             [run_id],
         ).fetchall()
         # To parse the project would take seconds; the names of its models are those of their files.
-        behind = models_behind(warehouse, {path.stem for path in (PROJECT / "models").rglob("*.sql")})
+        behind = outdated_models(warehouse, {path.stem for path in (PROJECT / "models").rglob("*.sql")})
     return WarehouseStatus(
         last_run=command,
         last_run_at=started_at.replace(tzinfo=UTC),
@@ -372,8 +372,8 @@ def _describe_inbox(status: LakeStatus) -> Iterator[str]:
             yield f"{d.dataset}: {d.waiting_files:,} files wait, the oldest for {ago(d.waiting_since, status.read_at)}"
     if status.left_alone:
         yield f"{len(status.left_alone):,} left alone, each for the reason it is told with"
-    for stray in status.left_alone:
-        yield f"left alone: {stray}"
+    for line in status.left_alone:
+        yield f"left alone: {line}"
 
 
 def _describe_landed(status: LakeStatus) -> Iterator[str]:

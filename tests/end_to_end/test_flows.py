@@ -117,16 +117,16 @@ def test_what_is_delivered_is_landed_built_and_published_by_itself(served: Serve
     assert flow_run["deployment_id"] == deployment["id"]
     served.tasks_come_to(run.flow_run_id, "COMPLETED", "build", "publish", "fct_sessions")
     (page,) = (str(found["data"]) for found in served.artifacts(run.flow_run_id))
-    told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, flags=re.MULTILINE))
-    assert told["fct_sessions"] == "success"
-    until(lambda: told.keys() <= served.task_runs(run.flow_run_id).keys())
+    sent = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, flags=re.MULTILINE))
+    assert sent["fct_sessions"] == "success"
+    until(lambda: sent.keys() <= served.task_runs(run.flow_run_id).keys())
 
 
 def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended(served: Served) -> None:
     served.workshop.break_model(BROKEN)
     test = served.project / "tests" / "singular" / "marts" / f"{FAILING_TEST}.sql"
     test.write_text("select date_day from {{ ref('dim_dates') }} order by all limit 2\n")
-    told = len(served.alerts())
+    sent = len(served.alerts())
     try:
         names = served.deliver()
         until(lambda: served.receipts().keys() >= {*names})
@@ -137,8 +137,8 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         assert stale >= BELOW and not stale & {"agg_content_daily", "dim_contents", "agg_adverts_daily"}
         fresh = [t.name for t in manifest.tables if t.name not in stale]
         assert {"agg_content_daily", "fct_content_engagement"} <= {*fresh}
-        until(lambda: sum(" failed" in text.splitlines()[0] for text in served.alerts()[told:]) >= 2)
-        alerts = served.alerts()[told:]
+        until(lambda: sum(" failed" in text.splitlines()[0] for text in served.alerts()[sent:]) >= 2)
+        alerts = served.alerts()[sent:]
         (model,) = (text for text in alerts if f"model {BROKEN} failed" in text)
         assert "owner: data-platform" in model and "since: 20" in model and "rows:" not in model
         assert f"reproduce: tidemark build -- --select {BROKEN}\nremedy: mend it, then `tidemark build --re" in model
@@ -160,7 +160,7 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         slot = served.receipts()[names[0]].batch_id
         until(lambda: any(r.slot.isdigit() and int(r.slot) >= slot for r in served.journal("refine") if r.finished_at))
         until(lambda: not any(r.status == "running" for r in served.journal("refine")))
-        assert sum("failed" in text.splitlines()[0] for text in served.alerts()[told:]) == 2, "each once"
+        assert sum("failed" in text.splitlines()[0] for text in served.alerts()[sent:]) == 2, "each once"
     finally:
         served.workshop.mend()
         test.unlink()
@@ -168,12 +168,12 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         done = served.tidemark(*command)
         assert done.returncode == 0, done.stdout + done.stderr
     # Before anything is delivered.
-    until(lambda: sum("recovered" in text.splitlines()[0] for text in served.alerts()[told:]) >= 2)
+    until(lambda: sum("recovered" in text.splitlines()[0] for text in served.alerts()[sent:]) >= 2)
     until(lambda: served.journal("refine")[-1].status == "succeeded")
     served.settle(*served.deliver_sample("2026-01-03"))
     manifest = served.manifest()
     assert manifest is not None and manifest.is_fresh
-    heads = [text.splitlines()[0] for text in served.alerts()[told:]]
+    heads = [text.splitlines()[0] for text in served.alerts()[sent:]]
     assert sum(f"model {BROKEN}" in head for head in heads) == 2, heads
     assert not any("job refine" in head for head in heads), "its owner knows of the model"
 
@@ -382,7 +382,7 @@ def full_disk(served: Served, size: int) -> Iterator[None]:
 
 @pytest.mark.long
 def test_a_disk_that_is_full_while_building_is_told_and_the_next_run_heals(served: Served) -> None:
-    told, version = len(served.alerts()), current_version(served.settings)
+    sent, version = len(served.alerts()), current_version(served.settings)
     with warehouse_lock(served.settings):
         names = served.deliver(events=30_000)
         until(lambda: served.receipts().keys() >= {*names})
@@ -395,27 +395,27 @@ def test_a_disk_that_is_full_while_building_is_told_and_the_next_run_heals(serve
     (failed,) = (r for r in served.journal("refine") if r.run_id == run.run_id)
     assert failed.status == "failed", (failed.message, served.logs("warm", "worker"))
     assert "raw_events" in (failed.message or "")
-    text = until(lambda: next((text for text in served.alerts()[told:] if "raw_events failed" in text), None))
+    text = until(lambda: next((text for text in served.alerts()[sent:] if "raw_events failed" in text), None))
     assert "File too large" in text
     served.settle(*names)
     assert served.receipts()[names[0]].rows_landed == 30_000
     assert current_version(served.settings) != version
-    until(lambda: any("recovered" in text and "raw_events" in text for text in served.alerts()[told:]))
+    until(lambda: any("recovered" in text and "raw_events" in text for text in served.alerts()[sent:]))
     assert_as_built_at_once(served)
 
 
 @pytest.mark.long
 def test_a_disk_that_is_full_while_landing_is_told_and_nothing_is_lost(served: Served) -> None:
-    told = len(served.alerts())
+    sent = len(served.alerts())
     with full_disk(served, 1_000_000):
         names = served.deliver(events=30_000)
-        until(lambda: any("job land failed" in text for text in served.alerts()[told:]))
-        (text,) = (text for text in served.alerts()[told:] if "job land failed" in text)
+        until(lambda: any("job land failed" in text for text in served.alerts()[sent:]))
+        (text,) = (text for text in served.alerts()[sent:] if "job land failed" in text)
         assert "landing stopped" in text and "a full disk" in text
         assert not served.receipts().keys() & {*names}
     served.settle(*names)
     assert served.receipts()[names[0]].rows_landed == 30_000
-    until(lambda: any("recovered" in text and "job land failed" in text for text in served.alerts()[told:]))
+    until(lambda: any("recovered" in text and "job land failed" in text for text in served.alerts()[sent:]))
     assert_each_once(served)
 
 

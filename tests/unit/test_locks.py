@@ -124,9 +124,9 @@ def test_a_warehouse_that_is_not_there_or_damaged_is_waited_for_by_nobody(settin
 
 
 def test_a_reader_is_in_the_error_by_number_and_command(settings: Settings) -> None:
-    with process(READER, settings.warehouse) as reader, pytest.raises(WarehouseInUseError) as told:
+    with process(READER, settings.warehouse) as reader, pytest.raises(WarehouseInUseError) as raised:
         open_warehouse(settings)
-    assert f"process {reader.pid} (" in str(told.value)
+    assert f"process {reader.pid} (" in str(raised.value)
 
 
 def test_a_lock_says_who_holds_it_until_it_is_given_back_or_its_process_is_gone(tmp_path: Path) -> None:

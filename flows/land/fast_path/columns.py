@@ -58,7 +58,7 @@ class Columns:
     the spec, -1 for none; it is None where the dataset has no payloads.
     """
 
-    plain: Mask
+    regular: Mask
     values: dict[str, pa.Array] = field(default_factory=dict)
     kind: npt.NDArray[np.int8] | None = None
 
@@ -67,17 +67,17 @@ def judge(spec: DatasetSpec, columns: Columns) -> dict[str, pa.Array]:
     """Each name's values in the contract's type, strings as dictionaries; rows not in order are no longer plain."""
     typed: dict[str, pa.Array] = {}
     if columns.kind is not None:
-        columns.plain &= columns.kind >= 0
+        columns.regular &= columns.kind >= 0
     for f in spec.fields:
         if f.name in columns.values and f.name not in typed:
             typed[f.name], fits = _typed(f.type, columns.values[f.name])
-            columns.plain &= fits
+            columns.regular &= fits
             if f.is_id and pa.types.is_dictionary(typed[f.name].type):
                 typed[f.name] = _without_nobody(typed[f.name])
         good = _good(f, typed[f.name]) if f.name in typed else not f.required
         if good is not True and f.payload is not None and columns.kind is not None:
             good = good | (columns.kind != spec.payloads.index(f.payload))
-        columns.plain &= good
+        columns.regular &= good
     return typed
 
 
@@ -249,7 +249,7 @@ def from_table(spec: DatasetSpec, table: pa.Table) -> Columns | None:
         if not pa.types.is_struct(body.type):
             return None
         rows = np.flatnonzero(np.asarray(body.is_valid()))
-        columns.plain[rows] &= kind[rows] < 0
+        columns.regular[rows] &= kind[rows] < 0
         kind[rows] = number
         for f in spec.fields:
             if f.payload == payload and body.type.get_field_index(f.name) >= 0:

@@ -114,16 +114,16 @@ def test_nothing_is_written(built: Lake) -> None:
 
 def test_the_command_exits_1_only_where_something_is_lost(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_HOME", str(built.settings.home))
-    told = CliRunner().invoke(main, ["audit"])
-    assert told.exit_code == 0, told.output
-    assert "nothing was lost" in told.output
+    result = CliRunner().invoke(main, ["audit"])
+    assert result.exit_code == 0, result.output
+    assert "nothing was lost" in result.output
     data_of(built, 1).unlink()
-    told = CliRunner().invoke(main, ["audit"])
-    assert told.exit_code == 1
-    assert "batch-000000000001/data.parquet is missing; it held 40 rows (batch 1, web/events/a.ndjson)" in told.output
-    told = CliRunner().invoke(main, ["audit", "--dataset", "events", "--json"])
-    assert told.exit_code == 1
-    assert [f["step"] for f in json.loads(told.output)["findings"]] == ["landed"]
+    result = CliRunner().invoke(main, ["audit"])
+    assert result.exit_code == 1
+    assert "batch-000000000001/data.parquet is missing; it held 40 rows (batch 1, web/events/a.ndjson)" in result.output
+    result = CliRunner().invoke(main, ["audit", "--dataset", "events", "--json"])
+    assert result.exit_code == 1
+    assert [f["step"] for f in json.loads(result.output)["findings"]] == ["landed"]
     assert CliRunner().invoke(main, ["audit", "--dataset", "calls"]).exit_code == 0
     assert CliRunner().invoke(main, ["audit", "--from", "yesterday"]).exit_code == 2
     assert CliRunner().invoke(main, ["audit", "--dataset", "nothing"]).exit_code == 1

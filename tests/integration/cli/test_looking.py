@@ -206,8 +206,8 @@ def as_json(home: Path) -> Any:
 def test_what_is_left_alone_is_counted_and_needs_a_person(lake: Lake) -> None:
     (lake.settings.inbox / "web/events").mkdir(parents=True)
     (lake.settings.inbox / "web/events/itself.ndjson").symlink_to("itself.ndjson")
-    told = as_json(lake.settings.home)
-    assert told["needs_a_person"] and told["left_alone"] == [
+    reported = as_json(lake.settings.home)
+    assert reported["needs_a_person"] and reported["left_alone"] == [
         "web/events/itself.ndjson: a link that leads back to itself; remove it"
     ]
     done = CliRunner().invoke(main, ["status"], env={"TIDEMARK_HOME": str(lake.settings.home)})

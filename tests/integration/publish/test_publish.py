@@ -50,16 +50,16 @@ QUOTED = 'One row per thing; it\'s "quoted".'
 HOME = "it's home"
 
 
-def model(name: str, schema: str, materialized: str, day: str | None = None, above: str = "") -> Model:
+def model(name: str, schema: str, materialized: str, day: str | None = None, upstream: str = "") -> Model:
     """A model as the project tells of it."""
     columns = {"number": "The build's number; it's \"quoted\"."} if schema == "marts" else {}
-    return Model(name, schema, materialized, day, QUOTED, columns, frozenset(above.split()))
+    return Model(name, schema, materialized, day, QUOTED, columns, frozenset(upstream.split()))
 
 
 MODELS = [
     model("stg_things", "staging", "view"),
     model("int_things", "intermediate", "incremental"),
-    model("fct_days", "marts", "incremental", "event_date", above="int_things stg_things"),
+    model("fct_days", "marts", "incremental", "event_date", upstream="int_things stg_things"),
     model("fct_none", "marts", "incremental", "event_date"),
     model("dim_whole", "marts", "table"),
     model("dim_none", "marts", "table"),
@@ -798,8 +798,8 @@ def test_a_file_that_is_lost_or_cut_is_written_anew_though_nothing_is_new(settin
     if damage == "cut":
         lost.write_bytes(content[:-1])
     assert damaged_files(settings, first) == [str(lost.relative_to(settings.published))]
-    told = "\n".join(dict(describe_lake(read_status(settings, datetime.now(UTC))))["published"])
-    assert "DAMAGED" in told and lost.name in told
+    reported = "\n".join(dict(describe_lake(read_status(settings, datetime.now(UTC))))["published"])
+    assert "DAMAGED" in reported and lost.name in reported
 
     second = publish(settings)
     assert second.is_new and damaged_files(settings, second.manifest) == []
@@ -1412,13 +1412,13 @@ def test_its_owner_cannot_write_what_is_published_nor_lock_readers_out(theirs: S
         shutil.rmtree(moved.home)
         return refused
 
-    def told() -> tuple[list[str], str]:
+    def reported() -> tuple[list[str], str]:
         try:
             return work(), ""
         except BaseException as error:
             return [], repr(error)
 
-    refused, error = as_nobody(told)
+    refused, error = as_nobody(reported)
     assert error == ""
     assert "marts.duckdb" in refused[0] and "Permission denied" in refused[0]
 

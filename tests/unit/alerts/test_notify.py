@@ -166,9 +166,9 @@ def test_a_recovery_links_to_the_run_that_mended_it_and_never_to_the_one_that_fa
     settings: Settings, hook: Hook
 ) -> None:
     give(settings, audience=[f"json://{hook.at}"])
-    for mended_by in (None, "http://tidemark.example/runs/2"):
+    for fixed_by in (None, "http://tidemark.example/runs/2"):
         note(settings, "build", [PROBLEM], NOW)
-        note(settings, "build", [], NOW, mended_by=mended_by)
+        note(settings, "build", [], NOW, fixed_by=fixed_by)
     deliver(settings, NOW)
     _, by_hand, _, by_run = (body["message"] for _, body in hook.bodies)
     assert "http" not in by_hand
@@ -808,9 +808,9 @@ def test_what_has_no_room_is_counted(settings: Settings, hook: Hook) -> None:
     assert digest(settings, NOW) == 1
     [(_, body)] = hook.bodies
     lines = body["message"].splitlines()
-    told = sum(line.startswith("warning: ") for line in lines)
-    assert 100 < told < 400
-    assert lines[-1] == f"... {400 - told} more warnings"
+    result = sum(line.startswith("warning: ") for line in lines)
+    assert 100 < result < 400
+    assert lines[-1] == f"... {400 - result} more warnings"
     assert len(body["message"]) <= 32768
 
 
@@ -861,9 +861,9 @@ def test_without_a_channels_file_the_command_says_so_and_what_to_write(
 ) -> None:
     monkeypatch.setenv("TIDEMARK_HOME", str(settings.home))
     done = CliRunner().invoke(main, ["alert", "--test", "audience-insight"])
-    told = " ".join(done.output.split())
-    assert done.exit_code == 1 and "channels.yml does not exist" in told and "has no channel" not in told
-    assert "`default: [mailtos://" in told and "docs/guides/alerts.md" in told
+    result = " ".join(done.output.split())
+    assert done.exit_code == 1 and "channels.yml does not exist" in result and "has no channel" not in result
+    assert "`default: [mailtos://" in result and "docs/guides/alerts.md" in result
 
 
 def test_the_command_refuses_an_owner_of_nothing_and_names_those_there_are(

@@ -178,8 +178,8 @@ def test_free_text_is_marked_in_staging() -> None:
 
 
 def test_which_events_carry_a_column_is_said() -> None:
-    told = described(FILES[EVENTS.with_suffix(".yml")])["advert_id"]["description"]
-    assert told.endswith("In advert_impression, advert_click and enquiry; NULL in other events.")
+    result = described(FILES[EVENTS.with_suffix(".yml")])["advert_id"]["description"]
+    assert result.endswith("In advert_impression, advert_click and enquiry; NULL in other events.")
 
 
 def test_events_stand_deduplicated_with_every_column_of_staging() -> None:

@@ -37,9 +37,9 @@ ACCOUNT = json.dumps({"account_id": "1", "created_at": "2026-01-01T00:00:00Z", "
     ],
 )
 def test_a_likely_cause_is_told(lines: list[bytes | str], words: str) -> None:
-    told = cause(*lines)
-    assert told is not None and words in told
-    assert "Anna" not in told and "uid" not in told
+    result = cause(*lines)
+    assert result is not None and words in result
+    assert "Anna" not in result and "uid" not in result
 
 
 def test_columns_say_it_too() -> None:

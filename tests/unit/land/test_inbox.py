@@ -20,7 +20,6 @@ from flows.land.inbox import (
     is_partial,
     is_settled,
     new_deliveries,
-    strays,
     wait_for_settling,
 )
 from flows.land.receipts import Status
@@ -60,7 +59,7 @@ def stat_of(ctime: float, mtime: float) -> Any:
 def test_partial_names_are_never_taken_nor_told(lake: Lake, name: str) -> None:
     put(lake.settings.inbox, name)
     done = lake.land()
-    assert (done.receipts, done.strays, done.unsettled) == ([], [], [])
+    assert (done.receipts, done.left_alone, done.unsettled) == ([], [], [])
 
 
 @pytest.mark.parametrize("name", ["part.ndjson", "tmp.ndjson", "a_b.ndjson", "2026-01-15.ndjson", "template.ndjson"])
@@ -84,9 +83,9 @@ def test_strays_are_told_with_the_reason_and_left_alone(lake: Lake, name: str, w
     path = put(lake.settings.inbox, name)
     done = lake.land()
     assert done.receipts == []
-    (told,) = done.strays
-    assert told.startswith(f"{name}: ")
-    assert words in told
+    (reported,) = done.left_alone
+    assert reported.startswith(f"{name}: ")
+    assert words in reported
     assert path.exists()
 
 
@@ -172,9 +171,9 @@ def test_a_name_that_is_no_text_is_told_and_stops_nothing(lake: Lake) -> None:
     Path(os.fsdecode(os.fsencode(good.parent) + b"/p\xff.ndjson")).write_bytes(DATA)
     done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/part.ndjson"]
-    (told,) = done.strays
-    told.encode()
-    assert "UTF-8" in told
+    (reported,) = done.left_alone
+    reported.encode()
+    assert "UTF-8" in reported
 
 
 def test_a_linked_file_lands_like_any_other(lake: Lake, tmp_path: Path) -> None:
@@ -185,9 +184,15 @@ def test_a_linked_file_lands_like_any_other(lake: Lake, tmp_path: Path) -> None:
     assert [r.rows_landed for r in lake.land().receipts] == [1]
 
 
+def left_alone(inbox: Path) -> list[LeftAlone]:
+    left: list[LeftAlone] = []
+    assert list(new_deliveries(inbox, {"events"}, lambda name, stat: False, left.append)) == []
+    return left
+
+
 def test_an_inbox_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert list(deliveries(tmp_path / "none")) == []
-    assert strays(tmp_path / "none", {"events"}) == []
+    assert left_alone(tmp_path / "none") == []
 
 
 def landed_by_nobody(lake: Lake) -> tuple[list[str], list[str]]:
@@ -195,7 +200,7 @@ def landed_by_nobody(lake: Lake) -> tuple[list[str], list[str]]:
 
     def work() -> tuple[list[str], list[str]]:
         done = lake.land()
-        return [r.file for r in done.receipts], done.strays
+        return [r.file for r in done.receipts], done.left_alone
 
     landed, alone = as_nobody(work)
     return landed, alone
@@ -215,11 +220,11 @@ def test_what_may_not_be_read_is_told_and_the_rest_lands(open_lake: Lake) -> Non
     (inbox / "web/events/listed").chmod(0o444)  # its names can be read, its files not reached
     landed, alone = landed_by_nobody(open_lake)
     assert landed == ["web/events/a-good.ndjson", "web/events/z-good.ndjson"]
-    told = [line.partition(": ") for line in alone]
-    assert [name for name, _, _ in told] == [
+    reported = [line.partition(": ") for line in alone]
+    assert [name for name, _, _ in reported] == [
         "sealed", "web/events/b-secret.ndjson", "web/events/listed/part.ndjson", "web/events/locked",
     ]  # fmt: skip
-    assert {why for _, _, why in told} == {MAY_NOT}
+    assert {why for _, _, why in reported} == {MAY_NOT}
 
 
 def test_what_may_be_read_again_lands(open_lake: Lake) -> None:
@@ -251,7 +256,7 @@ def test_a_file_that_can_no_longer_be_read_when_it_is_to_land_stops_no_other(
     def work() -> tuple[list[str], list[str]]:
         (inbox / "web/events/b.ndjson").chmod(0)
         done = open_lake.land()
-        return [r.file for r in done.receipts], done.strays
+        return [r.file for r in done.receipts], done.left_alone
 
     landed, alone = as_nobody(work)
     assert landed == ["web/events/a.ndjson", "web/events/c.ndjson"]
@@ -275,8 +280,8 @@ def test_a_time_that_no_receipt_can_hold_is_told_and_the_rest_lands(lake_of_all_
         pytest.skip("this file system keeps no such time")
     done = lake_of_all_times.land()
     assert [r.file for r in done.receipts] == ["web/events/b.ndjson"]
-    (told,) = done.strays
-    assert told.startswith("web/events/a.ndjson: its modification time is not between 1678 and 2262")
+    (reported,) = done.left_alone
+    assert reported.startswith("web/events/a.ndjson: its modification time is not between 1678 and 2262")
 
 
 @pytest.mark.parametrize("seconds", [-1, -(2**31), -9_000_000_000, 9_200_000_000])
@@ -303,7 +308,7 @@ def test_what_is_no_file_is_told_and_stops_nothing(lake: Lake) -> None:
         bound.bind(str(good.with_name("s")))
         done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/part.ndjson"]
-    assert done.strays == [
+    assert done.left_alone == [
         "web/events/dangling.ndjson: a link to nothing; mend or remove it",
         "web/events/itself.ndjson: a link that leads back to itself; remove it",
         "web/events/null.ndjson: a device, no file; remove it",
@@ -329,7 +334,7 @@ def test_linked_folders_are_followed_once_and_loops_are_told(lake: Lake, tmp_pat
     assert [r.file for r in done.receipts] == [
         "web/events/elsewhere/deep/one.ndjson", "web/events/elsewhere/deep/two.ndjson", "web/events/part.ndjson",
     ]  # fmt: skip
-    assert done.strays == [
+    assert done.left_alone == [
         "other: a link to nothing; mend or remove it",
         "web/events/elsewhere/deep/back: a link back to a folder that it is in; remove it",
         "web/events/here: a link back to a folder that it is in; remove it",
@@ -378,15 +383,15 @@ def test_a_path_that_is_too_long_is_told_and_stops_nothing(lake: Lake) -> None:
     os.close(here)
     done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/part.ndjson"]
-    (told,) = done.strays
-    assert told.endswith("cannot be read (File name too long); see to it, or take it away")
+    (reported,) = done.left_alone
+    assert reported.endswith("cannot be read (File name too long); see to it, or take it away")
 
 
 def test_a_folder_named_like_a_file_is_a_folder(lake: Lake) -> None:
     put(lake.settings.inbox, "web/events/day.ndjson/part-0000.ndjson")
     done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/day.ndjson/part-0000.ndjson"]
-    assert done.strays == []
+    assert done.left_alone == []
 
 
 def test_what_programs_leave_for_good_is_no_stuck_upload(tmp_path: Path) -> None:
@@ -397,4 +402,4 @@ def test_what_programs_leave_for_good_is_no_stuck_upload(tmp_path: Path) -> None
     later = time.time() + STUCK_SECONDS + 1
     assert list(new_deliveries(tmp_path, {"events"}, lambda name, stat: False, left.append, later)) == []
     assert [one.name for one in left] == ["web/events/.old.ndjson", "web/events/_tmp/b.ndjson"]
-    assert strays(tmp_path, {"events"}) == [], "not before an hour"
+    assert left_alone(tmp_path) == [], "not before an hour"

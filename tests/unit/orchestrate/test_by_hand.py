@@ -16,7 +16,7 @@ from flows.cli import main
 from flows.land.receipts import Receipts
 from flows.orchestrate import by_hand
 from flows.orchestrate.by_hand import Counted, count, done_by_hand, slots_done
-from flows.orchestrate.due import Decision, Known, slot_of_instant
+from flows.orchestrate.due import Decision, ScheduleState, slot_of_instant
 from flows.orchestrate.intake import Intake
 from flows.orchestrate.job import LAND, Arrival, Build, Cron, Maintain, Publish
 from flows.orchestrate.journal import ByHand, Journal, RunStatus
@@ -168,10 +168,10 @@ def test_a_file_in_a_wrong_folder_that_was_moved_by_hand_is_over_once_it_landed(
 def test_a_late_job_is_late_no_more_once_it_was_done_by_hand(settings: Settings, hook: Hook) -> None:
     with Journal(settings) as journal:
         now = datetime.now(UTC) + timedelta(hours=2)
-        known = journal.known(settings, (REFINE,), now)
-        late = by_hand.decide((REFINE,), known, now, by_hand.timezone())
+        state = journal.read_schedule_state(settings, (REFINE,), now)
+        late = by_hand.decide((REFINE,), state, now, by_hand.timezone())
         assert [d.job for d in late if d.is_late] == [REFINE.name]
-        observe_schedule(settings, late, known, now)
+        observe_schedule(settings, late, state, now)
     done = count(settings, datetime.now(UTC), ["publish"], has_built=True)
     assert [incident.problem.title for incident in done.recovered] == [f"job {REFINE.name} is late"]
     assert "recovered" in hook.texts[1]
@@ -210,10 +210,10 @@ def test_a_job_is_done_by_hand_when_all_its_steps_are_in_their_order() -> None:
 def test_of_arrivals_those_count_that_had_landed_by_then() -> None:
     job = a_job("refine", Arrival(("events", "calls")))
     landed = {"events": ((3, NOW), (9, NOW)), "calls": ((5, NOW), (2, NOW))}
-    known = Known({job.name: NOW}, succeeded={job.name: frozenset({"000000000002"})}, arrived=landed)
-    done = list(slots_done(job, hand("05:00", "05:10", 7), [], known, None))
+    state = ScheduleState({job.name: NOW}, succeeded={job.name: frozenset({"000000000002"})}, arrived=landed)
+    done = list(slots_done(job, hand("05:00", "05:10", 7), [], state, None))
     assert [slot for slot, _, _ in done] == ["000000000005"]
-    assert list(slots_done(job, hand("05:00", "05:10", 2), [], known, None)) == []
+    assert list(slots_done(job, hand("05:00", "05:10", 2), [], state, None)) == []
 
 
 def decision(job: str, due: datetime, **changes: object) -> Decision:
@@ -225,9 +225,9 @@ def test_of_a_clock_those_slots_count_that_were_due_before_and_have_their_data()
     job = a_job("daily", Cron("0 5 * * *", "UTC"), requires=EVENTS_NEEDED)
     before, after = decision(job.name, utc("2026-11-22 05:00")), decision(job.name, utc("2026-11-22 05:05"))
     done = hand("05:02", "05:10")
-    is_there = Known({job.name: NOW}, present={"events": frozenset({utc("2026-11-21 00:00").date()})})
+    is_there = ScheduleState({job.name: NOW}, present={"events": frozenset({utc("2026-11-21 00:00").date()})})
     assert [s for s, _, _ in slots_done(job, done, [before, after], is_there, None)] == [before.slot]
-    missing = Known({job.name: NOW}, present={"events": frozenset()})
+    missing = ScheduleState({job.name: NOW}, present={"events": frozenset()})
     assert list(slots_done(job, done, [before], missing, None)) == [], "nobody has told what it waits for"
     runs = replace(before, state="runs")
     assert list(slots_done(job, done, [runs], is_there, None)) == []

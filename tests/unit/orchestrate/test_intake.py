@@ -41,10 +41,10 @@ class Desk:
 
     def look(self, after: timedelta = timedelta(), may_call_silent: bool = True) -> list[str]:
         """Look some time from now, and return what is told of it."""
-        told = len(self.hook.texts)
+        reported = len(self.hook.texts)
         self.intake.observe(NOW + after, may_call_silent)
         deliver(self.settings, NOW + after)
-        return [text.removeprefix("[tidemark] ") for text in self.hook.texts[told:]]
+        return [text.removeprefix("[tidemark] ") for text in self.hook.texts[reported:]]
 
     def put(self, name: str, data: bytes = DATA) -> Path:
         """Write in place, so that a file settles by its age."""
@@ -84,8 +84,8 @@ def test_a_file_that_cannot_be_taken_is_told_after_a_while_with_the_reason(
     path = desk.put(name)
     assert desk.look() == [], "it may be given its name yet"
     assert desk.look(LEFT_FOR) == [f"file {name} cannot be taken"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == owner and why in told.problem.detail and told.problem.since == NOW
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == owner and why in reported.problem.detail and reported.problem.since == NOW
     assert desk.look(2 * LEFT_FOR) == [], "once"
     path.unlink()
     assert desk.look(3 * LEFT_FOR) == [f"recovered after 30 min: file {name} cannot be taken"]
@@ -120,9 +120,9 @@ def test_an_upload_stuck_under_a_temporary_name_is_told_after_an_hour(desk: Desk
     soon = changed - NOW + HOUR
     assert desk.look() == [] and desk.look(soon - timedelta(minutes=1)) == [], "it may be written yet"
     assert desk.look(soon + timedelta(seconds=1)) == [f"file {name} with a temporary name: a stuck upload"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == owner and "not changed for over an hour" in told.problem.detail
-    assert told.problem.since == changed
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == owner and "not changed for over an hour" in reported.problem.detail
+    assert reported.problem.since == changed
     path.unlink()
     (again,) = desk.look(soon + HOUR)
     assert again.startswith("recovered after 2 h")
@@ -138,8 +138,8 @@ def test_a_file_that_never_settles_is_told_to_the_owner_of_its_dataset_until_it_
     path = desk.put("web/events/endless.ndjson")
     assert desk.look() == [] and desk.look(TAKEN_WITHIN - timedelta(minutes=1)) == []
     assert desk.look(TAKEN_WITHIN) == ["file web/events/endless.ndjson never settled"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == OWNER and "rename it when it is whole" in told.problem.detail
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == OWNER and "rename it when it is whole" in reported.problem.detail
     desk.lake.land()
     assert path.exists()
     (again,) = desk.look(TAKEN_WITHIN + HOUR)
@@ -152,8 +152,8 @@ def test_a_file_that_settled_and_is_not_taken_is_told_to_the_operator(desk: Desk
     took = datetime.now(UTC) - NOW  # a busy machine delivers late
     assert desk.look() == [] and desk.look(TAKEN_WITHIN - timedelta(minutes=1)) == []
     assert desk.look(took + TAKEN_WITHIN) == ["2 files of events not taken for over an hour"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == OPERATOR and told.problem.reproduce == "tidemark land"
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == OPERATOR and reported.problem.reproduce == "tidemark land"
     desk.lake.land()
     (again,) = desk.look(took + TAKEN_WITHIN + HOUR)
     assert again.startswith("recovered")
@@ -172,8 +172,8 @@ def test_a_source_gone_silent_is_told_to_the_owner_of_the_dataset_until_it_comes
     deliver_hourly(desk, "app", timedelta())
     assert desk.look(may_call_silent=False) == [], "who has just begun has heard nobody"
     assert desk.look() == ["source web/events is silent"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == OWNER and "RETIRED_SOURCES" in told.problem.detail
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == OWNER and "RETIRED_SOURCES" in reported.problem.detail
     assert desk.look(may_call_silent=False) == [], "what was told goes on after a restart"
     desk.lake.land_one("web/events/a.ndjson", DATA)
     (again,) = desk.look()

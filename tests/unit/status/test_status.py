@@ -184,8 +184,8 @@ def test_a_file_of_which_no_row_fits_is_told_with_a_likely_cause(
     done = CliRunner().invoke(main, ["land"], env=environment)
     assert done.exit_code == 0
     owner = load_specs()["events"].owner
-    told = [line for line in done.output.splitlines() if f"nothing fits web/events/{name}: no row fits" in line]
-    assert len(told) == 1 and words in told[0] and told[0].endswith(f"(owner: {owner})")
+    reported = [line for line in done.output.splitlines() if f"nothing fits web/events/{name}: no row fits" in line]
+    assert len(reported) == 1 and words in reported[0] and reported[0].endswith(f"(owner: {owner})")
     status = CliRunner().invoke(main, ["status"], env=environment)
     assert status.exit_code == 1 and words in status.output
 
@@ -447,8 +447,8 @@ def test_what_waits_for_data_says_for_which_and_becomes_late(lake: Lake, journal
 
 
 def test_of_many_slots_some_are_told_and_the_others_counted(lake: Lake, journal: Journal) -> None:
-    told = lines_of(lake, "gated", utc("2026-11-28 06:00"))
-    assert len(told) == 1 + 5 + 1 and told[-1] == "and 3 slots more"
+    reported = lines_of(lake, "gated", utc("2026-11-28 06:00"))
+    assert len(reported) == 1 + 5 + 1 and reported[-1] == "and 3 slots more"
     assert len(health_of(lake, "gated", utc("2026-11-28 06:00")).open_slots) == 8
 
 
@@ -472,11 +472,11 @@ def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_told(lake: Lake
     observe(lake.settings, "build", [a_problem()], NOW)
     health = read_health(lake.settings, NOW + timedelta(minutes=7), JOBS)
     assert health.needs_a_person
-    first, detail, reproduce, untold = lines(health, "incidents")
+    first, detail, reproduce, undelivered = lines(health, "incidents")
     assert reproduce.strip() == "type: tidemark build -- --select a"
     assert first == "FAILURE: test a failed, since 2026-11-21 06:00 UTC, 7 min (owner: data-platform)"
     assert detail.strip() == "models/a.yml: Got 3 results"
-    assert untold.strip().startswith("not told to everybody: 1 tries: ") and "channels.yml" in untold
+    assert undelivered.strip().startswith("not told to everybody: 1 tries: ") and "channels.yml" in undelivered
 
     observe(lake.settings, "build", [], NOW + timedelta(minutes=8))
     health = read_health(lake.settings, NOW + timedelta(minutes=9), JOBS)
@@ -546,9 +546,9 @@ def test_the_programs_are_told_as_the_supervisor_sees_them(lake: Lake) -> None:
                 health = read_health(lake.settings, NOW, JOBS)
         finally:
             supervisor.terminate()
-    told = lines(health, "service")
-    assert told[0].startswith("server: running, pid ") and told[1].startswith("worker: fatal, ")
-    assert told[2].startswith("the server does not answer: ")
+    reported = lines(health, "service")
+    assert reported[0].startswith("server: running, pid ") and reported[1].startswith("worker: fatal, ")
+    assert reported[2].startswith("the server does not answer: ")
     assert health.service.is_served and health.needs_a_person
 
 
@@ -568,24 +568,31 @@ def status_as_json(lake: Lake) -> tuple[int, dict[str, Any]]:
     return result.exit_code, json.loads(result.output)
 
 
-def test_json_tells_the_same_and_has_the_same_exit_code(lake: Lake) -> None:
+def test_json_says_the_same_and_has_the_same_exit_code(lake: Lake) -> None:
     lake.deliver("web/events/one.ndjson", ndjson([event(1)]))
     with Journal(lake.settings) as journal:
         journal.finish(begin(journal, "land", "manual-1"), "succeeded")
-    code, told = status_as_json(lake)
-    assert code == 0 and told["needs_a_person"] is False
-    events = next(d for d in told["datasets"] if d["dataset"] == "events")
+    code, reported = status_as_json(lake)
+    assert code == 0 and reported["needs_a_person"] is False
+    events = next(d for d in reported["datasets"] if d["dataset"] == "events")
     assert (events["waiting_files"], events["lag_seconds"], events["last"]) == (1, 0, None)
     assert datetime.fromisoformat(events["waiting_since"]).tzinfo is not None
-    assert told["service"]["is_served"] is False and told["service"]["server_error"]
-    assert told["jobs"]["jobs"][0]["last_success"]["slot"] == "manual-1"
-    assert told["incidents"] == {"incidents": [], "note": None}
-    assert told["warehouse"]["is_broken"] is False and told["published"]["version"] is None
+    assert reported["service"]["is_served"] is False and reported["service"]["server_error"]
+    assert reported["jobs"]["jobs"][0]["last_success"]["slot"] == "manual-1"
+    assert reported["jobs"]["jobs"][0]["hangs_on"] == "files in the inbox", "a published name, whatever Python calls it"
+    assert reported["incidents"] == {"incidents": [], "note": None}
+    assert reported["warehouse"]["is_broken"] is False and reported["published"]["version"] is None
 
     lake.deliver("web/nothing/two.ndjson", b"")
-    code, told = status_as_json(lake)
-    assert code == 1 and told["needs_a_person"] is True
-    assert "no dataset nothing" in told["left_alone"][0]
+    code, reported = status_as_json(lake)
+    assert code == 1 and reported["needs_a_person"] is True
+    assert "no dataset nothing" in reported["left_alone"][0]
+
+
+def test_json_says_whether_an_incident_was_told(lake: Lake) -> None:
+    observe(lake.settings, "build", [a_problem()], NOW)
+    _, reported = status_as_json(lake)
+    assert [incident["is_told"] for incident in reported["incidents"]["incidents"]] == [False]
 
 
 def test_it_needs_no_prefect() -> None:

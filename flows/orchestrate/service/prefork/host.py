@@ -144,7 +144,7 @@ class Host:
                             pass
                 elif isinstance(key.fileobj, socket.socket):
                     self._pass_signal(key.fileobj)
-            self._bury()
+            self._reap()
             if not self._is_leaving and self._is_outdated():
                 self._leave()
         sys.exit(0)
@@ -180,13 +180,13 @@ class Host:
             return
         if pid == 0:
             client.close()
-            self._become(asked, descriptors)
+            self._run_child(asked, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         self._runs[client] = _Run(pid, client)
         self._selector.register(client, selectors.EVENT_READ)
 
-    def _become(self, asked: dict[str, Any], descriptors: list[int]) -> NoReturn:
+    def _run_child(self, asked: dict[str, Any], descriptors: list[int]) -> NoReturn:
         """In the forked process: leave everything of the host behind, and run what was asked for."""
         code = 1
         try:
@@ -229,7 +229,7 @@ class Host:
         if not sent:
             self._selector.unregister(client)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         for client, run in list(self._runs.items()):
             pid, status = os.waitpid(run.pid, os.WNOHANG)
             if pid == 0:
