@@ -45,7 +45,7 @@ from flows.orchestrate.problems import (
     send_digest,
 )
 from flows.orchestrate.report import Failure, Link, NodesFailedError, Report, failures_of
-from flows.orchestrate.run_names import BY_HAND, files, first_name, rename
+from flows.orchestrate.run_names import BY_HAND, first_name, rename
 from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, step
 from flows.orchestrate.task_runs import record_nodes
 from flows.orchestrate.writer import one_writer, show_waiting
@@ -53,6 +53,7 @@ from flows.publish.publish import NothingGoodError, Publication, publish
 from flows.release.releases import is_outdated
 from flows.schedule import JOBS
 from flows.settings import Settings
+from flows.text import counted
 
 DEPLOYMENT = "tidemark"
 # What comes before a flow's name where Prefect looks for it here, or a job could have the name of a function here.
@@ -102,12 +103,12 @@ def _land_inbox() -> State[Any]:
             except TidemarkError as error:
                 report.write(LAND, Report(f"{LAND} failed", (_failure_of_job(LAND, None, error),)))
                 raise
-    rename(flow_run_id(), LAND, files(len(landing.receipts)), started)
+    rename(flow_run_id(), LAND, counted(len(landing.receipts), "file"), started)
     _report_landing(landing)
     refused = sum(receipt.status == Status.REFUSED for receipt in landing.receipts)
     return Completed(
-        message=f"{landing.rows('rows_landed'):,} rows landed from {files(len(landing.receipts))}, "
-        f"{landing.rows('rows_rejected'):,} quarantined" + (f"; {files(refused)} refused" if refused else "")
+        message=f"{landing.rows('rows_landed'):,} rows landed from {counted(len(landing.receipts), 'file')}, "
+        f"{landing.rows('rows_rejected'):,} quarantined" + (f"; {counted(refused, 'file')} refused" if refused else "")
     )
 
 
@@ -121,7 +122,7 @@ def _report_landing(landing: Landing) -> None:
     if refused := [receipt for receipt in landing.receipts if receipt.status == Status.REFUSED]:
         failures = tuple(_failure_of_file(receipt) for receipt in refused)
         rest = len(landing.receipts) - len(refused)
-        title = f"{LAND} · {files(len(refused))} refused of {len(landing.receipts):,}"
+        title = f"{LAND} · {counted(len(refused), 'file')} refused of {len(landing.receipts):,}"
         report.write(LAND, Report(title, failures, notes=("The other files landed.",) if rest else ()))
     datasets = sorted({receipt.dataset for receipt in landing.receipts if receipt.rows_landed})
     if datasets:
@@ -224,7 +225,7 @@ def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None, state: Sched
     if run_id is None:
         return False
     gathered = files_gathered(job, state, slot)
-    about = BY_HAND if due is None else str(day) if gathered is None else files(gathered)
+    about = BY_HAND if due is None else str(day) if gathered is None else counted(gathered, "file")
     rename(run.flow_run_id, job.name, about, run.began)
     with record_outcome(run.journal, run_id):
         error: BaseException | None = None

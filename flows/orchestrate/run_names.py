@@ -34,11 +34,6 @@ def rename(flow_run_id: str, job: str, about: str, began: datetime) -> None:
         get_run_logger().warning(f"the server could not be told what the run is about: {error}")
 
 
-def files(count: int) -> str:
-    """So many files."""
-    return f"{count:,} file" if count == 1 else f"{count:,} files"
-
-
 def days(first: date, last: date) -> str:
     """A day, or the first and the last of several."""
     return f"{first}" if first == last else f"{first} to {last}"

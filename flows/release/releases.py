@@ -32,6 +32,7 @@ from flows.contract.spec import PROJECT
 from flows.entry import ABOUT, CURRENT, active_project, environment_of
 from flows.errors import TidemarkError
 from flows.settings import Settings
+from flows.text import counted
 
 # The newest are kept, and whatever runs or `--back` needs.
 KEEP = 5
@@ -181,12 +182,12 @@ def describe_release(status: ReleaseStatus, now: datetime) -> list[str]:
         return [status.note or f"none: what is saved in {status.checkout} is live; `tidemark deploy` serves a commit"]
     lines = [f"{status.active}, active for {duration(now - status.since)}"]
     if status.note:
-        return [*lines, f"how the checkout differs cannot be told: {status.note}"]
-    edits = f" and {status.edited:,} edited files not committed" if status.edited else ""
+        return [*lines, f"how the checkout differs is not known: {status.note}"]
+    edits = f" and {counted(status.edited, 'edited file')} not committed" if status.edited else ""
     if status.ahead is None:
         lines.append(f"the checkout {status.checkout} is at a commit that does not follow it{edits}")
     elif status.ahead or status.edited:
-        lines.append(f"the checkout {status.checkout} has {status.ahead:,} commits more{edits}: not live")
+        lines.append(f"the checkout {status.checkout} has {counted(status.ahead, 'more commit')}{edits}: not live")
     else:
         lines.append(f"the checkout {status.checkout} is the same")
     return lines

@@ -22,7 +22,7 @@ from flows.orchestrate.service.watcher import server_error
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.status.lake import Section
-from flows.text import cut
+from flows.text import counted, cut
 
 # How many slots of a job are shown, and how many characters of what went wrong.
 SHOWN_SLOTS = 5
@@ -85,7 +85,7 @@ class JobHealth:
 
 @dataclass(frozen=True)
 class JobsHealth:
-    """Every job. ``note`` says what of that cannot be told and why; ``is_broken`` that a person must see to it."""
+    """Every job. ``note`` says what of that cannot be read and why; ``is_broken`` that a person must see to it."""
 
     jobs: tuple[JobHealth, ...] = ()
     note: str | None = None
@@ -160,7 +160,7 @@ class Health:
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether something is wrong that does not mend itself."""
+        """Whether something is wrong that does not fix itself."""
         return (
             self.jobs.is_broken
             or any(job.needs_a_person for job in self.jobs.jobs)
@@ -170,7 +170,7 @@ class Health:
 
 
 def read_health(settings: Settings, now: datetime, jobs: Sequence[Job] = JOBS) -> Health:
-    """Read how things stand. What cannot be read is told in its place, and raises nothing."""
+    """Read how things stand. What cannot be read says so in its place, and raises nothing."""
     found = programs(settings)
     return Health(
         read_at=now,
@@ -193,7 +193,7 @@ def parse_program(line: str) -> Program:
 
 def _read_jobs(settings: Settings, jobs: Sequence[Job], now: datetime) -> JobsHealth:
     if not (settings.jobs / "journal.sqlite").exists():
-        return JobsHealth(note="no job has run by itself yet; `tidemark serve` starts them")
+        return JobsHealth(note="no job has run automatically yet; `tidemark serve` starts them")
     try:
         with Journal(settings, read_only=True) as journal:
             state = journal.read_schedule_state(settings, jobs, now)
@@ -320,22 +320,22 @@ def _describe_when(job: JobHealth, now: datetime) -> str:
         slot = "" if job.last_success.slot.startswith(MANUAL) else f", for {job.last_success.slot}"
         at = job.last_success.finished_at
         last = f"last success at {minute(at)}, {ago(at, now)} ago{slot}"
-    return f"{last}; " + (f"next due at {minute(job.next_due)}" if job.next_due else f"comes with {job.triggered_by}")
+    return f"{last}; " + (f"next due at {minute(job.next_due)}" if job.next_due else f"triggered by {job.triggered_by}")
 
 
 def _describe_job(job: JobHealth, now: datetime) -> Iterator[str]:
     if job.running:
         since = f"since {minute(job.running.since)}, {ago(job.running.since, now)}, try {job.running.attempt}"
         gone = "; its process is gone, and the next run heals what it left" if job.running.is_gone else ""
-        yield f"runs {since}{gone}"
+        yield f"running {since}{gone}"
     for wait in job.waiting:
         yield f"a run waits for {wait.waits_for}, for {ago(wait.since, now)}"
     for slot in job.open_slots[:SHOWN_SLOTS]:
         late = "LATE: " if slot.is_late else ""
-        what = f"waits for {', '.join(slot.waits_for)}" if slot.waits_for else "has not begun"
+        what = f"waits for {', '.join(slot.waits_for)}" if slot.waits_for else "not started"
         yield f"{late}{slot.slot}, due at {minute(slot.due_at)}, {ago(slot.due_at, now)} ago, {what}"
     if len(job.open_slots) > SHOWN_SLOTS:
-        yield f"and {len(job.open_slots) - SHOWN_SLOTS:,} slots more"
+        yield f"and {counted(len(job.open_slots) - SHOWN_SLOTS, 'more slot')}"
     if job.is_late and not any(slot.is_late for slot in job.open_slots[:SHOWN_SLOTS]):
         yield "LATE: past its deadline"
     if job.failing:
@@ -347,7 +347,7 @@ def _describe_job(job: JobHealth, now: datetime) -> Iterator[str]:
 
 def _describe_service(service: ServiceHealth) -> Iterator[str]:
     if not service.is_served:
-        yield "nothing is being served from this home by this user: no job starts by itself; `tidemark serve` starts it"
+        yield "nothing is being served from this home by this user: no job starts; `tidemark serve` starts the service"
         if service.server_error is None:
             yield f"something answers at {service.ui_url}: another home, another user, or no Tidemark"
         return
@@ -363,16 +363,16 @@ def _describe_incidents(incidents: IncidentsHealth, now: datetime) -> Iterator[s
     if incidents.note:
         yield incidents.note
     elif not incidents.incidents:
-        yield "none is open, and every message was sent"
+        yield "none open, and every message was sent"
     for i in incidents.incidents:
         kind = "over" if i.is_over else "warning" if i.is_warning else "FAILURE"
         yield f"{kind}: {i.title}, since {minute(i.since)}, {ago(i.since, now)} (owner: {i.owner})"
         if not i.is_over:
             yield f"  {cut(' '.join(i.detail.split()), SHOWN_CHARACTERS)}"
             if i.reproduce and i.reproduce != "tidemark status":
-                yield f"  {'to see it again' if i.remedy else 'type'}: {i.reproduce}"
+                yield f"  {'to see it again' if i.remedy else 'run'}: {i.reproduce}"
             if i.remedy:
                 yield f"  remedy: {i.remedy}"
         if not i.is_delivered:
-            why = f"{i.attempts} tries: {i.unsent_error}" if i.unsent_error else "no try yet"
-            yield f"  not told to everybody: {why}"
+            tries = "1 try" if i.attempts == 1 else f"{i.attempts} tries"
+            yield f"  not delivered to everybody: {f'{tries}: {i.unsent_error}' if i.unsent_error else 'no try yet'}"

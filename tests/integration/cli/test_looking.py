@@ -96,10 +96,10 @@ def test_without_the_right_to_write_every_command_ends_in_lines_and_changes_noth
 
 def test_what_is_told_without_rights_is_all_there_is(their_home: Path) -> None:
     _, output, _ = run_as_nobody(their_home, "status")
-    assert "1 files wait for landing" in output
-    assert "web/events/one.ndjson (1 rows, 0 rejected)" in output
+    assert "1 file waiting to land" in output
+    assert "web/events/one.ndjson (1 row, 0 quarantined)" in output
     assert "last run: build at 2026-01-01" in output, "the last run is the one that was entered last"
-    assert "none is open, and every message was sent" in output
+    assert "none open, and every message was sent" in output
 
 
 def test_what_may_not_be_read_is_told_and_not_taken_for_empty(their_home: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_name_with_line_breaks_lands_and_is_told_in_one_line(lake: Lake) -> No
         main, ["land"], env={"TIDEMARK_HOME": str(lake.settings.home), "TIDEMARK_SETTLE_SECONDS": "0"}
     )
     assert done.exit_code == 0 and "\x1b" not in done.output
-    assert "land     web/events/a\\nb\\x1b[2J.ndjson  1 rows\n" in done.output
+    assert "land     web/events/a\\nb\\x1b[2J.ndjson  1 row\n" in done.output
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'say "x"', "$HOME", "a;b", "`x`", "a&b", "å"])

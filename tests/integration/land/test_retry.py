@@ -544,11 +544,11 @@ def test_the_command_tells_what_landed_and_what_did_not(lake: Lake, monkeypatch:
     lake.deliver("web/events/cut.ndjson", b"")
     result = CliRunner().invoke(main, ["land", "--retry-quarantine", "--dataset", "events"])
     assert result.exit_code == 0, result.output
-    assert "1 rows from 1 files" in result.output
-    assert "3 rows landed now from 1 files; 1 rows still do not fit" in result.output
-    assert "still quarantined 1 rows: not accepted, field platform" in result.output
+    assert "1 row from 1 file" in result.output
+    assert "3 rows landed from 1 file · 1 row still quarantined" in result.output
+    assert "still quarantined 1 row: not accepted, field platform" in result.output
     assert "still refused web/events/cut.ndjson: the file is empty" in result.output
-    assert "1 refused files tried again, and refused again" in result.output
+    assert "1 file refused again" in result.output
     assert CliRunner().invoke(main, ["land", "--dataset", "events"]).exit_code == 2
 
 
@@ -557,11 +557,11 @@ def test_the_command_names_only_what_it_tried(lake: Lake, monkeypatch: pytest.Mo
     monkeypatch.setenv("TIDEMARK_SETTLE_SECONDS", "0")
     monkeypatch.setenv("TIDEMARK_PSEUDONYM_KEY", KEY)
     result = CliRunner().invoke(main, ["land", "--retry-quarantine"])
-    assert result.exit_code == 0 and "retried  nothing: there is nothing that can be tried" in result.output
+    assert result.exit_code == 0 and "retried  nothing: no row or file can be retried" in result.output
     lake.deliver("web/events/cut.ndjson", b"")
     result = CliRunner().invoke(main, ["land", "--retry-quarantine"])
-    assert result.exit_code == 0 and "retried  1 refused files tried again, and refused again" in result.output
-    assert "0 rows landed now" not in result.output and "have them delivered again, corrected" in result.output
+    assert result.exit_code == 0 and "retried  1 file refused again" in result.output
+    assert "0 rows landed" not in result.output and "have these delivered again, corrected" in result.output
 
 
 # --- built -----------------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def test_a_landing_that_failed_is_over_once_one_by_hand_did_not(settings: Settin
     give_up(settings, LAND, "manual-1", 1)
     done = CliRunner(env={"TIDEMARK_HOME": str(settings.home)}).invoke(main, ["land"])
     assert done.exit_code == 0, done.output
-    assert "over     job land failed (owner: data-platform)" in done.output
+    assert "resolved job land failed (owner: data-platform)" in done.output
     assert "job land counts as done" in done.output and is_well(settings) and "recovered" in hook.texts[1]
 
 
@@ -149,7 +149,7 @@ def test_a_refused_file_that_is_delivered_again_by_hand_is_over(settings: Settin
     observe_refused(settings)
     lake.deliver("web/events/b.ndjson.gz", compressed(ndjson([event(2)]), ".gz"))
     done = CliRunner(env={"TIDEMARK_HOME": str(settings.home), "TIDEMARK_SETTLE_SECONDS": "0"}).invoke(main, ["land"])
-    assert "over     file web/events/b.ndjson.gz was refused" in done.output, done.output
+    assert "resolved file web/events/b.ndjson.gz was refused" in done.output, done.output
     assert open_incidents(settings) == [] and len(hook.texts) == 2
 
 
@@ -161,7 +161,7 @@ def test_a_file_in_a_wrong_folder_that_was_moved_by_hand_is_over_once_it_landed(
     assert [i.problem.title for i in open_incidents(settings)] == ["file web/evnts/b.ndjson cannot be taken"]
     stray.rename(settings.inbox / "web" / "events" / "b.ndjson")
     done = CliRunner(env={"TIDEMARK_HOME": str(settings.home), "TIDEMARK_SETTLE_SECONDS": "0"}).invoke(main, ["land"])
-    assert "over     file web/evnts/b.ndjson cannot be taken" in done.output, done.output
+    assert "resolved file web/evnts/b.ndjson cannot be taken" in done.output, done.output
     assert open_incidents(settings) == [] and len(hook.texts) == 2
 
 
@@ -186,7 +186,7 @@ def test_a_journal_that_cannot_be_used_does_not_undo_what_was_done(settings: Set
     for path in settings.jobs.glob("journal.sqlite*"):
         path.write_bytes(b"no database" * 1000)
     done = CliRunner(env={"TIDEMARK_HOME": str(settings.home)}).invoke(main, ["land"])
-    assert done.exit_code == 0 and "not counted for jobs and incidents" in done.output
+    assert done.exit_code == 0 and "not recorded for jobs and incidents" in done.output
     assert "the journal of jobs" in done.output
 
 

@@ -293,14 +293,14 @@ def test_status_tells_how_the_checkout_differs(checkout: Checkout, settings: Set
     checkout.commit("two")
     checkout.edit("three")
     _, ahead = describe_release(read_release_status(settings), now)
-    assert ahead == f"the checkout {checkout.folder} has 1 commits more and 1 edited files not committed: not live"
+    assert ahead == f"the checkout {checkout.folder} has 1 more commit and 1 edited file not committed: not live"
     checkout.git("stash")
     checkout.git("reset", "--quiet", "--hard", first)
     checkout.git("commit", "--quiet", "--amend", "--message", "another")
     _, beside = describe_release(read_release_status(settings), now)
     assert beside == f"the checkout {checkout.folder} is at a commit that does not follow it"
     shutil.rmtree(checkout.folder)
-    assert "cannot be told: git cannot be run in" in describe_release(read_release_status(settings), now)[1]
+    assert "is not known: git cannot be run in" in describe_release(read_release_status(settings), now)[1]
 
 
 def test_a_versions_revision_is_that_of_the_release(checkout: Checkout, settings: Settings) -> None:
@@ -337,7 +337,7 @@ def test_the_command_says_what_is_live_and_what_is_left_out(checkout: Checkout, 
     checkout.commit("two")
     checkout.edit("three")
     output = run("HEAD")
-    assert "say two" in output and "1 edited files" in output and "`tidemark deploy --back`" in output
+    assert "say two" in output and "1 edited file " in output and "`tidemark deploy --back`" in output
     assert "is active already" in run()
     assert "say one" in run("--back") and "say one" in json.dumps(
         read_release_status(settings).active.__dict__, default=str

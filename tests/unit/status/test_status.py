@@ -79,8 +79,8 @@ def test_backlog_and_lag_go_from_the_inbox_to_readers(lake: Lake) -> None:
     assert (waits.waiting_files, waits.unpublished_batches, waits.last) == (2, 0, None)
     assert waits.waiting_since == datetime.fromtimestamp(first.stat().st_ctime, UTC)
     assert lines(status, "inbox") == [
-        "2 files wait for landing, 0 still being written",
-        "events: 2 files wait, the oldest for less than a minute",
+        "2 files waiting to land, 0 still being written",
+        "events: 2 files waiting, the oldest for less than a minute",
     ]
 
     lake.land()
@@ -97,7 +97,7 @@ def test_backlog_and_lag_go_from_the_inbox_to_readers(lake: Lake) -> None:
     one, two = lake.receipts()
     assert (behind.unpublished_batches, behind.readers_see) == (1, one.landed_at)
     assert behind.lag_seconds == (later - two.landed_at).total_seconds()
-    assert lines(status, "published")[0].endswith("0 tables, made 2026-11-21 05:00 UTC, 1 landings behind")
+    assert lines(status, "published")[0].endswith("0 tables, published 2026-11-21 05:00 UTC, 1 landing behind")
 
     publish_up_to(lake.settings, 2)
     seen = events_of(status := read_status(lake.settings, later))
@@ -142,7 +142,7 @@ def test_a_file_of_which_no_row_fits_needs_a_person_until_rows_of_it_land(lake: 
         ("web/events/export.ndjson", 160, load_specs()["events"].owner)
     ]
     assert [
-        line for line in lines(status, "landed") if line.startswith("NOTHING FITS: web/events/export.ndjson: no row")
+        line for line in lines(status, "landed") if line.startswith("NO ROW FITS: web/events/export.ndjson: no row")
     ]
     lake.land_one("web/events/partly.ndjson", ndjson([event(1), *rows]))
     assert named() == ["web/events/export.ndjson"], "a file of which a row fits is one of ours"
@@ -184,7 +184,7 @@ def test_a_file_of_which_no_row_fits_is_told_with_a_likely_cause(
     done = CliRunner().invoke(main, ["land"], env=environment)
     assert done.exit_code == 0
     owner = load_specs()["events"].owner
-    reported = [line for line in done.output.splitlines() if f"nothing fits web/events/{name}: no row fits" in line]
+    reported = [line for line in done.output.splitlines() if f"no row fits web/events/{name}: no row fits" in line]
     assert len(reported) == 1 and words in reported[0] and reported[0].endswith(f"(owner: {owner})")
     status = CliRunner().invoke(main, ["status"], env=environment)
     assert status.exit_code == 1 and words in status.output
@@ -261,7 +261,7 @@ def test_after_a_build_that_was_killed_the_models_behind_are_counted(lake: Lake)
     status = read_status(lake.settings, NOW)
     assert status.warehouse.models_behind == 3
     assert lines(status, "warehouse")[1].startswith(
-        "0 landings not built yet, 3 models behind; `tidemark build --retry`"
+        "0 landings not built yet, 3 models outdated; `tidemark build --retry`"
     )
 
 
@@ -281,7 +281,7 @@ def test_a_damaged_landing_index_says_what_to_do(lake: Lake) -> None:
     for path in lake.settings.landed.glob("index.sqlite-*"):
         path.unlink()
     index.write_bytes(b"no database" * 1000)
-    with pytest.raises(TidemarkError, match="delete it: it is made anew"):
+    with pytest.raises(TidemarkError, match="delete it: it is rebuilt"):
         read_status(lake.settings, NOW)
     index.unlink()
     assert events_of(read_status(lake.settings, NOW)).unpublished_batches == 1
@@ -342,7 +342,7 @@ def lines_of(lake: Lake, job: str, now: datetime) -> list[str]:
 
 def test_without_a_journal_that_is_said_and_none_is_made(lake: Lake) -> None:
     health = read_health(lake.settings, NOW, JOBS)
-    assert lines(health, "jobs") == ["no job has run by itself yet; `tidemark serve` starts them"]
+    assert lines(health, "jobs") == ["no job has run automatically yet; `tidemark serve` starts them"]
     assert not health.needs_a_person
     assert not lake.settings.jobs.exists()
 
@@ -354,7 +354,7 @@ def test_a_damaged_journal_is_told_and_hides_nothing_else(lake: Lake, content: b
     health = read_health(lake.settings, NOW, JOBS)
     assert health.jobs.is_broken and health.needs_a_person
     assert "journal of jobs" in lines(health, "jobs")[0] and "move it away" in lines(health, "jobs")[0]
-    assert lines(health, "incidents") == ["none is open, and every message was sent"]
+    assert lines(health, "incidents") == ["none open, and every message was sent"]
 
 
 def test_a_job_that_succeeded_says_when_and_what_comes_next(lake: Lake, journal: Journal, clock: Clock) -> None:
@@ -365,10 +365,10 @@ def test_a_job_that_succeeded_says_when_and_what_comes_next(lake: Lake, journal:
     assert lines_of(lake, "daily", now) == [
         "last success at 2026-11-21 06:05 UTC, 20 min ago, for 2026-11-21T05:00:00Z; next due at 2026-11-22 05:00 UTC"
     ]
-    assert lines_of(lake, "arrival", now) == ["has not succeeded yet; comes with the arrival of events, calls"]
+    assert lines_of(lake, "arrival", now) == ["has not succeeded yet; triggered by the arrival of events, calls"]
     assert lines_of(lake, "after", now) == [
-        "has not succeeded yet; comes with the success of daily",
-        "2026-11-21T05:00:00Z, due at 2026-11-21 06:05 UTC, 20 min ago, has not begun",
+        "has not succeeded yet; triggered by the success of daily",
+        "2026-11-21T05:00:00Z, due at 2026-11-21 06:05 UTC, 20 min ago, not started",
     ]
     assert not health_of(lake, "daily", now).needs_a_person
 
@@ -376,7 +376,7 @@ def test_a_job_that_succeeded_says_when_and_what_comes_next(lake: Lake, journal:
 def test_the_watchers_landing_is_told_first(lake: Lake, journal: Journal) -> None:
     journal.finish(begin(journal, "land", "manual-1"), "succeeded")
     assert lines(read_health(lake.settings, NOW, JOBS), "jobs")[0] == (
-        "land: last success at 2026-11-21 06:00 UTC, less than a minute ago; comes with files in the inbox"
+        "land: last success at 2026-11-21 06:00 UTC, less than a minute ago; triggered by files in the inbox"
     )
 
 
@@ -384,7 +384,7 @@ def test_what_runs_and_who_waits_for_it_is_told(lake: Lake, journal: Journal, cl
     begin(journal)
     with journal.waiting("f-2", "daily", "the warehouse, which another run writes"):
         assert lines_of(lake, "daily", NOW + timedelta(minutes=3))[1:] == [
-            "runs since 2026-11-21 06:00 UTC, 3 min, try 1",
+            "running since 2026-11-21 06:00 UTC, 3 min, try 1",
             "a run waits for the warehouse, which another run writes, for 3 min",
         ]
     daily = health_of(lake, "daily", NOW)
@@ -448,7 +448,7 @@ def test_what_waits_for_data_says_for_which_and_becomes_late(lake: Lake, journal
 
 def test_of_many_slots_some_are_told_and_the_others_counted(lake: Lake, journal: Journal) -> None:
     reported = lines_of(lake, "gated", utc("2026-11-28 06:00"))
-    assert len(reported) == 1 + 5 + 1 and reported[-1] == "and 3 slots more"
+    assert len(reported) == 1 + 5 + 1 and reported[-1] == "and 3 more slots"
     assert len(health_of(lake, "gated", utc("2026-11-28 06:00")).open_slots) == 8
 
 
@@ -473,16 +473,16 @@ def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_told(lake: Lake
     health = read_health(lake.settings, NOW + timedelta(minutes=7), JOBS)
     assert health.needs_a_person
     first, detail, reproduce, undelivered = lines(health, "incidents")
-    assert reproduce.strip() == "type: tidemark build -- --select a"
+    assert reproduce.strip() == "run: tidemark build -- --select a"
     assert first == "FAILURE: test a failed, since 2026-11-21 06:00 UTC, 7 min (owner: data-platform)"
     assert detail.strip() == "models/a.yml: Got 3 results"
-    assert undelivered.strip().startswith("not told to everybody: 1 tries: ") and "channels.yml" in undelivered
+    assert undelivered.strip().startswith("not delivered to everybody: 1 try: ") and "channels.yml" in undelivered
 
     observe(lake.settings, "build", [], NOW + timedelta(minutes=8))
     health = read_health(lake.settings, NOW + timedelta(minutes=9), JOBS)
     assert not health.needs_a_person
     assert lines(health, "incidents")[0].startswith("over: test a failed")
-    assert "not told to everybody" in lines(health, "incidents")[1]
+    assert "not delivered to everybody" in lines(health, "incidents")[1]
 
 
 def test_what_mends_an_incident_is_told_after_what_shows_it_again(lake: Lake) -> None:
