@@ -75,7 +75,7 @@ def settings_of(home: str | Path) -> Settings:
 
 
 def run_steps(settings: Settings) -> dict[str, float]:
-    """Land, build what is open, publish; the seconds of each. Raises SystemExit where a model or test fails."""
+    """Land, build what is pending, publish; the seconds of each. Raises SystemExit where a model or test fails."""
     at = [time.monotonic()]
     land(settings)
     at.append(time.monotonic())

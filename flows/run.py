@@ -1,4 +1,4 @@
-"""A run: land what settled, build what that and earlier runs left open, publish what is good and changed."""
+"""A run: land what settled, build what is pending after that and earlier runs, publish what is good and changed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from flows.settings import Settings
 
 @dataclass(frozen=True)
 class Run:
-    """What a run did; ``build`` is None where nothing was open, ``publication`` where no table was ever good.
+    """What a run did; ``build`` is None where nothing was pending, ``publication`` where no table was ever good.
 
     Where something failed, the publication says which of its tables are stale.
     """

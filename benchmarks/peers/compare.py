@@ -155,7 +155,7 @@ def peer_python(out: Console) -> Path:
     if version != duckdb.__version__:
         raise SystemExit(
             f"SQLMesh's environment has DuckDB {version}, this one {duckdb.__version__}: pin the same in "
-            f"{PEER / 'requirements.in'} and lock anew (README.md says how)"
+            f"{PEER / 'requirements.in'} and lock again (README.md says how)"
         )
     return python
 

@@ -1,6 +1,6 @@
-"""Alerts: who observes problems says all that hold now; their owners are told once of each, and when it is over.
+"""Alerts: who observes problems says all that hold now; their owners are alerted once of each, and when it is over.
 
-What is to be told is written down together with the incident, then sent. What could not be sent is tried again at the
+What is to be sent is written down together with the incident, then sent. What could not be sent is tried again at the
 next observation, whoever makes it. So a message arrives at least once; twice only where a process was killed, or an
 answer lost, between a channel taking the message and our writing that down.
 """
@@ -60,7 +60,7 @@ class Observed:
 
 
 def observe(settings: Settings, scope: str, problems: Sequence[Problem], now: datetime) -> Observed:
-    """Take note of all problems that hold now in a scope, and tell their owners what is new and what is over.
+    """Take note of all problems that hold now in a scope, and alert their owners to what is new and what is over.
 
     As :func:`note`, and then :func:`deliver`.
     """
@@ -76,12 +76,12 @@ def note(
     only_close: bool = False,
     fixed_by: str | None = None,
 ) -> Observed:
-    """Take note of all problems that hold now in a scope; what is to be told is written down, and not sent yet.
+    """Take note of all problems that hold now in a scope; what is to be sent is written down, and not sent yet.
 
     ``problems`` is complete: an open incident of the scope that is not among them has recovered. So observe only after
-    looking at everything, and one after the other. A key that comes twice is one problem, as told last. A problem that
-    turns from a warning to a failure is a new incident, and the other way round. With ``only_close`` no incident is
-    opened: for who looks whether what is known is over, and leaves it to others to say what is new. ``fixed_by`` is
+    looking at everything, and one after the other. A key that comes twice is one problem, as described last. A problem
+    that turns from a warning to a failure is a new incident, and the other way round. With ``only_close`` no incident
+    is opened: for who looks whether what is known is over, and leaves it to others to say what is new. ``fixed_by`` is
     the page of the run that ended what is over.
 
     Raises :class:`TidemarkError` where incidents cannot be written, ValueError for a problem of another scope or a time
@@ -126,7 +126,7 @@ def deliver(settings: Settings, now: datetime) -> int:
 def digest(settings: Settings, now: datetime) -> int:
     """Send each owner of warnings one message: those that are open, and those that recovered since the last digest.
 
-    Once per day of the organisation's time zone; where there is nothing to tell, nothing is sent. Returns how many
+    Once per day of the organisation's time zone; where there is nothing to report, nothing is sent. Returns how many
     owners' messages arrived; the others go with the next observation. Raises as :func:`observe` does.
     """
     day = local_day(now)
@@ -183,7 +183,7 @@ def send_unnoted(settings: Settings, owner: str, headline: str, detail: str) -> 
 
 
 def alert_message(incident: Incident) -> Message:
-    """What is wrong, whose it is, since when, how many rows, how to see it again, and what mends it."""
+    """What is wrong, whose it is, since when, how many rows, how to see it again, and what fixes it."""
     problem = incident.problem
     return Message(
         one_line(problem.title),
@@ -201,7 +201,7 @@ def alert_message(incident: Incident) -> Message:
 
 
 def recovery_message(incident: Incident, now: datetime, still_warns: bool, fixed_by: str | None = None) -> Message:
-    """What is over, and after how long. It links to the run that mended it, and never to the one that failed."""
+    """What is over, and after how long. It links to the run that fixed it, and never to the one that failed."""
     problem = incident.problem
     after = f"recovered after {duration(now - problem.since)}"
     return Message(
@@ -210,8 +210,8 @@ def recovery_message(incident: Incident, now: datetime, still_warns: bool, fixed
             ("owner", problem.owner),
             ("since", _minute(problem.since)),
             ("until", _minute(now)),
-            ("still", "a warning, which the daily digest tells" if still_warns else None),
-            ("mended by", fixed_by),
+            ("still", "a warning, which is in the daily digest" if still_warns else None),
+            ("fixed by", fixed_by),
         ),
         kind="success",
     )

@@ -1,7 +1,7 @@
 """Rebuild a range of days, in chunks that each stand on their own: what is done stays done, however it ends.
 
-A selection limits which models are rebuilt. What is made from them is rebuilt with them, or it would show other rows
-than what it is made from. The warehouse is locked for one chunk at a time, so arrivals are built in between.
+A selection limits which models are rebuilt. What is downstream of them is rebuilt with them, or it would show other
+rows than what it depends on. The warehouse is locked for one chunk at a time, so arrivals are built in between.
 """
 
 import time
@@ -30,7 +30,8 @@ FREE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: days, both ends included, so many at once; ``selection`` is in dbt's syntax, '' is all."""
+    """What is asked for: days, both ends included, ``chunk_days`` at once; ``selection`` is in dbt's syntax, '' is
+    all."""
 
     first_day: date
     last_day: date
@@ -59,7 +60,7 @@ class Chunk:
 class Rebuilt:
     """What was done for a chunk.
 
-    ``before`` is the build of what was open, None where nothing was that the chunk reads. ``chunk`` is the build of
+    ``before`` is the build of what was pending, None where the chunk reads none of it. ``chunk`` is the build of
     its days, None where what it reads could not be built.
     """
 
@@ -82,11 +83,12 @@ def backfill(
     request: Request,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Build:
-    """Rebuild and test what is kept by days, for these days and those that follow from them, a chunk after the other.
+    """Rebuild and test what is partitioned by day, for these days and those that follow from them, a chunk after the
+    other.
 
-    A backfill of the same request that stopped goes on where it stopped; ``ops.backfill_chunks`` tells which chunks
+    A backfill of the same request that stopped goes on where it stopped; ``ops.backfill_chunks`` says which chunks
     are done. What lands meanwhile is built before the next chunk. Stops at the first chunk that fails. Raises
-    :class:`TidemarkError` where the request is wrong, or what the models are made from is not built yet: then what is
+    :class:`TidemarkError` where the request is wrong, or what the models depend on is not built yet: then what is
     open is built first.
     """
     check(settings, request)
@@ -123,7 +125,7 @@ def check(settings: Settings, request: Request) -> None:
 
 
 def models_to_rebuild(settings: Settings, selection: str) -> frozenset[str]:
-    """The names of the models kept by days that a selection holds ('' holds them all), and of what is made from them.
+    """The names of the selected models that are partitioned by day ('' selects all), and of all downstream of them.
 
     Raises :class:`TidemarkError` where it holds none, where it names what there is not, and where something below
     cannot be rebuilt for some days alone.
@@ -134,7 +136,7 @@ def models_to_rebuild(settings: Settings, selection: str) -> frozenset[str]:
         selected &= select_models(settings, selection)
     if not selected:
         raise TidemarkError(
-            f"the selection {selection!r} holds no model that is kept by days; these are: "
+            f"the selection {selection!r} holds no model that is partitioned by day; these are: "
             f"{', '.join(sorted(project.partitioned_by_day))}"
         )
     return with_downstream(project.models, project.partitioned_by_day, selected)
@@ -143,9 +145,9 @@ def models_to_rebuild(settings: Settings, selection: str) -> frozenset[str]:
 def with_downstream(
     models: Mapping[str, Model], partitioned_by_day: frozenset[str], selected: frozenset[str]
 ) -> frozenset[str]:
-    """These models and the stored ones made from them, directly or not: tables whole, others for the days chosen.
+    """These models and the stored ones downstream of them: tables whole, others for the days chosen.
 
-    Raises :class:`TidemarkError` where one below is kept by something else than days, which nobody could rebuild so.
+    Raises :class:`TidemarkError` where one downstream is partitioned by something other than days.
     """
     found = {
         model.name
@@ -155,8 +157,8 @@ def with_downstream(
     others = {name for name in found - partitioned_by_day if models[name].materialized != "table"}
     if others:
         raise TidemarkError(
-            f"{', '.join(sorted(selected))} cannot be rebuilt for some days alone: {', '.join(sorted(others))} below "
-            "is not kept by days; rebuild all of it: "
+            f"{', '.join(sorted(selected))} cannot be rebuilt for some days alone: {', '.join(sorted(others))} "
+            "downstream is not partitioned by day; rebuild all of it: "
             f"`tidemark build -- --full-refresh --select {' '.join(f'{name}+' for name in sorted(selected))}`"
         )
     return frozenset(found)
@@ -183,7 +185,7 @@ def plan(settings: Settings, request: Request) -> list[Chunk]:
 
 
 def split_days(first_day: date, last_day: date, chunk_days: int) -> Iterator[tuple[date, date]]:
-    """The range in chunks of so many days, the last perhaps shorter; both ends of each included."""
+    """The range in chunks of ``chunk_days`` days, the last perhaps shorter; both ends of each included."""
     day = first_day
     while day <= last_day:
         end = min(day + timedelta(days=chunk_days - 1), last_day)
@@ -193,7 +195,7 @@ def split_days(first_day: date, last_day: date, chunk_days: int) -> Iterator[tup
 
 @once_free
 def rebuild(settings: Settings, chunk: Chunk, progress: Callable[[str], None] = lambda line: None) -> Rebuilt:
-    """Rebuild and test the days of a chunk, and first what is open, where the chunk reads something that is.
+    """Rebuild and test the days of a chunk, and first what is pending, where the chunk reads any of it.
 
     Both under one lock of the warehouse, which is waited for. Raises :class:`TidemarkError` where the warehouse cannot
     be opened or the project cannot be parsed; failed models and tests are in the result.

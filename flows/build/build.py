@@ -37,7 +37,7 @@ class Build:
 
     @property
     def failed(self) -> list[Node]:
-        """Nodes that failed: what lies below them was skipped, and is published as it was before."""
+        """Nodes that failed: what is downstream of them was skipped, and is published as it was before."""
         return [n for n in self.nodes if n.status in FAILED]
 
     @property
@@ -117,7 +117,7 @@ def run_build(
 ) -> Build:
     """Have dbt build and test what ``arguments`` select. The caller holds :func:`warehouse_held`.
 
-    With ``days``, models kept by days rebuild these, and what is new to them stays so.
+    With ``days``, models partitioned by day rebuild these, and what is new to them stays so.
     """
 
     def on_event(event: Any) -> None:

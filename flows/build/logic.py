@@ -1,4 +1,4 @@
-"""What the rows of each model hang on beside the data: a mark of all its logic, and how many days its changes reach.
+"""What the rows of each model depend on beside the data: a mark of all its logic, and how many days its changes reach.
 
 A model that another logic built is rebuilt whole (the macro ``should_full_refresh``). A mark may differ where the rows
 would not: that costs a build. It is never the same where the rows could differ: that would leave wrong figures.
@@ -20,7 +20,7 @@ from jinja2 import nodes as syntax
 if TYPE_CHECKING:  # dbt takes over a second to import: flows.build.project does where it is run
     from dbt.contracts.graph.manifest import Manifest
 
-# Macros that note what a build did, or decide whether it is whole. No row hangs on them, nor on what they alone call.
+# Macros that note what a build did, or decide whether it is whole. No row depends on them, nor on what they alone call.
 BOOKKEEPING = frozenset(
     {"forget_changes", "is_incremental", "mark_progress", "note_days_changed", "should_full_refresh"}
 )
@@ -31,7 +31,7 @@ NOT_LOGIC = frozenset(
     {"access", "docs", "enabled", "freshness", "grants", "group", "persist_docs", "static_analysis", "tags"}
 )
 META_NOT_LOGIC = frozenset({"expires", "owner", "version_policy"})
-# Where Tidemark runs and how much it may use: set by flows/build/project.py, and no row hangs on it.
+# Where Tidemark runs and how much it may use: set by flows/build/project.py, and no row depends on it.
 OWN_SETTINGS = "TIDEMARK_"
 
 VARIABLE = re.compile(r"""\bvar\s*\(\s*(?:'(\w+)'|"(\w+)")\s*[,)]""")
@@ -53,7 +53,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Logic:
-    """A node's ``mark``, and the ``reach`` of its changes: None where that cannot be told from the project."""
+    """A node's ``mark``, and the ``reach`` of its changes: None where the project does not say."""
 
     mark: str
     reach: Reach | None
@@ -61,7 +61,7 @@ class Logic:
 
 @dataclass(frozen=True)
 class _Text:
-    """What a text hangs on: the variables it names, None where it works out a name, and those of the environment."""
+    """What a text depends on: the variables it names, None where it works out a name, and those of the environment."""
 
     mark: str
     variables: frozenset[str] | None
@@ -110,8 +110,8 @@ class ProjectLogic:
     def reach(self, id_: str) -> Reach | None:
         """The days that change with a touched one: those of the parents, and as many more as the node looks around.
 
-        ``meta.reach_days`` can only add to it. Known for what is kept by days, and for what lies between: a table made
-        whole, a seed and a landed file do not move days.
+        ``meta.reach_days`` can only add to it. Known for what is partitioned by day, and for what lies between: a table
+        built whole, a seed and a landed file do not move days.
         """
         if id_ not in self._reaches:
             self._reaches[id_] = self._find_reach(id_)

@@ -35,7 +35,7 @@ LIST_MODELS = ("--resource-type", "model", "--output", "name")
 class Model:
     """A model as the manifest has it; ``day_column`` is that of the day it is kept by, None where it is not.
 
-    ``above`` names the models and seeds it is made from, directly or not.
+    ``upstream`` names the models and seeds it depends on, directly or not.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Project:
         return hashlib.sha256((self.fingerprint + _text_of(given)).encode()).hexdigest() if given else self.fingerprint
 
     def downstream(self, name: str) -> frozenset[str]:
-        """The models made from this model or seed, directly or not, and itself where it is a model."""
+        """The models downstream of this model or seed, and itself where it is a model."""
         return frozenset(model.name for model in self.models.values() if name == model.name or name in model.upstream)
 
     @contextmanager
@@ -173,7 +173,7 @@ class Project:
 
 
 def lineage(manifest: "Manifest") -> dict[str, frozenset[str]]:
-    """For each node and source, by unique id, the ids of what lies above it."""
+    """For each node and source, by unique id, the ids of all upstream of it."""
     found: dict[str, frozenset[str]] = {id_: frozenset() for id_ in manifest.sources}
 
     def upstream(id_: str) -> frozenset[str]:
@@ -187,11 +187,11 @@ def lineage(manifest: "Manifest") -> dict[str, frozenset[str]]:
 
 
 def guarded_models(manifest: "Manifest", upstream: dict[str, frozenset[str]], test: Any) -> frozenset[str]:
-    """The names of the models that must not be published while this test fails; ``above`` is its :func:`lineage`.
+    """The names of the models that must not be published while this test fails; ``upstream`` is its :func:`lineage`.
 
-    Of a generic test, the model it is attached to and all below. Of any other, each model it reads, and all below any
-    of them: it does not say which of them is wrong. One that reads nothing holds a macro to account, which may be in
-    every model.
+    Of a generic test, the model it is attached to and all downstream. Of any other, each model it reads, and all
+    downstream of any: it does not say which of them is wrong. One that reads nothing holds a macro to account, which
+    may be in every model.
     """
     attached = getattr(test, "attached_node", None)
     read = {attached} if attached else {*test.depends_on_nodes}
@@ -241,7 +241,7 @@ _read: dict[str, Project] = {}
 
 
 def read_project(settings: Settings) -> Project:
-    """The project as it is now: parsed once in this process, and anew only when a file of it changed.
+    """The project as it is now: parsed once in this process, and again only when a file of it changed.
 
     Raises :class:`TidemarkError` where dbt cannot parse it.
     """

@@ -1,4 +1,4 @@
-"""The warehouse file: open it, enter landings into it, and tell what in it is not yet built or tested."""
+"""The warehouse file: open it, enter landings into it, and find what in it is not yet built or tested."""
 
 import fcntl
 import logging
@@ -27,7 +27,7 @@ FORMAT = 2
 LOCK = ".build.lock"
 # Who waits for another process looks so often whether it has done.
 LOOK_SECONDS = 1.0
-# What is so where everything is open, and why it may be, for people.
+# What people read where everything is pending, and why that may be.
 UNFINISHED = "no whole build of the project as it is now has come to its end"
 WHY_UNFINISHED = f"{UNFINISHED}: it was edited or another release deployed since, or the build was killed"
 # What DuckDB says of a file that it cannot read whoever asks: it is none of its own, or damaged.
@@ -101,7 +101,7 @@ def warehouse_at_rest(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def warehouse_held(settings: Settings, work: str) -> Iterator[None]:
-    """Hold the lock of the warehouse, and tell people what ``work`` it was where a disk or a database fails meanwhile.
+    """Hold the lock of the warehouse, and say what ``work`` it was where a disk or a database fails meanwhile.
 
     That leaves nothing half done which counts: builds go on from what the warehouse says of itself, and a version is
     one once it is whole.
@@ -111,7 +111,7 @@ def warehouse_held(settings: Settings, work: str) -> Iterator[None]:
             yield
     except (OSError, sqlite3.Error, duckdb.OperationalError, duckdb.FatalException) as error:
         raise TidemarkError(
-            f"{work} stopped ({error}); what was published before is as it was; mend the cause (a full disk, a missing "
+            f"{work} stopped ({error}); what was published before is as it was; fix the cause (a full disk, a missing "
             "permission) and run the same again, which heals what this left"
         ) from error
 
@@ -135,7 +135,7 @@ def once_free(work: Callable[Concatenate[Settings, P], T]) -> Callable[Concatena
 
 @contextmanager
 def _logged(held_by: str) -> Iterator[None]:
-    log.warning("waits, and goes on by itself: %s", held_by)
+    log.warning("waits, and continues automatically: %s", held_by)
     yield
     log.warning("waited for that, and goes on")
 
@@ -165,7 +165,7 @@ def in_use_by(settings: Settings) -> str | None:
     except WarehouseInUseError as error:
         return str(error)
     except TidemarkError:
-        return None  # what is wrong with it, whoever waits is told by what it does next
+        return None  # whoever waits learns what is wrong with it from what it does next
     finally:
         lock.release()
 
@@ -178,7 +178,7 @@ def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDB
     except duckdb.Error as error:
         if "Could not set lock" in str(error):
             raise warehouse_in_use(settings.warehouse, str(error)) from error
-        remedy = "mend the cause and run the same again"
+        remedy = "fix the cause and run the same again"
         if any(words in str(error) for words in DAMAGE):
             remedy = "it is disposable: delete it and run `tidemark build` to rebuild it from the landed zone"
         elif "Permission denied" in str(error):
@@ -198,7 +198,7 @@ def enter_landings(settings: Settings) -> int:
             warehouse.execute(f"begin; {TABLES.read_text(encoding='utf-8')} commit;")
         except duckdb.CatalogException as error:
             raise TidemarkError(
-                f"the tables of the warehouse {settings.warehouse} could not be made: {error}; mend the cause and run "
+                f"the tables of the warehouse {settings.warehouse} could not be made: {error}; fix the cause and run "
                 "the same again"
             ) from error
         return _enter(settings, warehouse)
@@ -323,7 +323,7 @@ def outdated_models(warehouse: duckdb.DuckDBPyConnection, models: Collection[str
 
 def built_up_to(settings: Settings) -> int | None:
     """The last landing entered into the warehouse, where everything is built with it and every test has passed; None
-    where something is open. The caller holds the lock."""
+    where something is pending. The caller holds the lock."""
     if not read_pending_work(settings, read_project(settings)).is_empty:
         return None
     with open_warehouse(settings, read_only=True) as warehouse:

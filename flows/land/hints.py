@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from flows.contract.spec import DatasetSpec
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-# So many rejected rows are looked at.
+# Rejected rows that are looked at for a cause.
 LOOKED_AT = 20
 
 
@@ -32,7 +32,8 @@ def no_row_fits(
     spec: DatasetSpec,
     specs: Mapping[str, DatasetSpec],
 ) -> str:
-    """What is told of a file of which every row was rejected: how many, why, and the likely cause where there is one.
+    """What is reported of a file of which every row was rejected: how many, why, and the likely cause where there is
+    one.
 
     ``reasons`` counts the rows by reason and field, ``first`` are the first of them, ``columns`` the names of a CSV's
     columns, and ``specs`` the datasets that it may be meant for instead.

@@ -31,7 +31,7 @@ with objects as (
 select line, unnest(map_keys(members)) as key, coalesce(cast(unnest(map_values(members)) as varchar), 'null') as value
 from objects
 """
-# So many rows of one shape are worth a statement of their own, with so many keys at the most.
+# Rows of one shape that are worth a statement of their own, and the most keys it may have.
 MANY_ROWS, FEW_KEYS = 64, 32
 
 

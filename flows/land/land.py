@@ -98,7 +98,7 @@ def open_for_landing(settings: Settings) -> Iterator[Receipts]:
     except (OSError, sqlite3.Error) as error:
         raise TidemarkError(
             f"landing stopped ({error}); what landed before is whole, the rest waits in {settings.inbox}; "
-            "mend the cause (a full disk, a missing permission) and run `tidemark land` again"
+            "fix the cause (a full disk, a missing permission) and run `tidemark land` again"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Land again what did not fit: rows in quarantine and files refused whole, after the contract or a reader was mended.
+"""Land again what did not fit: rows in quarantine and files refused whole, after the contract or a reader was fixed.
 
 A retry of a file's quarantined rows is a batch of its own, committed like any other by one rename. It reads every row
 that the file's batch before it rejected: those that fit now land in it, with the lines they had, and the rest are its

@@ -40,9 +40,9 @@ LOOK_SECONDS = 1.0
 @flow(
     name=BACKFILL,
     flow_run_name=first_name(BACKFILL),
-    description="Rebuilds days of what is kept by days, chunk by chunk, and publishes it. `select` names the models in "
-    "dbt's syntax; what is made from them is rebuilt too. Started again with the same parameters after it stopped, it "
-    "goes on where it stopped.",
+    description="Rebuilds days of what is partitioned by day, chunk by chunk, and publishes it. `select` names the "
+    "models in dbt's syntax; what is downstream of them is rebuilt too. Started again with the same parameters, it "
+    "continues where it stopped.",
 )
 def backfill_days(first_day: date, last_day: date, select: str = "", chunk_days: int = 7) -> State[Any]:
     """Rebuild these days, both ends included, and publish. One backfill at a time; others wait for it.
@@ -69,7 +69,7 @@ def _backfill(request: Request) -> State[Any]:
 
 
 def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request: Request) -> str:
-    """Do what is left, publish, and tell what was done."""
+    """Do what is left, publish, and report what was done."""
     with one_writer(settings, journal, BACKFILL, flow_run_id):
         chunks = step("plan", lambda: plan(settings, request))
     built: list[Build] = []

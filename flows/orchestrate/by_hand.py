@@ -2,7 +2,7 @@
 
 A command that built, tested, published or landed says so here when it has done. A job of which all steps were done by
 hand, one after the other, has succeeded for every slot that was due before: it fails no longer, is not late, and does
-not run for them again. Incidents that are over by that are closed, and their owners told, at once. Nothing new is
+not run for them again. Incidents that are over by that are closed, and their owners alerted, at once. Nothing new is
 opened: who types sees what fails.
 
 It does the same whether the service runs or not. A home in which no job has ever run has no journal, and nothing to do.
@@ -70,7 +70,7 @@ def count(settings: Settings, started_at: datetime, steps: Sequence[str], has_bu
 
 
 def _look_at_build(settings: Settings) -> tuple[int | None, tuple[Incident, ...]]:
-    """The last batch with which everything is built and tested, None where something is open; and what is over."""
+    """The last batch with which everything is built and tested, None where something is pending; and what is over."""
     lock = warehouse_lock(settings)
     try:
         lock.acquire(timeout=LOCK_SECONDS)

@@ -27,7 +27,7 @@ class ScheduleState:
     ``first_seen``: from when a job's slots count; a job that is not in it has none. ``succeeded`` and ``finished``
     (when) hold the same slots. ``failed`` are given up, after all retries; ``retry_at`` says from when one that is
     not may try again. ``arrived`` are the batches with rows by dataset, at least those after what any arrival job has
-    done; ``present`` the days each dataset is there for, None where that cannot be told, and ``trouble`` says why.
+    done; ``present`` the days each dataset is there for, None where that is not known, and ``trouble`` says why.
     ``downtimes`` are when nothing was served, from and to: deadlines stand still then.
     """
 
@@ -76,7 +76,7 @@ def decide(jobs: Sequence[Job], state: ScheduleState, now: datetime, timezone: s
 
 
 def next_due(job: Job, state: ScheduleState, now: datetime) -> datetime | None:
-    """When the job's next slot comes, in UTC; None where only an arrival or another job can tell."""
+    """When the job's next slot comes, in UTC; None where only an arrival or another job decides."""
     if not isinstance(job.when, Cron):
         return None
     begins = max(state.first_seen.get(job.name, now), now + timedelta(microseconds=1))
@@ -241,6 +241,6 @@ def missing_data(job: Job, day: date, state: ScheduleState) -> Iterable[str]:
         needed = day - timedelta(days=required.days_before)
         if state.present is None:
             why = f": {state.trouble}" if state.trouble else ""
-            yield f"cannot tell whether {required.dataset} of {needed} are there{why}"
+            yield f"it is not known whether {required.dataset} of {needed} are there{why}"
         elif needed not in state.present.get(required.dataset, ()):
             yield f"{required.dataset} of {needed}"

@@ -185,9 +185,7 @@ class Journal:
                     (job.name, _text(now), schedule, _text(now)),
                 )
                 if job.name in known:
-                    reported.append(
-                        f"job {job.name}: was {known[job.name]}, is {schedule}; counts anew from {_text(now)}"
-                    )
+                    reported.append(f"job {job.name}: was {known[job.name]}, is {schedule}; counts from {_text(now)}")
                 else:
                     reported.append(f"job {job.name}: new, counts from {_text(now)}")
         return reported
@@ -497,7 +495,7 @@ class Journal:
             yield
         except (OSError, sqlite3.Error) as error:
             raise TidemarkError(
-                f"the journal of jobs {self.path} cannot be used ({error}); mend the cause (a full disk, a missing "
+                f"the journal of jobs {self.path} cannot be used ({error}); fix the cause (a full disk, a missing "
                 "permission); if the file is damaged, move it away: a new one begins, which makes up nothing missed"
             ) from error
 
@@ -509,7 +507,7 @@ class Journal:
             try:
                 yield
             except BaseException:
-                if self._database.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                if self._database.in_transaction:  # SQLite has rolled back already where the disk is full
                     self._database.execute("rollback")
                 raise
             self._database.execute("commit")

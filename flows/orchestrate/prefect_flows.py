@@ -84,7 +84,7 @@ class _Run:
 
 @flow(name=LAND, flow_run_name=first_name(LAND), description="Lands what settled in the inbox; the watcher starts it.")
 def land_inbox() -> State[Any]:
-    """Land what settled, and tell whoever waits for arrivals which datasets came."""
+    """Land what settled, and let whoever waits for arrivals know which datasets came."""
     return outcome(_land_inbox)
 
 
@@ -267,7 +267,7 @@ def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
 
     def work_or_fail() -> Built | None:
         done = work()
-        # Where nothing was open, what failed before may be mended all the same, by hand.
+        # Where nothing was pending, what failed before may be fixed all the same, by hand.
         run.built.append(done or Built())
         if done and done.failed:
             failures = failures_of([done])
@@ -290,7 +290,8 @@ def _publish(run: _Run) -> None:
 
 
 def _report(run: _Run, job: Job, about: str, error: BaseException | None) -> None:
-    """Say on the run's page how it went, and tell owners what fails or no longer does: last, as nobody waits for it."""
+    """Say on the run's page how it went, and alert owners to what fails or no longer does: last, as nobody waits for
+    it."""
     failures = failed_nodes = tuple(failures_of(run.built))
     if isinstance(error, Exception) and not isinstance(error, NodesFailedError):
         failures = (_failure_of_job(job.name, job, error), *failures)
@@ -321,7 +322,7 @@ def _failure_of_job(name: str, job: Job | None, error: Exception) -> Failure:
         owner=job.owner if job else OPERATOR,
         path="",
         command="",
-        remedy=f"mend it, then `{typed}`" if (typed := by_hand(name, job)) else "",
+        remedy=f"fix it, then `{typed}`" if (typed := by_hand(name, job)) else "",
     )
 
 
@@ -342,7 +343,7 @@ def _audit(run: _Run) -> None:
     def work() -> None:
         if findings := audit(run.settings).findings:
             first = "; ".join(f"{found.dataset}, {found.step}: {found.text} {found.remedy}" for found in findings[:5])
-            raise TidemarkError(f"the audit found {len(findings)} faults; `tidemark audit` tells all of them: {first}")
+            raise TidemarkError(f"the audit found {len(findings)} faults; `tidemark audit` lists all of them: {first}")
 
     with one_writer(run.settings, run.journal, run.job, run.flow_run_id):
         step("audit", work)

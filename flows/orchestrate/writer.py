@@ -24,9 +24,9 @@ from flows.orchestrate.journal import Journal
 from flows.settings import Settings
 
 WAREHOUSE = "warehouse"
-# A process that was killed with the slot gives it back after so many seconds, the least that the server takes.
+# A process that was killed with the slot gives it back after this many seconds, the least that the server takes.
 LEASE_SECONDS = 60
-# A server that is being restarted answers again within so many seconds.
+# A server that is being restarted answers again within this many seconds.
 RESTART_SECONDS = 120.0
 
 
@@ -85,4 +85,4 @@ def _show(flow_run_id: str, state: State[None]) -> None:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(UUID(flow_run_id), state, force=True)
     except httpx.HTTPError as error:
-        get_run_logger().warning(f"the server could not be told that the run is {state.name}: {error}")
+        get_run_logger().warning(f"that the run is {state.name} could not be reported to the server: {error}")

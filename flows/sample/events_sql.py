@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 # The share of clicks that an advert loses by standing lower: position -> factor.
 POSITION_EFFECT = {1: 1.0, 2: 0.72, 3: 0.57, 4: 0.47, 5: 0.41, 6: 0.36, 7: 0.32, 8: 0.29}
 
-# How many heartbeats are told as each kind of event that the contract has and the sample has no recipe for.
+# How many heartbeats are sent as each kind of event that the contract has and the sample has no recipe for.
 OTHER_SHARE = 0.01
 
 

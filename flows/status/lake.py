@@ -95,7 +95,7 @@ class FailedNode:
 
 @dataclass(frozen=True)
 class WarehouseStatus:
-    """How the last run went. ``note`` says why that cannot be told, ``is_broken`` that a person must see to it.
+    """How the last run went. ``note`` says why that is not known, ``is_broken`` that a person must see to it.
 
     ``models_behind`` have not seen all that was entered, failed, or are not there, as after a build that was killed."""
 

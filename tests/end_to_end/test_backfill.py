@@ -179,7 +179,7 @@ def test_what_is_below_is_rebuilt_by_days_or_whole_or_not_at_all() -> None:
     [
         ("fct_sesions", r"names nothing in the project by 'fct_sesions'"),
         ("fct_sessions nosuch+", r"names nothing in the project by 'nosuch\+'"),
-        ("dim_dates", r"'dim_dates' holds no model that is kept by days; these are: agg_adverts_daily, "),
+        ("dim_dates", r"'dim_dates' holds no model that is partitioned by day; these are: agg_adverts_daily, "),
         ("colour:red", r"'colour:red' cannot be read: .*'colour' is not a valid method name"),
     ],
 )
@@ -398,7 +398,7 @@ def test_a_request_that_is_wrong_fails_the_flow_with_the_reason_alone(served: tu
     )
 
 
-def test_a_chunk_that_fails_fails_the_flow_which_goes_on_there_once_it_is_mended(served: tuple[Settings, Rows]) -> None:
+def test_a_chunk_that_fails_fails_the_flow_which_goes_on_there_once_it_is_fixed(served: tuple[Settings, Rows]) -> None:
     settings, _ = served
     deduplicated = "intermediate.int_events__events_deduplicated"
     with open_warehouse(settings) as warehouse:

@@ -1,4 +1,4 @@
-"""What fails stops only what lies below it; the rest goes on, and readers are told what is stale, and why."""
+"""What fails stops only what is downstream of it; the rest goes on, and readers see what is stale, and why."""
 
 import csv
 import gzip
@@ -110,7 +110,7 @@ def read_marts(settings: Settings, sql: str) -> list[Any]:
         return db.execute(sql).fetchall()
 
 
-def test_a_failing_model_stops_only_what_lies_below_it(lake: Lake, workshop: Workshop) -> None:
+def test_a_failing_model_stops_only_what_is_downstream_it(lake: Lake, workshop: Workshop) -> None:
     settings, second_day, third_day = lake
     first_events = [path for path in third_day if "events" in path.parts]
     first = marts_of(settings)
@@ -142,7 +142,7 @@ def test_a_failing_model_stops_only_what_lies_below_it(lake: Lake, workshop: Wor
         name for name, text in comments.items() if text.startswith(f"STALE since {since} UTC. One row")
     } == DOWNSTREAM
 
-    # What lands then is built, and no more is tried again than what failed and lies below.
+    # What lands then is built, and no more is tried again than what failed and is downstream of it.
     release(first_events)
     some, third = run_failing(settings, BROKEN)
     assert some.count("model") < 28
@@ -169,7 +169,7 @@ def test_a_failing_model_stops_only_what_lies_below_it(lake: Lake, workshop: Wor
     assert {file.change for table in fourth.stale for file in table.files} == {-1}
     assert read_pending_work(settings, project_module.read_project(settings)).outdated
 
-    workshop.mend()
+    workshop.fix()
     release([path for path in third_day if path not in first_events])
     run_good(settings)
     assert marts_of(settings)["fct_sessions"] != first["fct_sessions"]
@@ -181,7 +181,7 @@ def test_a_failing_model_stops_only_what_lies_below_it(lake: Lake, workshop: Wor
 
 
 def deliver_title(settings: Settings, title: str) -> None:
-    """Deliver a content anew under this title, in a file that takes the place of the one before."""
+    """Deliver a content again under this title, in a file that takes the place of the one before."""
     delivered = next(settings.inbox.glob("cms/contents/2026-01-01.csv")).read_text()
     row = next(csv.DictReader(io.StringIO(delivered))) | {"title": title}
     out = io.StringIO()
@@ -202,7 +202,7 @@ def tidemark(settings: Settings, *arguments: str) -> tuple[int, str]:
     return done.exit_code, re.sub(r"\s+", " ", done.output)
 
 
-def test_a_failing_test_stops_only_what_lies_below_it_until_the_data_are_mended(
+def test_a_failing_test_stops_only_what_is_downstream_it_until_the_data_are_fixed(
     settings: Settings, workshop: Workshop
 ) -> None:
     test = "assert_contents_are_called_something"
@@ -246,7 +246,7 @@ def test_a_failing_test_stops_only_what_lies_below_it_until_the_data_are_mended(
         ).fetchall()
     assert set(tried) == {("int_content__contents_versioned", "skipped"), ("dim_contents", "skipped")}
 
-    deliver_title(settings, "mended")
+    deliver_title(settings, "fixed")
     done = run_good(settings)
     assert done.build is not None and done.build.count("model") < 20
     assert marts_of(settings)["dim_contents"] != first["dim_contents"]
@@ -267,13 +267,13 @@ def test_what_fails_in_the_first_build_is_missing_until_it_is_made(settings: Set
     assert not publish(settings).is_new
     code, output = tidemark(settings, "run")
     assert code == 1 and f"missing agg_audience_daily: waits for {BROKEN} (owner: data-platform)" in output
-    workshop.mend()
+    workshop.fix()
     run_good(settings)
     assert marts_of(settings).keys() >= DOWNSTREAM
     assert_as_built_at_once(settings)
 
 
-def test_where_nothing_is_good_readers_are_told_if_there_are_any(settings: Settings, workshop: Workshop) -> None:
+def test_where_nothing_is_good_readers_are_reported_if_there_are_any(settings: Settings, workshop: Workshop) -> None:
     held_back = hold_back(settings, "2026-01-03")
     # A test that reads no model holds all of them back.
     test = "assert_local_days_follow_the_clock"
@@ -284,7 +284,7 @@ def test_where_nothing_is_good_readers_are_told_if_there_are_any(settings: Setti
         publish(settings)
     code, output = tidemark(settings, "run")
     assert code == 1 and "no table is good so far" in output
-    workshop.mend()
+    workshop.fix()
     run_good(settings)
     first = marts_of(settings)
 
@@ -294,7 +294,7 @@ def test_where_nothing_is_good_readers_are_told_if_there_are_any(settings: Setti
     published = [m for m in project_module.read_project(settings).models.values() if m.schema in project_module.SCHEMAS]
     assert len(manifest.stale) == len(manifest.tables) == len(published)
     assert marts_of(settings) == first
-    workshop.mend()
+    workshop.fix()
     run_good(settings)
     assert marts_of(settings) != first
 
@@ -322,7 +322,7 @@ def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(lake: Lake,
     with open_warehouse(settings, read_only=True) as warehouse:
         assert warehouse.execute("from marts.fct_sessions order by all").fetchall() == first["fct_sessions"]
     # Mended but for what landed: all of it is new to this model alone.
-    workshop.mend()
+    workshop.fix()
     run_good(settings)
     grown = marts_of(settings)["fct_sessions"]
     assert [row for row in first["fct_sessions"] if row not in grown], "no old day was made again"
@@ -332,7 +332,8 @@ def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(lake: Lake,
 def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(lake: Lake, workshop: Workshop) -> None:
     settings, second_day, third_day = lake
     first = marts_of(settings)
-    # The model was renamed a column, is no longer kept by days, and fails; its relation is gone from the warehouse.
+    # The model was renamed a column, is no longer partitioned by day, and fails; its relation is gone from the
+    # warehouse.
     path = next(workshop.folder.glob("models/**/agg_content_daily.sql"))
     workshop.write(
         str(path.relative_to(workshop.folder)),
@@ -356,7 +357,7 @@ def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(lak
         settings, "select comment from duckdb_columns() where table_name = 'agg_content_daily' and comment is not null"
     ) == [("The old day.",)]
     assert "event_date" in text
-    workshop.mend()
+    workshop.fix()
     run_good(settings)
     assert_as_built_at_once(settings)
 

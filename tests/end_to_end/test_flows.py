@@ -1,4 +1,5 @@
-"""The flows on the real server, worker and watcher: what is delivered is published by itself, whatever is killed."""
+"""The flows on the real server, worker and watcher: what is delivered is published automatically, whatever is
+killed."""
 
 import os
 import re
@@ -87,7 +88,7 @@ def assert_as_built_at_once(served: Served) -> None:
 # --- the chain -------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_delivered_is_landed_built_and_published_by_itself(served: Served) -> None:
+def test_what_is_delivered_is_landed_built_and_published_automatically(served: Served) -> None:
     before = served.manifest()
     assert before is not None and before.is_fresh
     names = served.deliver_sample("2026-01-02")
@@ -122,7 +123,7 @@ def test_what_is_delivered_is_landed_built_and_published_by_itself(served: Serve
     until(lambda: sent.keys() <= served.task_runs(run.flow_run_id).keys())
 
 
-def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended(served: Served) -> None:
+def test_what_a_model_holds_back_is_reported_once_to_its_owner_and_when_it_is_fixed(served: Served) -> None:
     served.workshop.break_model(BROKEN)
     test = served.project / "tests" / "singular" / "marts" / f"{FAILING_TEST}.sql"
     test.write_text("select date_day from {{ ref('dim_dates') }} order by all limit 2\n")
@@ -141,12 +142,12 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         alerts = served.alerts()[sent:]
         (model,) = (text for text in alerts if f"model {BROKEN} failed" in text)
         assert "owner: data-platform" in model and "since: 20" in model and "rows:" not in model
-        assert f"reproduce: tidemark build -- --select {BROKEN}\nremedy: mend it, then `tidemark build --re" in model
+        assert f"reproduce: tidemark build -- --select {BROKEN}\nremedy: fix it, then `tidemark build --re" in model
         assert f"link: http://127.0.0.1:{served.port}/runs/flow-run/{failed.flow_run_id}" in model
         assert "as they were before: agg_audience_daily, agg_audience_periods, fct_sessions" in model
         (rows,) = (text for text in alerts if f"test {FAILING_TEST} failed" in text)
         assert "rows: 2" in rows
-        # What is compatible with Slack's hooks was told the same.
+        # What is compatible with Slack's hooks got the same.
         slack = [body["text"] for path, body in served.hook.bodies if path.startswith("/hooks/")]
         assert any(f"model {BROKEN} failed" in text for text in slack)
         served.comes_to(failed.flow_run_id, "FAILED")
@@ -162,7 +163,7 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         until(lambda: not any(r.status == "running" for r in served.journal("refine")))
         assert sum("failed" in text.splitlines()[0] for text in served.alerts()[sent:]) == 2, "each once"
     finally:
-        served.workshop.mend()
+        served.workshop.fix()
         test.unlink()
     for command in (["build", "--retry"], ["publish"]):
         done = served.tidemark(*command)
@@ -199,7 +200,7 @@ def assert_page_says_why(served: Served, flow_run_id: str | None) -> None:
     assert "`fct_sessions` (of 20" in page and f"http://127.0.0.1:{served.port}/deployments/deployment/" in page
 
 
-def test_a_clock_fires_by_itself_and_what_follows_it_after_it(served: Served) -> None:
+def test_a_clock_fires_automatically_and_what_follows_it_after_it(served: Served) -> None:
     def fired(job: str, by: str) -> set[str]:
         runs = [run for run in served.flow_runs(job) if run["state_type"] == "COMPLETED"]
         return {
@@ -240,7 +241,7 @@ def test_a_person_starts_a_job_that_is_not_due_and_what_it_delivers_is_published
 @pytest.mark.parametrize(
     "victim", ["warm", pytest.param("run", marks=pytest.mark.long), pytest.param("worker", marks=pytest.mark.long)]
 )
-def test_what_is_killed_in_the_middle_of_a_build_is_marked_and_done_again_by_itself(
+def test_what_is_killed_in_the_middle_of_a_build_is_marked_and_done_again_automatically(
     served: Served, victim: str
 ) -> None:
     logged = served.log_size("watcher")
@@ -362,7 +363,7 @@ def test_many_small_files_at_once_are_few_builds_and_none_is_lost(served: Served
 
 
 def shrink_journal(served: Served) -> None:
-    """Keep the journal small enough for what follows: who cannot even write there can tell no more than its log."""
+    """Keep the journal small enough for what follows: who cannot even write there can report no more than its log."""
     with closing(sqlite3.connect(served.settings.jobs / "journal.sqlite", timeout=30)) as journal:
         journal.execute("pragma wal_checkpoint(truncate)").fetchall()
 
@@ -381,14 +382,14 @@ def full_disk(served: Served, size: int) -> Iterator[None]:
 
 
 @pytest.mark.long
-def test_a_disk_that_is_full_while_building_is_told_and_the_next_run_heals(served: Served) -> None:
+def test_a_disk_that_is_full_while_building_is_reported_and_the_next_run_heals(served: Served) -> None:
     sent, version = len(served.alerts()), current_version(served.settings)
     with warehouse_lock(served.settings):
         names = served.deliver(events=30_000)
         until(lambda: served.receipts().keys() >= {*names})
         run = until(lambda: next((r for r in served.journal("refine") if r.status == "running"), None))
         until(lambda: served.flow_run(run.flow_run_id)["state_name"] == "Waiting")
-        # The run can write no file beyond so many bytes; the next one can, as if somebody had made room.
+        # The run can write no file beyond a number of bytes; the next one can, as if somebody had made room.
         shrink_journal(served)
         resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
     until(lambda: run.run_id in {r.run_id for r in served.journal("refine") if r.finished_at})
@@ -405,7 +406,7 @@ def test_a_disk_that_is_full_while_building_is_told_and_the_next_run_heals(serve
 
 
 @pytest.mark.long
-def test_a_disk_that_is_full_while_landing_is_told_and_nothing_is_lost(served: Served) -> None:
+def test_a_disk_that_is_full_while_landing_is_reported_and_nothing_is_lost(served: Served) -> None:
     sent = len(served.alerts())
     with full_disk(served, 1_000_000):
         names = served.deliver(events=30_000)
@@ -422,7 +423,7 @@ def test_a_disk_that_is_full_while_landing_is_told_and_nothing_is_lost(served: S
 # --- what is said, and the end ---------------------------------------------------------------------------------------
 
 
-def test_data_that_do_not_come_are_told_at_the_deadline(served: Served) -> None:
+def test_data_that_do_not_come_are_reported_at_the_deadline(served: Served) -> None:
     (text,) = until(lambda: [text for text in served.alerts() if "job needy is late" in text], 2 * PATIENCE_SECONDS)
     assert "no data by the deadline: it waits for calls of 2" in text
     assert "owner: audience-insight" in text
@@ -447,7 +448,7 @@ def test_serving_twice_says_so(served: Served) -> None:
     assert "it is already being served" in " ".join((done.stdout + done.stderr).split())
 
 
-def test_another_program_on_the_port_is_told(served: Served, tmp_path: Path) -> None:
+def test_another_program_on_the_port_is_reported(served: Served, tmp_path: Path) -> None:
     hook = Hook()
     try:
         for port in (hook.server_port, served.port):

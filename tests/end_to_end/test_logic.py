@@ -149,7 +149,7 @@ def test_variables_given_to_one_build_are_gone_with_the_next(settings: Settings)
     assert changed(rows, rows_of(settings)) == set()
 
 
-def test_what_dbt_built_by_itself_is_built_whole_again(settings: Settings) -> None:
+def test_what_dbt_built_automatically_is_built_whole_again(settings: Settings) -> None:
     whole = built_whole(settings)
     project = read_project(settings)
     project_module._invoke(settings, ["build", "--select", "fct_enquiries"], "", project.manifest)
@@ -160,7 +160,7 @@ def test_what_dbt_built_by_itself_is_built_whole_again(settings: Settings) -> No
     assert build_pending(settings) is None
 
 
-def test_a_model_whose_reach_cannot_be_told_is_built_whole_each_time(settings: Settings, workshop: Workshop) -> None:
+def test_a_model_whose_reach_is_unknown_is_built_whole_each_time(settings: Settings, workshop: Workshop) -> None:
     path = Path("models/intermediate/events/int_events__three_days_summed.sql")
     text = (workshop.folder / path).read_text()
     workshop.write(str(path), "{% set days = 2 - 1 %}" + text.replace("before=1", "before=days"))

@@ -30,7 +30,7 @@ from tests.support.processes import FORKSERVER
 
 SUFFIXES = ("ndjson", "ndjson.gz", "pb", "parquet")
 NO_TESTS = ("--exclude-resource-type", "test")
-# What dbt is told to build, besides whole runs with tests and publication. A build may stop half-way: what it did not
+# What dbt is asked to build, besides whole runs with tests and publication. A build may stop half-way: what it did not
 # reach, the next one finds.
 BUILDS = {
     "all": NO_TESTS,
@@ -169,7 +169,7 @@ class Home:
         partial.rename(path)
 
     def _clock(self) -> Callable[[str], None]:
-        """Told of each phase, it learns how long the one before took."""
+        """Called with each phase, it learns how long the one before took."""
         before: list[tuple[str, float]] = []
 
         def reached(phase: str) -> None:
@@ -199,8 +199,8 @@ class Home:
 
 
 def work(settings: Settings, what: str, reached: Callable[[str], None]) -> None:
-    """Land and build, and publish where a whole run is asked for; ``reached`` is told each phase as it begins, and the
-    end."""
+    """Land and build, and publish where a whole run is asked for; ``reached`` is called with each phase as it begins,
+    and the end."""
     reached("land")
     land(settings)
     if what != "none":
@@ -218,7 +218,7 @@ def _work_and_report(home: Path, what: str, report: Connection) -> None:
 
 
 def marts_of(db: duckdb.DuckDBPyConnection, schema: str = "main") -> list[str]:
-    """The marts there are, without what tells how runs went."""
+    """The marts there are, without what says how runs went."""
     names = db.execute(
         "select table_name from information_schema.tables "
         "where table_schema = $1 and table_name not like 'ops_%' and table_name <> 'published_tables' order by all",

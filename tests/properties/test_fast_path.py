@@ -1,4 +1,4 @@
-"""The short way for plain rows gives exactly what the SQL gives, whatever the rows are."""
+"""The fast path for regular rows gives exactly what the SQL gives, whatever the rows are."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -158,7 +158,7 @@ def forms(draw: st.DrawFn, spec: DatasetSpec) -> Callable[[st.DrawFn], str]:
     """A way in which a producer writes its lines: which keys in which order with which blanks."""
     payload = draw(st.sampled_from(spec.payloads)) if spec.payloads else None
     colon, comma = draw(st.sampled_from([(":", ","), (": ", ", "), (":", " ,"), (" :\t", ",")]))
-    # Truth values are not read the short way: with one in each line, there would be nothing to compare.
+    # Truth values are not read the fast path: with one in each line, there would be nothing to compare.
     often = {f.path: f.required or (draw(st.integers(0, 3)) > 0) is (f.type != "boolean") for f in spec.fields}
     outer = [f for f in spec.fields if f.payload is None and often[f.path]]
     inner = [f for f in spec.fields if f.payload == payload and payload and often[f.path]]
@@ -242,7 +242,7 @@ def test_every_value_in_every_field_comes_out_as_the_sql_has_it(
 @SETTINGS
 @given(data=st.data())
 def test_lines_in_order_take_the_short_way(spec: DatasetSpec, data: st.DataObject) -> None:
-    """What the other tests here compare would be the SQL with itself, were no line ever plain."""
+    """What the other tests here compare would be the SQL with itself, were no line ever regular."""
     payload = data.draw(st.sampled_from(spec.payloads)) if spec.payloads else None
     row: dict[str, Any] = {}
     for f in spec.fields:

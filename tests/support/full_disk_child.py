@@ -1,6 +1,6 @@
 """Has Tidemark work on a disk that fills up: `tests.support.full_disk_child LAKE DISK MARTS LAND BUILD PUBLISH`.
 
-A small disk is mounted at DISK, with a copy of the lake. Each step is tried with so many KiB left, then with room
+A small disk is mounted at DISK, with a copy of the lake. Each step is tried with a few KiB left, then with room
 again; what was said and found is printed as JSON. The marts, as they are in the end, are left in MARTS.
 """
 
@@ -27,17 +27,17 @@ home, ballast = disk / "home", disk / "ballast"
 shutil.copytree(lake, home, symlinks=True)
 settings = Settings(home=home)
 before = current_version(settings), marts_of(settings)
-# Parsed elsewhere: to look at the home must not mend it.
+# Parsed elsewhere: to look at the home must not fix it.
 project = read_project(Settings(home=marts.with_name("parsed")))
 
 
 def counts_as_built(output: str = "") -> tuple[bool, list[str]]:
-    """Whether all that landed counts as built, and of what a build told as failed that which counts as built."""
+    """Whether all that landed counts as built, and of what a build reported as failed that which counts as built."""
     with open_warehouse(settings, read_only=True) as warehouse:
         entered = warehouse.execute("select max(batch_id) from landed.landings").fetchone()
     pending = read_pending_work(settings, project)
     failed = {name for name in re.findall(r"^build .*\.(\w+)  error  ", output, re.MULTILINE) if name in project.models}
-    # What is made anew each time was good before, and is good.
+    # What is built again each time was good before, and is good.
     kept = {name for name in failed if project.models[name].materialized == "incremental" and not pending.everything}
     return pending.is_empty and entered == (len(Lake(home).receipts()),), sorted(kept - {*pending.outdated})
 

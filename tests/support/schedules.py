@@ -1,4 +1,4 @@
-"""A small world for schedules: a clock that is moved by hand, data that lands when told, and jobs run as decided."""
+"""A small world for schedules: a clock that is moved by hand, data that lands when asked, and jobs run as decided."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence

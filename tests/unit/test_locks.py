@@ -1,4 +1,4 @@
-"""Whoever waits for a lock says for whom, and goes on by itself when the lock goes."""
+"""Whoever waits for a lock says for whom, and continues automatically when the lock goes."""
 
 import logging
 import os
@@ -45,7 +45,7 @@ def settings_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting
 
 @contextmanager
 def process(program: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has what it is to have, until it is told to end."""
+    """A process that has what it is to have, until it is asked to end."""
     with subprocess.Popen(
         [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as made:

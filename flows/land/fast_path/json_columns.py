@@ -2,8 +2,8 @@
 
 Many lines are read at once, key by key. What stands before a value (a bracket or comma, the key, the colon, blanks) is
 read from one line and compared with the same place of the others; those that have something else there are read on
-by themselves later. Where a string ends is known from the places of all quotes, found beforehand. A line with an
-escape, an unknown or repeated key, or a value of another kind than the contract's is not *plain*, and nothing is said
+separately later. Where a string ends is known from the places of all quotes, found beforehand. A line with an
+escape, an unknown or repeated key, or a value of another kind than the contract's is not *regular*, and nothing is said
 about it here. The others are JSON, and their values are handed on as text.
 """
 
@@ -23,7 +23,7 @@ from flows.land.readers.limits import PADDING, SCAN_BYTES
 Places = npt.NDArray[Any]
 # What is compared may reach beyond the last line.
 PAD = len(PADDING)
-# Lines taken at once: the text of so many stays in the processor's cache from key to key.
+# Lines taken at once: their text stays in the processor's cache from key to key.
 LINES_AT_ONCE = 12_000
 # Fewer lines of one form are not worth the fixed cost of some hundred NumPy calls.
 LEAST_LINES = 100
@@ -72,7 +72,7 @@ class Lines:
         self._rare_forms = 0
 
     def columns(self) -> Columns:
-        """The lines' values by field name, as text or lists of text; what is not plain is not in them."""
+        """The lines' values by field name, as text or lists of text; what is not regular is not in them."""
         for first in range(0, self._size, LINES_AT_ONCE):
             self._read(first, min(first + LINES_AT_ONCE, self._size))
         for name, (starts, ends) in self._spans.items():

@@ -51,7 +51,7 @@ def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # Who waits for the warehouse asks again after about that, and not after 30 s in which nobody writes.
         "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
-        # The worker looks when it is told that there is work; this is for what it was not told.
+        # The worker looks when it is notified of work; this is for what it was not notified of.
         "PREFECT_WORKER_QUERY_SECONDS": "30",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "15",

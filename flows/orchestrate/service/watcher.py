@@ -1,4 +1,4 @@
-"""The watcher: lands what settled in the inbox, starts what is due and no trigger brought, and tells what is late.
+"""The watcher: lands what settled in the inbox, starts what is due and no trigger brought, and reports what is late.
 
 File events wake it and polling finds what they missed. It keeps nothing in memory that matters: killed at any moment,
 the next one sees the same inbox, the same journal. It imports little, and leaves all work to processes of their own
@@ -52,16 +52,17 @@ POLL_SECONDS = 5.0
 LOOK_SHARE = 200
 RETRY_SECONDS = 2.0
 PASS_SECONDS = 30.0
-# What triggers bring begins within seconds; after so many, none did.
+# What triggers bring begins within seconds; after this many, none did.
 GRACE_SECONDS = 20.0
 TIDY_SECONDS = 600.0
-# Who has just begun does not know yet what came meanwhile, and our own extracts have not run: silence is told later.
+# Who has just begun does not know yet what came meanwhile, and our own extracts have not run: silence is reported
+# later.
 HEARS_AFTER_SECONDS = 3600.0
 # Turns of half a second after which file events are tried again.
 REWATCH_TICKS = 120
 # A server that is restarted, or begins, is no incident before.
 SERVER_SECONDS = 75.0
-# What cannot be written down is told again after so long, while it lasts.
+# The operator is alerted again after this many seconds to what cannot be recorded as an incident, while it lasts.
 ALERT_AGAIN_SECONDS = 3600.0
 LONGEST_PAUSE_SECONDS = 60.0
 
@@ -69,7 +70,7 @@ log = logging.getLogger("tidemark.watch")
 
 
 class Watcher:
-    """What the watcher does at each turn; ``clock`` is monotonic, in seconds, and ``calendar`` tells the moment."""
+    """What the watcher does at each tick; ``clock`` is monotonic, in seconds, and ``calendar`` gives the moment."""
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class Watcher:
                 self._alert_operator(now, str(error))
 
     def _alert_operator(self, now: float, error: str) -> None:
-        """Tell the operator by hand, so to speak: where the journal cannot be written, neither can an incident."""
+        """Alert the operator directly: where the journal cannot be written, an incident cannot be either."""
         if now >= self._alert_at:
             self._alert_at = now + ALERT_AGAIN_SECONDS
             send_unnoted(self._settings, OPERATOR, "the watcher cannot do its work", error)
@@ -140,8 +141,8 @@ class Watcher:
                         break
                     is_young = True
         except (OSError, sqlite3.Error, ValueError) as error:  # the disk, the landing index, a receipt
-            log.error("what is new in the inbox %s cannot be told: %s", self._settings.inbox, error)
-            self._alert_operator(began, f"what is new in the inbox cannot be told, so nothing lands: {error}")
+            log.error("the inbox %s cannot be checked for new files: %s", self._settings.inbox, error)
+            self._alert_operator(began, f"the inbox cannot be checked for new files, so nothing lands: {error}")
         ended = self._clock()
         pause = min(POLL_SECONDS, self._settings.settle_seconds) if is_young else POLL_SECONDS
         self._look_at = ended + max(pause, LOOK_SHARE * (ended - began))
@@ -149,7 +150,8 @@ class Watcher:
             self._landing = start(self._settings, "land")
 
     def _must_wait_for_server(self) -> bool:
-        """Whether landing must wait for the server, since landings are its flow runs; told when it begins and ends."""
+        """Whether landing must wait for the server, since landings are its flow runs; logged when that begins and
+        ends."""
         error = server_error(self._settings)
         if error and not self._is_waiting_for_server:
             log.error(
@@ -183,7 +185,7 @@ class Watcher:
         with observing(self._settings):
             state = self._journal.read_schedule_state(self._settings, JOBS, now)
             if state.trouble:
-                log.error("what landed cannot be told, so nothing that needs it starts: %s", state.trouble)
+                log.error("what landed cannot be read, so nothing that needs it starts: %s", state.trouble)
             else:
                 observe_refused(self._settings)
             decisions = decide(JOBS, state, now, organisation_timezone())
@@ -206,7 +208,7 @@ class Watcher:
             self._intake_at = ended + LOOK_SHARE * (ended - began)
 
     def _look_after_server(self, now: datetime) -> bool:
-        """Whether the server answers; one that does not is told of, once it had the time to be restarted."""
+        """Whether the server answers; one that does not is reported once it had the time to restart."""
         error = server_error(self._settings)
         if error is None:
             self._server_answered = self._clock()
@@ -253,12 +255,12 @@ def watch(settings: Settings) -> None:
     for woken in _wakes(settings.inbox):
         watcher.tick(woken)
         if watcher.is_idle and is_outdated(settings):
-            log.info("another release is active: the watcher begins anew as that")
+            log.info("another release is active: the watcher restarts as that")
             return
 
 
 def _begin(settings: Settings) -> Watcher:
-    """A watcher, as soon as the journal can be opened. Nobody else would tell that it cannot."""
+    """A watcher, as soon as the journal can be opened. Nobody else would report that it cannot."""
     alert_at = time.monotonic()
     while True:
         try:

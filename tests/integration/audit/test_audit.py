@@ -1,4 +1,4 @@
-"""Every step that loses or invents a row is named, with the file and a remedy that mends it."""
+"""Every step that loses or invents a row is named, with the file and a remedy that fixes it."""
 
 import json
 import shlex
@@ -347,7 +347,7 @@ def test_a_staging_model_that_filters_is_named(built: Lake) -> None:
         f"delete from {CONTENTS_MODEL} where content_id = 'c-1'",
     ],
 )
-def test_the_remedy_mends(built: Lake, sql: str) -> None:
+def test_the_remedy_fixes(built: Lake, sql: str) -> None:
     with open_warehouse(built.settings) as db:
         db.execute(sql)
     remedy = run_audit(built).findings[0].remedy
@@ -403,7 +403,7 @@ def test_without_a_warehouse_the_lake_alone_is_looked_at(built: Lake, how: str) 
     assert found(run_audit(built)) == [("events", "landed", 1)]
 
 
-def test_a_locked_warehouse_is_told(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_warehouse_is_reported(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(*arguments: object, **more: object) -> None:
         raise TidemarkError("another process has the warehouse open")
 
@@ -485,7 +485,7 @@ def judged(*batches: Batch, days: tuple[Day, ...] = ()) -> list[Finding]:
         ({"delivered": None}, []),
     ],
 )
-def test_a_loss_is_told_once_where_it_happened(measured: dict[str, Any], steps: list[str]) -> None:
+def test_a_loss_is_reported_once_where_it_happened(measured: dict[str, Any], steps: list[str]) -> None:
     assert [f.step for f in judged(batch(**measured))] == steps
 
 

@@ -1,4 +1,4 @@
-"""Whoever only looks needs no right to write, makes nothing, and is told in lines, on whatever terminal."""
+"""Whoever only looks needs no right to write, makes nothing, and gets lines, on whatever terminal."""
 
 import json
 import os
@@ -94,7 +94,7 @@ def test_without_the_right_to_write_every_command_ends_in_lines_and_changes_noth
         assert "delete" not in output
 
 
-def test_what_is_told_without_rights_is_all_there_is(their_home: Path) -> None:
+def test_what_is_reported_without_rights_is_all_there_is(their_home: Path) -> None:
     _, output, _ = run_as_nobody(their_home, "status")
     assert "1 file waiting to land" in output
     assert "web/events/one.ndjson (1 row, 0 quarantined)" in output
@@ -102,7 +102,7 @@ def test_what_is_told_without_rights_is_all_there_is(their_home: Path) -> None:
     assert "none open, and every message was sent" in output
 
 
-def test_what_may_not_be_read_is_told_and_not_taken_for_empty(their_home: Path) -> None:
+def test_what_may_not_be_read_is_reported_and_not_taken_for_empty(their_home: Path) -> None:
     (their_home / "lake/landed").chmod(0o711)
     code, output, raised = run_as_nobody(their_home, "status")
     assert (code, raised) == (1, "") and "cannot be read" in output and "lake/landed" in output
@@ -171,7 +171,7 @@ def test_names_cannot_command_the_terminal() -> None:
     assert safe("a\x1b[31m\nb\r[bold]\u202e") == "a\\x1b[31m\\nb\\r\\[bold]\\u202e"
 
 
-def test_a_name_with_line_breaks_lands_and_is_told_in_one_line(lake: Lake) -> None:
+def test_a_name_with_line_breaks_lands_and_is_reported_in_one_line(lake: Lake) -> None:
     lake.deliver("web/events/a\nb\x1b[2J.ndjson", ndjson([event(1)]))
     done = CliRunner().invoke(
         main, ["land"], env={"TIDEMARK_HOME": str(lake.settings.home), "TIDEMARK_SETTLE_SECONDS": "0"}

@@ -164,7 +164,7 @@ def test_one_run_lands_many_files_in_order_and_counts_them(lake: Lake) -> None:
     assert [r.batch_id for r in lake.receipts()] == [1, 2, 3, 4, 5, 6]
 
 
-def test_progress_is_told_file_by_file(lake: Lake) -> None:
+def test_progress_is_reported_file_by_file(lake: Lake) -> None:
     lake.deliver(NAME, A)
     reported: list[Receipt] = []
     land(lake.settings, progress=reported.append)
@@ -315,7 +315,7 @@ def _land_limited(home: Path, limit: int, reported: Any) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1_000, 60_000, 200_000])
-def test_a_full_disk_is_told_and_leaves_nothing_half_landed(lake: Lake, limit: int) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing_half_landed(lake: Lake, limit: int) -> None:
     noise = random.Random(1)
     rows: list[Any] = [
         event(i, body={"content_id": noise.randbytes(40).hex(), "content_type": "a"}) for i in range(20_000)
@@ -334,7 +334,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_landed(lake: Lake, limit: i
     lake.assert_whole()
 
 
-def test_a_disk_too_full_for_quarantine_is_told_too(lake: Lake) -> None:
+def test_a_disk_too_full_for_quarantine_is_reported_too(lake: Lake) -> None:
     noise = random.Random(1)
     lake.deliver("web/events/b.ndjson", ndjson([noise.randbytes(40).hex() for _ in range(20_000)]))
     reported = FORKSERVER.Queue()

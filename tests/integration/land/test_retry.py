@@ -1,4 +1,4 @@
-"""What quarantine keeps lands once the contract is mended, as if it had been landed so from the start."""
+"""What quarantine keeps lands once the contract is fixed, as if it had been landed so from the start."""
 
 import itertools
 import random
@@ -93,7 +93,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("suffix", ["ndjson", "ndjson.gz", "pb", "pb.zst", "parquet", "parquet.gz", "csv", "csv.zst"])
-def test_a_mended_contract_lands_what_it_had_rejected(lake: Lake, tmp_path: Path, suffix: str) -> None:
+def test_a_fixed_contract_lands_what_it_had_rejected(lake: Lake, tmp_path: Path, suffix: str) -> None:
     lake.deliver(f"web/events/part.{suffix}", in_format(ROWS, suffix))
     (first,) = lake.land(strict_events()).receipts
     assert (first.rows_landed, first.rows_rejected) == (2, 4)
@@ -382,7 +382,7 @@ def shorten(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "word"), [(Path.unlink, "missing"), (cut, "damaged"), (shorten, "gave 3 rows")])
-def test_a_damaged_quarantine_file_is_told_and_nothing_of_it_lands(
+def test_a_damaged_quarantine_file_is_reported_and_nothing_of_it_lands(
     lake: Lake, damage: Callable[[Path], None], word: str
 ) -> None:
     lake.deliver(NAME, in_format(ROWS, "ndjson"))
@@ -534,7 +534,7 @@ def test_an_index_from_before_there_were_retries_is_taken_on(lake: Lake) -> None
     assert [r.rows_landed for r in retry(lake).receipts] == [3]
 
 
-def test_the_command_tells_what_landed_and_what_did_not(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_what_landed_and_what_did_not(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_HOME", str(lake.settings.home))
     monkeypatch.setenv("TIDEMARK_SETTLE_SECONDS", "0")
     monkeypatch.setenv("TIDEMARK_PSEUDONYM_KEY", KEY)
@@ -579,7 +579,7 @@ def contents(*rows: tuple[str, str, str, str]) -> bytes:
 
 
 def deliver_step(lake: Lake, step: int) -> None:
-    """Three rounds of deliveries, in which files come anew and other files speak of the same states."""
+    """Three rounds of deliveries, in which files come again and other files speak of the same states."""
     day = "2026-01-15T00:00:00Z"
     if step == 0:
         rows = [event(i, platform="tv" if i % 4 == 0 else "ios", device_id=f"d-{i % 7}") for i in range(60)]
@@ -598,7 +598,7 @@ def test_the_marts_are_those_of_a_contract_that_was_right_from_the_start(tmp_pat
     right = load_specs()
     right = right | {"contents": changed(right["contents"], "content_type", pattern="[A-Za-z]+")}
     wrong = {**load_specs(), **strict_events()}
-    fixed, straight = Lake(tmp_path / "mended"), Lake(tmp_path / "straight")
+    fixed, straight = Lake(tmp_path / "fixed"), Lake(tmp_path / "straight")
     for step in range(3):
         deliver_step(fixed, step)
         fixed.land(wrong if step < 2 else right)

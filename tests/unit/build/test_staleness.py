@@ -1,4 +1,4 @@
-"""What is failing, since when, and what waits for it, is told of all that happened and of nothing else."""
+"""What is failing, since when, and what waits for it: all that happened, and nothing else."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -160,7 +160,7 @@ def test_before_the_first_build_nothing_fails(settings: Settings, tmp_path: Path
     assert read_failing(settings) == []
 
 
-def test_a_failure_is_told_with_all_there_is_to_know(settings: Settings) -> None:
+def test_a_failure_is_reported_with_all_there_is_to_know(settings: Settings) -> None:
     record(settings, 0, left="error", right="success", agg="skipped", of_keys="fail", warns="warn", seed="error")
     assert read_failing(settings) == [
         Failing("model.left", "left", "model", "models/left", "them", "error", 0, "why", START, True, ("agg", "left")),
@@ -201,13 +201,13 @@ def call_results(settings: Settings, hour: int, unique_id: str) -> None:
 def test_a_test_whose_arguments_were_edited_is_the_same_test(settings: Settings) -> None:
     record(settings, 0, of_left="fail")
     record(settings, 1, of_left="pass")
-    call_results(settings, 1, "test.of_left.mended")
+    call_results(settings, 1, "test.of_left.fixed")
     assert failing(settings) == {}, "it passed since, under the id of then"
     record(settings, 2, of_left="fail")
     assert failing(settings) == {"of_left": 2}, "the first failure after the last pass"
 
 
-def test_what_failed_before_an_edit_of_the_test_is_told(settings: Settings) -> None:
+def test_what_failed_before_an_edit_of_the_test_is_reported(settings: Settings) -> None:
     record(settings, 0, of_left="pass")
     record(settings, 1, of_left="fail")
     call_results(settings, 1, "test.of_left.broken")

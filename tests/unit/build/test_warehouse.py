@@ -1,4 +1,4 @@
-"""What is open in a warehouse is told exactly, and landings enter it with all that follows from them."""
+"""What is pending in a warehouse is known exactly, and landings enter it with all that follows from them."""
 
 import shutil
 from collections.abc import Iterable
@@ -211,7 +211,7 @@ def test_everything_is_open_until_a_whole_build_of_the_project_came_to_its_end(
     assert read_pending_work(built, STAND_IN) == expected
 
 
-def test_a_warehouse_built_before_says_why_it_is_built_anew(built: Settings) -> None:
+def test_a_warehouse_built_before_says_why_it_is_built_again(built: Settings) -> None:
     with open_warehouse(built) as db:
         db.execute("update ops.dbt_runs set project = 'another'")
     assert "it was edited" in str(read_pending_work(built, STAND_IN).why_everything)
@@ -224,7 +224,7 @@ def test_outdated_models_are_counted_by_their_names(built: Settings) -> None:
         assert outdated_models(db, {"there", "seen", "missing"}) == {"seen", "missing"}
 
 
-def test_what_was_not_made_is_behind_be_it_a_view_or_a_seed_and_what_is_gone_is_not(built: Settings) -> None:
+def test_what_was_not_made_is_outdated_be_it_a_view_or_a_seed_and_what_is_gone_is_not(built: Settings) -> None:
     with open_warehouse(built) as db:
         db.execute("insert into ops.unmade select unnest(['made', 'viewed', 'rules', 'gone']), now()")
     pending = read_pending_work(built, STAND_IN)
@@ -241,7 +241,7 @@ def test_outdated_models_are_those_that_keep_rows_and_have_not_seen_the_last_bat
     assert read_pending_work(built, STAND_IN).outdated == ("grown", "made")
 
 
-def test_a_new_landing_puts_behind_the_models_that_read_its_dataset(built: Settings) -> None:
+def test_a_new_landing_puts_outdated_the_models_that_read_its_dataset(built: Settings) -> None:
     progress(built, made=(3, ["contents"]))
     commit(built, *of("contents"))
     assert enter_landings(built) == 1
@@ -453,7 +453,7 @@ def test_tables_that_cannot_be_made_say_why_and_nothing_of_deleting(
     with monkeypatch.context() as patch:
         patch.setattr(warehouse_module, "TABLES", tmp_path / "tables.sql")
         (tmp_path / "tables.sql").write_text(TABLES.read_text() + "create table nowhere.one (one integer);")
-        with pytest.raises(TidemarkError, match=r"could not be made: .*nowhere.*mend the cause") as raised:
+        with pytest.raises(TidemarkError, match=r"could not be made: .*nowhere.*fix the cause") as raised:
             enter_landings(settings)
     assert "delete" not in str(raised.value) and "earlier" not in str(raised.value)
     with open_warehouse(settings) as db:
@@ -540,7 +540,7 @@ def small_manifest(**reads: str) -> Any:
         ("@left", "left mart"),
         ("@left right", "left mart"),
         ("@seed_rules", "right mart"),
-        # Not attached: what it reads, and what lies below any of it.
+        # Not attached: what it reads, and what is downstream of any of it.
         ("view", "view left right mart"),
         ("left right", "left right mart"),
         ("left other", "left mart other"),
@@ -554,7 +554,7 @@ def small_manifest(**reads: str) -> Any:
         ("", "raw view left right mart other"),
     ],
 )
-def test_a_test_guards_what_lies_below_it(test: str, guarded: str) -> None:
+def test_a_test_guards_what_is_downstream_it(test: str, guarded: str) -> None:
     manifest = small_manifest(
         seed_rules="", raw="s_landed", view="raw", left="view", right="view seed_rules", mart="left right", other="",
         t_one=test,
@@ -570,7 +570,7 @@ def test_what_lies_above_and_below_is_read_from_the_project(project: Project) ->
     assert project.downstream("engagement_rules") == judged
     assert project.downstream("agg_content_daily") == {"agg_content_daily"}
     guards = {test.name: test.guards for test in project.tests}
-    # Rows lost of one dataset hold back what is made of it, and nothing else.
+    # Rows lost of one dataset hold back what is built from it, and nothing else.
     assert guards["raw_contents_is_conserved"] >= {"raw_contents", "stg_cms__contents", "dim_contents"}
     assert not guards["raw_contents_is_conserved"] & {"raw_events", "fct_sessions"}
     assert guards["dim_contents_is_sound"] == {"dim_contents"}
@@ -616,7 +616,7 @@ def test_a_tag_lasts_as_long_as_it_is_needed(project: Project) -> None:
         "tests/singular/a/s.sql",
     ],
 )
-def test_the_fingerprint_tells_every_change_that_shapes_the_marts(tmp_path: Path, path: str) -> None:
+def test_the_fingerprint_says_every_change_that_shapes_the_marts(tmp_path: Path, path: str) -> None:
     (tmp_path / "dbt_project.yml").write_text("name: small")
     file = tmp_path / path
     file.parent.mkdir(parents=True)

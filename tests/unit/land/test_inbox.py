@@ -1,4 +1,4 @@
-"""What of the inbox is taken, what waits, and what is told to be in the wrong place."""
+"""What of the inbox is taken, what waits, and what is reported as in the wrong place."""
 
 import os
 import socket
@@ -56,7 +56,7 @@ def stat_of(ctime: float, mtime: float) -> Any:
         "_web/events/part.ndjson", "web/_events/part.ndjson", "web/events/a/_b/c/part.ndjson",
     ],
 )  # fmt: skip
-def test_partial_names_are_never_taken_nor_told(lake: Lake, name: str) -> None:
+def test_partial_names_are_never_taken_nor_reported(lake: Lake, name: str) -> None:
     put(lake.settings.inbox, name)
     done = lake.land()
     assert (done.receipts, done.left_alone, done.unsettled) == ([], [], [])
@@ -79,7 +79,7 @@ def test_whole_names_are_taken(lake: Lake, name: str) -> None:
         ("web/events/README", "not .ndjson"),
     ],
 )
-def test_strays_are_told_with_the_reason_and_left_alone(lake: Lake, name: str, words: str) -> None:
+def test_strays_are_reported_with_the_reason_and_left_alone(lake: Lake, name: str, words: str) -> None:
     path = put(lake.settings.inbox, name)
     done = lake.land()
     assert done.receipts == []
@@ -166,7 +166,7 @@ def test_links_to_nowhere_folders_and_pipes_stop_nothing(lake: Lake) -> None:
     assert [r.file for r in lake.land().receipts] == ["web/events/part.ndjson"]
 
 
-def test_a_name_that_is_no_text_is_told_and_stops_nothing(lake: Lake) -> None:
+def test_a_name_that_is_no_text_is_reported_and_stops_nothing(lake: Lake) -> None:
     good = put(lake.settings.inbox, "web/events/part.ndjson")
     Path(os.fsdecode(os.fsencode(good.parent) + b"/p\xff.ndjson")).write_bytes(DATA)
     done = lake.land()
@@ -206,7 +206,7 @@ def landed_by_nobody(lake: Lake) -> tuple[list[str], list[str]]:
     return landed, alone
 
 
-def test_what_may_not_be_read_is_told_and_the_rest_lands(open_lake: Lake) -> None:
+def test_what_may_not_be_read_is_reported_and_the_rest_lands(open_lake: Lake) -> None:
     inbox = open_lake.settings.inbox
     put(inbox, "web/events/a-good.ndjson")
     secret = put(inbox, "web/events/b-secret.ndjson")
@@ -235,7 +235,7 @@ def test_what_may_be_read_again_lands(open_lake: Lake) -> None:
     assert landed_by_nobody(open_lake) == (["web/events/part.ndjson"], [])
 
 
-def test_an_inbox_that_may_not_be_read_is_told(open_lake: Lake) -> None:
+def test_an_inbox_that_may_not_be_read_is_reported(open_lake: Lake) -> None:
     put(open_lake.settings.inbox, "web/events/part.ndjson")
     open_lake.settings.inbox.chmod(0)
     assert landed_by_nobody(open_lake) == ([], [f"{open_lake.settings.inbox}: {MAY_NOT}"])
@@ -272,7 +272,7 @@ def lake_of_all_times(tmp_path: Path) -> Iterator[Lake]:
 
 
 @pytest.mark.parametrize("seconds", [9_300_000_000, 16_000_000_000, -9_300_000_000, 2**40])
-def test_a_time_that_no_receipt_can_hold_is_told_and_the_rest_lands(lake_of_all_times: Lake, seconds: int) -> None:
+def test_a_time_that_no_receipt_can_hold_is_reported_and_the_rest_lands(lake_of_all_times: Lake, seconds: int) -> None:
     path = put(lake_of_all_times.settings.inbox, "web/events/a.ndjson")
     put(lake_of_all_times.settings.inbox, "web/events/b.ndjson")
     os.utime(path, ns=(0, seconds * 10**9))
@@ -295,7 +295,7 @@ def test_an_odd_time_that_a_receipt_can_hold_lands(lake_of_all_times: Lake, seco
     assert lake_of_all_times.land().receipts == []
 
 
-def test_what_is_no_file_is_told_and_stops_nothing(lake: Lake) -> None:
+def test_what_is_no_file_is_reported_and_stops_nothing(lake: Lake) -> None:
     inbox = lake.settings.inbox
     good = put(inbox, "web/events/part.ndjson")
     good.with_name("dangling.ndjson").symlink_to("nowhere")
@@ -309,7 +309,7 @@ def test_what_is_no_file_is_told_and_stops_nothing(lake: Lake) -> None:
         done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/part.ndjson"]
     assert done.left_alone == [
-        "web/events/dangling.ndjson: a link to nothing; mend or remove it",
+        "web/events/dangling.ndjson: a link to nothing; fix or remove it",
         "web/events/itself.ndjson: a link that leads back to itself; remove it",
         "web/events/null.ndjson: a device, no file; remove it",
         "web/events/ping.ndjson: a link that leads back to itself; remove it",
@@ -319,7 +319,7 @@ def test_what_is_no_file_is_told_and_stops_nothing(lake: Lake) -> None:
     ]
 
 
-def test_linked_folders_are_followed_once_and_loops_are_told(lake: Lake, tmp_path: Path) -> None:
+def test_linked_folders_are_followed_once_and_loops_are_reported(lake: Lake, tmp_path: Path) -> None:
     inbox = lake.settings.inbox
     for number, name in enumerate(("one.ndjson", "two.ndjson")):
         put(tmp_path / "elsewhere", f"deep/{name}").write_bytes(ndjson([event(number)]))
@@ -335,7 +335,7 @@ def test_linked_folders_are_followed_once_and_loops_are_told(lake: Lake, tmp_pat
         "web/events/elsewhere/deep/one.ndjson", "web/events/elsewhere/deep/two.ndjson", "web/events/part.ndjson",
     ]  # fmt: skip
     assert done.left_alone == [
-        "other: a link to nothing; mend or remove it",
+        "other: a link to nothing; fix or remove it",
         "web/events/elsewhere/deep/back: a link back to a folder that it is in; remove it",
         "web/events/here: a link back to a folder that it is in; remove it",
         "web/events/once-more: a link to the folder that web/events/elsewhere links to; remove one of them",
@@ -371,7 +371,7 @@ def test_two_links_to_one_file_are_one_file_twice(lake: Lake, tmp_path: Path) ->
     assert [r.status for r in lake.land().receipts] == [Status.LANDED, Status.DUPLICATE]
 
 
-def test_a_path_that_is_too_long_is_told_and_stops_nothing(lake: Lake) -> None:
+def test_a_path_that_is_too_long_is_reported_and_stops_nothing(lake: Lake) -> None:
     inbox = lake.settings.inbox
     put(inbox, "web/events/part.ndjson")
     here = os.open(inbox / "web/events", os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""What a person mends by hand is over at once: for jobs, incidents and those who were told."""
+"""What a person fixes by hand is over at once: for jobs, incidents and those who were alerted."""
 
 import threading
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def last_batch(settings: Settings) -> int:
 
 
 def give_up(settings: Settings, job: str, slot: str, tries: int) -> None:
-    """All tries of a job for a slot fail, and its owner is told."""
+    """All tries of a job for a slot fail, and its owner is alerted."""
     with Journal(settings) as journal:
         for _ in range(tries):
             run_id = journal.begin(job, slot, NOW.date(), NOW, None)
@@ -99,7 +99,7 @@ def test_a_job_that_was_given_up_is_over_once_all_its_steps_were_done_by_hand(se
     assert count(settings, began, ["publish"]) == Counted((), ()) and len(hook.texts) == 2
 
 
-def test_two_that_mend_at_once_tell_it_once(settings: Settings, hook: Hook) -> None:
+def test_two_that_fix_at_once_tell_it_once(settings: Settings, hook: Hook) -> None:
     give_up(settings, REFINE.name, f"{last_batch(settings):012d}", REFINE.retries + 1)
     began = datetime.now(UTC)
     both = [threading.Thread(target=count, args=(settings, began, ["publish"], True)) for _ in range(2)]
@@ -228,7 +228,7 @@ def test_of_a_clock_those_slots_count_that_were_due_before_and_have_their_data()
     is_there = ScheduleState({job.name: NOW}, present={"events": frozenset({utc("2026-11-21 00:00").date()})})
     assert [s for s, _, _ in slots_done(job, done, [before, after], is_there, None)] == [before.slot]
     missing = ScheduleState({job.name: NOW}, present={"events": frozenset()})
-    assert list(slots_done(job, done, [before], missing, None)) == [], "nobody has told what it waits for"
+    assert list(slots_done(job, done, [before], missing, None)) == [], "what it waits for has not come"
     runs = replace(before, state="runs")
     assert list(slots_done(job, done, [runs], is_there, None)) == []
     given_up = replace(is_there, failed={job.name: frozenset({before.slot})})

@@ -141,7 +141,7 @@ def test_a_gate_that_cannot_tell_stays_closed_and_says_so() -> None:
     world.present, world.trouble = None, "the receipts cannot be read"
     world.step_to(utc("2026-11-21 07:00"))
     (decision,) = world.decisions()
-    reported = "cannot tell whether events of 2026-11-20 are there: the receipts cannot be read"
+    reported = "it is not known whether events of 2026-11-20 are there: the receipts cannot be read"
     assert (decision.state, decision.waits_for) == ("waits", (reported,))
 
 
@@ -347,7 +347,7 @@ def test_decisions_come_by_when_they_were_due_then_as_the_jobs_are_listed() -> N
     assert [d.job for d in world.decisions()] == ["c", "b", "a"]
 
 
-def test_the_next_slot_is_told_for_crons_only() -> None:
+def test_the_next_slot_is_reported_for_crons_only() -> None:
     state = ScheduleState(first_seen={"daily": utc("2026-11-01 00:00"), "new": utc("2026-12-01 00:00")})
     now = utc("2026-11-20 05:00")
     assert next_due(a_job("daily", "0 6 * * *"), state, now) == utc("2026-11-21 05:00")

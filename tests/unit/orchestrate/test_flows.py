@@ -1,4 +1,4 @@
-"""What the flows hang together by: automations, problems told to alerting, and the watcher's turns by a clock."""
+"""What connects the flows: automations, problems reported to alerting, and the watcher's ticks by a clock."""
 
 import logging
 import os
@@ -173,7 +173,7 @@ def late(job: str, **changes: object) -> Decision:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def test_a_slot_past_its_deadline_is_told_once_with_what_it_waits_for_and_its_end(
+def test_a_slot_past_its_deadline_is_reported_once_with_what_it_waits_for_and_its_end(
     settings: Settings, hook: Hook
 ) -> None:
     job = next(job for job in JOBS if job.deadline)
@@ -202,7 +202,7 @@ def test_a_late_slot_that_waits_for_nothing_says_how_it_stands(
         ScheduleState({}, failed={JOBS[0].name: frozenset({slot_of_instant(NOW)})}),
         ScheduleState({}, present=None, trouble="the index is damaged"),
     ],
-    ids=["given up", "cannot be told"],
+    ids=["given up", "cannot be read"],
 )
 def test_a_late_slot_has_not_recovered_because_it_is_no_longer_tried_or_seen(
     state: ScheduleState, settings: Settings, hook: Hook
@@ -225,7 +225,7 @@ def fail(journal: Journal, job: str, message: str, times: int) -> None:
         journal.finish(run_id, "failed", message)
 
 
-def test_a_job_is_told_when_all_its_tries_failed_and_when_it_is_well_again(settings: Settings, hook: Hook) -> None:
+def test_a_job_is_reported_when_all_its_tries_failed_and_when_it_is_well_again(settings: Settings, hook: Hook) -> None:
     job = JOBS[0]
     with Journal(settings) as journal:
         fail(journal, job.name, "the disk is full", job.retries)
@@ -244,7 +244,7 @@ def test_a_job_is_told_when_all_its_tries_failed_and_when_it_is_well_again(setti
     assert "recovered" in hook.texts[1] and len(hook.texts) == 2
 
 
-def test_failed_nodes_are_told_of_the_nodes_and_not_of_the_job(settings: Settings, hook: Hook) -> None:
+def test_failed_nodes_are_reported_the_nodes_and_not_of_the_job(settings: Settings, hook: Hook) -> None:
     with Journal(settings) as journal:
         fail(journal, JOBS[0].name, f"{NODES_FAILED}fct_sessions", 5)
         observe_runs(settings, journal.failures(), datetime.now(UTC))
@@ -274,14 +274,14 @@ def test_what_reproduces_a_failing_job_are_the_commands_of_its_steps(settings: S
     }
 
 
-def test_a_landing_that_fails_is_told_to_the_operator_at_once(settings: Settings, hook: Hook) -> None:
+def test_a_landing_that_fails_is_reported_to_the_operator_at_once(settings: Settings, hook: Hook) -> None:
     with Journal(settings) as journal:
         fail(journal, LAND, "the disk is full", 1)
         observe_runs(settings, journal.failures(), datetime.now(UTC))
     assert "job land failed" in bodies(hook)[0] and "owner: data-platform" in bodies(hook)[0]
 
 
-def test_a_refused_file_is_told_to_the_owner_of_its_dataset_until_it_is_delivered_again(
+def test_a_refused_file_is_reported_to_the_owner_of_its_dataset_until_it_is_delivered_again(
     settings: Settings, hook: Hook
 ) -> None:
     lake = Lake(settings.home)
@@ -297,7 +297,7 @@ def test_a_refused_file_is_told_to_the_owner_of_its_dataset_until_it_is_delivere
     assert "recovered" in hook.texts[1]
 
 
-def test_a_file_of_which_no_row_fits_is_told_to_its_owner_until_rows_of_it_land(settings: Settings, hook: Hook) -> None:
+def test_a_file_of_which_no_row_fits_is_reported_until_rows_of_it_land(settings: Settings, hook: Hook) -> None:
     lake = Lake(settings.home)
     lake.land_one("web/events/a.ndjson", b'{"content_id":"c-1","title":"Tides"}\n')
     observe_refused(settings)
@@ -309,7 +309,7 @@ def test_a_file_of_which_no_row_fits_is_told_to_its_owner_until_rows_of_it_land(
     assert "recovered" in hook.texts[1]
 
 
-def test_a_server_that_does_not_answer_is_told_once_and_its_return(settings: Settings, hook: Hook) -> None:
+def test_a_server_that_does_not_answer_is_reported_once_and_its_return(settings: Settings, hook: Hook) -> None:
     for minutes in (0, 1):
         observe_server(settings, "connection refused", NOW + timedelta(minutes=minutes))
     observe_server(settings, None, NOW + timedelta(minutes=5))
@@ -324,7 +324,7 @@ def test_a_server_that_does_not_answer_is_told_once_and_its_return(settings: Set
 
 
 class Started:
-    """What the watcher starts instead of what it would: processes that end with ``code`` when told to."""
+    """What the watcher starts instead of what it would: processes that end with ``code`` when asked to."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
@@ -413,7 +413,7 @@ def test_what_came_during_a_landing_lands_at_once_after_it(watched: WatchedLake,
     assert started.count("land") == 2
 
 
-def test_polling_finds_what_no_file_event_told(watched: WatchedLake, started: Started) -> None:
+def test_polling_finds_what_no_file_event_reported(watched: WatchedLake, started: Started) -> None:
     watched.tick()
     watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
     watched.tick(POLL_SECONDS * 0.5)
@@ -572,7 +572,7 @@ def test_without_the_server_no_job_is_started_and_none_is_lost(
     assert succeeded(watched) == [slot_of_instant(utc(f"2026-11-22 0{hour}:00")) for hour in (8, 7, 6, 5)]
 
 
-def test_a_run_whose_process_is_gone_is_told_and_marked_and_its_slot_comes_again(
+def test_a_run_whose_process_is_gone_is_reported_and_marked_and_its_slot_comes_again(
     watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = a_job("refine", Arrival(("events",)), retry_delay=timedelta(0))
@@ -624,7 +624,7 @@ def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to
     assert hook.texts == ["[tidemark] job refine is late"]
 
 
-def test_a_file_in_a_wrong_folder_is_told_and_that_it_is_gone(watched: WatchedLake, hook: Hook) -> None:
+def test_a_file_in_a_wrong_folder_is_reported_and_that_it_is_gone(watched: WatchedLake, hook: Hook) -> None:
     stray = watched.lake.deliver("web/evnts/a.ndjson", ndjson([event(1)]))
     for _ in range(2):
         watched.tick(after=PASS_SECONDS)
@@ -649,7 +649,7 @@ def test_a_schedule_that_cannot_be_looked_at_stops_no_landing(
     assert "the schedule could not be looked at: the journal cannot be used" in caplog.text
 
 
-def test_where_no_incident_can_be_written_the_operator_is_told_all_the_same_and_not_each_time(
+def test_where_no_incident_can_be_written_the_operator_is_reported_all_the_same_and_not_each_time(
     watched: WatchedLake, settings: Settings, hook: Hook
 ) -> None:
     settings.incidents.parent.mkdir(parents=True, exist_ok=True)
@@ -662,7 +662,7 @@ def test_where_no_incident_can_be_written_the_operator_is_told_all_the_same_and_
     assert len(bodies(hook)) == 2
 
 
-def test_a_landing_index_that_cannot_be_read_ends_no_watcher_and_is_told(
+def test_a_landing_index_that_cannot_be_read_ends_no_watcher_and_is_reported(
     watched: WatchedLake, started: Started, settings: Settings, hook: Hook
 ) -> None:
     index = settings.landed / "index.sqlite"
@@ -675,7 +675,7 @@ def test_a_landing_index_that_cannot_be_read_ends_no_watcher_and_is_told(
     for _ in range(5):
         watched.tick(PASS_SECONDS, woken=True)
     assert started.count("land") == 0
-    assert sum("what is new in the inbox cannot be told, so nothing lands" in text for text in bodies(hook)) == 1
+    assert sum("the inbox cannot be checked for new files, so nothing lands" in text for text in bodies(hook)) == 1
     index.write_bytes(whole)
     watched.tick(PASS_SECONDS)
     assert started.count("land") == 1
@@ -708,7 +708,7 @@ def test_a_clock_set_back_runs_nothing_twice_and_loses_nothing(
     watched.tick()
 
     def passes(hours: float) -> None:
-        """So many hours of passes; whatever is asked for is done at once, and well."""
+        """This many hours of passes; whatever is asked for is done at once, and well."""
         for _ in range(int(hours * 60)):
             asked = len(started.jobs)
             watched.tick(60)

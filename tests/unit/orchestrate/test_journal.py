@@ -141,7 +141,7 @@ def test_of_several_processes_that_find_a_slot_due_one_begins_it(lake: Lake) -> 
 
 
 def begin_all(home: Path, gate: Any, found: Any) -> None:
-    """Begin every job, at the same time as the others do; tells the jobs whose run this process got."""
+    """Begin every job, at the same time as the others do; reports the jobs whose run this process got."""
     with Journal(Settings(home=home)) as journal:
         gate.wait(30)
         found.put([job for job in JOBS if journal.begin(job, SLOT, DAY, DUE, None) is not None])
@@ -297,7 +297,7 @@ def test_a_failure_noted_while_the_clock_was_ahead_holds_up_no_retry(
     assert journal.read_schedule_state(lake.settings, [], clock.now).retry_at == {}
 
 
-def test_a_full_disk_is_what_is_told_of_a_full_disk(journal: Journal) -> None:
+def test_a_full_disk_is_what_is_reported_a_full_disk(journal: Journal) -> None:
     journal._database.execute("pragma max_page_count = 1")
     with pytest.raises(TidemarkError, match="database or disk is full"):
         for number in range(1_000):
@@ -420,10 +420,12 @@ def test_where_the_lake_cannot_be_read_gates_stay_closed_and_say_so(
     assert str(lake.settings.landed) in str(known.trouble)
     (decision,) = decide(jobs, known, clock.now, ZONE)
     assert (decision.job, decision.state) == ("daily", "waits")
-    assert decision.waits_for[0].startswith("cannot tell whether events of 2026-11-20 are there: the receipts below")
+    assert decision.waits_for[0].startswith(
+        "it is not known whether events of 2026-11-20 are there: the receipts below"
+    )
 
 
-def test_a_damaged_journal_is_told_with_its_place(lake: Lake) -> None:
+def test_a_damaged_journal_is_reported_with_its_place(lake: Lake) -> None:
     path = lake.settings.home / "jobs" / "journal.sqlite"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"this is no database " * 100)
@@ -433,7 +435,7 @@ def test_a_damaged_journal_is_told_with_its_place(lake: Lake) -> None:
         Journal(lake.settings)
 
 
-def test_the_mark_of_a_process_tells_it_from_others() -> None:
+def test_the_mark_of_a_process_says_it_from_others() -> None:
     assert process_mark(os.getpid()) == process_mark(os.getpid()) is not None
     with subprocess.Popen(["sleep", "60"]) as other:
         assert process_mark(other.pid) not in (None, process_mark(os.getpid()))

@@ -163,7 +163,7 @@ def test_going_back_is_to_what_was_replaced_however_often_it_changed(checkout: C
     assert said(checkout, settings)[0] == "one"
 
 
-def test_an_active_release_that_is_gone_is_told_and_can_be_gone_back_from(
+def test_an_active_release_that_is_gone_is_reported_and_can_be_gone_back_from(
     checkout: Checkout, settings: Settings
 ) -> None:
     checkout.commit("one")
@@ -228,7 +228,7 @@ def test_a_check_knows_nothing_of_the_home(
     assert home != settings.home and not home.exists()
 
 
-def test_a_revision_that_cannot_be_served_is_told(checkout: Checkout, settings: Settings, tmp_path: Path) -> None:
+def test_a_revision_that_cannot_be_served_is_reported(checkout: Checkout, settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(TidemarkError, match="git rev-parse"):
         deployed(settings, "no-such-branch")
     (checkout.folder / "flows" / "entry.py").unlink()
@@ -239,7 +239,7 @@ def test_a_revision_that_cannot_be_served_is_told(checkout: Checkout, settings: 
         go_back(settings)
 
 
-def test_a_folder_without_git_is_told(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_git_is_reported(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releases, "PROJECT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(TidemarkError, match="not a git repository"):
@@ -281,7 +281,7 @@ def test_a_killed_deployment_leaves_nothing_for_long(checkout: Checkout, setting
     assert not left.exists()
 
 
-def test_status_tells_how_the_checkout_differs(checkout: Checkout, settings: Settings) -> None:
+def test_status_says_how_the_checkout_differs(checkout: Checkout, settings: Settings) -> None:
     now = datetime.now(UTC) + timedelta(hours=2, minutes=1)
     first = checkout.commit("one")
     [line] = describe_release(read_release_status(settings), now)

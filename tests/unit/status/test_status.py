@@ -1,4 +1,4 @@
-"""What `tidemark status` tells of lake, jobs, service and incidents, from real files, journals and programs."""
+"""What `tidemark status` says of lake, jobs, service and incidents, from real files, journals and programs."""
 
 import json
 import os
@@ -172,7 +172,7 @@ def test_a_retry_that_lands_rows_clears_a_file_of_which_none_fitted(lake: Lake) 
         ("accounts.csv", b"account_id,created_at,country\n1,2026-01-01T00:00:00Z,SE\n", "dataset accounts"),
     ],
 )
-def test_a_file_of_which_no_row_fits_is_told_with_a_likely_cause(
+def test_a_file_of_which_no_row_fits_is_reported_with_a_likely_cause(
     lake: Lake, name: str, data: bytes, words: str
 ) -> None:
     lake.deliver(f"web/events/{name}", data)
@@ -202,7 +202,7 @@ def test_what_is_stale_or_missing_needs_a_person(lake: Lake) -> None:
     ]
 
 
-def test_a_version_that_cannot_be_read_is_told_in_its_place(lake: Lake) -> None:
+def test_a_version_that_cannot_be_read_is_reported_in_its_place(lake: Lake) -> None:
     publish_up_to(lake.settings, 1)
     manifest = lake.settings.published / "current" / "manifest.json"
     manifest.write_text("{")
@@ -239,7 +239,7 @@ def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake:
     assert status.needs_a_person and "it is disposable: delete it" in lines(status, "warehouse")[0]
 
 
-def test_a_stuck_upload_is_told_and_needs_a_person(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stuck_upload_is_reported_and_needs_a_person(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.deliver("web/events/.part.ndjson", b"")
     assert not read_status(lake.settings, NOW).needs_a_person
     monkeypatch.setattr("flows.land.inbox.STUCK_SECONDS", -1.0)
@@ -250,7 +250,7 @@ def test_a_stuck_upload_is_told_and_needs_a_person(lake: Lake, monkeypatch: pyte
     )
 
 
-def test_after_a_build_that_was_killed_the_models_behind_are_counted(lake: Lake) -> None:
+def test_after_a_build_that_was_killed_the_models_outdated_are_counted(lake: Lake) -> None:
     lake.settings.warehouse.parent.mkdir(parents=True)
     with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
         make_warehouse_tables(warehouse)
@@ -265,7 +265,7 @@ def test_after_a_build_that_was_killed_the_models_behind_are_counted(lake: Lake)
     )
 
 
-def test_a_damaged_receipt_is_told_as_one(lake: Lake) -> None:
+def test_a_damaged_receipt_is_reported_as_one(lake: Lake) -> None:
     lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     (receipt,) = lake.settings.landed.rglob("receipt.json")
     receipt.write_text("{}")
@@ -348,7 +348,7 @@ def test_without_a_journal_that_is_said_and_none_is_made(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no database" * 1000, b""])
-def test_a_damaged_journal_is_told_and_hides_nothing_else(lake: Lake, content: bytes) -> None:
+def test_a_damaged_journal_is_reported_and_hides_nothing_else(lake: Lake, content: bytes) -> None:
     lake.settings.jobs.mkdir(parents=True)
     (lake.settings.jobs / "journal.sqlite").write_bytes(content)
     health = read_health(lake.settings, NOW, JOBS)
@@ -373,14 +373,14 @@ def test_a_job_that_succeeded_says_when_and_what_comes_next(lake: Lake, journal:
     assert not health_of(lake, "daily", now).needs_a_person
 
 
-def test_the_watchers_landing_is_told_first(lake: Lake, journal: Journal) -> None:
+def test_the_watchers_landing_is_reported_first(lake: Lake, journal: Journal) -> None:
     journal.finish(begin(journal, "land", "manual-1"), "succeeded")
     assert lines(read_health(lake.settings, NOW, JOBS), "jobs")[0] == (
         "land: last success at 2026-11-21 06:00 UTC, less than a minute ago; triggered by files in the inbox"
     )
 
 
-def test_what_runs_and_who_waits_for_it_is_told(lake: Lake, journal: Journal, clock: Clock) -> None:
+def test_what_runs_and_who_waits_for_it_is_reported(lake: Lake, journal: Journal, clock: Clock) -> None:
     begin(journal)
     with journal.waiting("f-2", "daily", "the warehouse, which another run writes"):
         assert lines_of(lake, "daily", NOW + timedelta(minutes=3))[1:] == [
@@ -406,7 +406,7 @@ time.sleep(60)
 """
 
 
-def test_a_run_whose_process_was_killed_is_told_and_left_for_the_watcher(lake: Lake, journal: Journal) -> None:
+def test_a_run_whose_process_was_killed_is_reported_and_left_for_the_watcher(lake: Lake, journal: Journal) -> None:
     command = [sys.executable, "-c", BEGIN, str(lake.settings.home), SLOT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT) as process:
         assert process.stdout is not None and process.stdout.readline()
@@ -420,7 +420,7 @@ def test_a_run_whose_process_was_killed_is_told_and_left_for_the_watcher(lake: L
     assert [run.slot for run in journal.crash()] == [SLOT]
 
 
-def test_failures_are_told_until_the_job_succeeds(lake: Lake, journal: Journal, clock: Clock) -> None:
+def test_failures_are_reported_until_the_job_succeeds(lake: Lake, journal: Journal, clock: Clock) -> None:
     journal.finish(begin(journal), "failed", "the disk is full")
     assert lines_of(lake, "daily", NOW + timedelta(minutes=1))[1:] == [
         "2026-11-21T05:00:00Z, due at 2026-11-21 05:00 UTC, 1 h 1 min ago, "
@@ -446,13 +446,13 @@ def test_what_waits_for_data_says_for_which_and_becomes_late(lake: Lake, journal
     assert health_of(lake, "gated", utc("2026-11-21 07:01")).needs_a_person
 
 
-def test_of_many_slots_some_are_told_and_the_others_counted(lake: Lake, journal: Journal) -> None:
+def test_of_many_slots_some_are_reported_and_the_others_counted(lake: Lake, journal: Journal) -> None:
     reported = lines_of(lake, "gated", utc("2026-11-28 06:00"))
     assert len(reported) == 1 + 5 + 1 and reported[-1] == "and 3 more slots"
     assert len(health_of(lake, "gated", utc("2026-11-28 06:00")).open_slots) == 8
 
 
-def test_receipts_that_cannot_be_read_are_told_with_the_jobs(lake: Lake, journal: Journal) -> None:
+def test_receipts_that_cannot_be_read_are_reported_with_the_jobs(lake: Lake, journal: Journal) -> None:
     lake.settings.landed.mkdir(parents=True)
     (lake.settings.landed / "index.sqlite").write_bytes(b"no database" * 1000)
     health = read_health(lake.settings, NOW, JOBS)
@@ -468,7 +468,7 @@ def a_problem(**changes: Any) -> Problem:
     return Problem(**made | changes)
 
 
-def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_told(lake: Lake) -> None:
+def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_reported(lake: Lake) -> None:
     observe(lake.settings, "build", [a_problem()], NOW)
     health = read_health(lake.settings, NOW + timedelta(minutes=7), JOBS)
     assert health.needs_a_person
@@ -485,11 +485,11 @@ def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_told(lake: Lake
     assert "not delivered to everybody" in lines(health, "incidents")[1]
 
 
-def test_what_mends_an_incident_is_told_after_what_shows_it_again(lake: Lake) -> None:
-    observe(lake.settings, "build", [a_problem(remedy="mend it, then `tidemark build --retry`")], NOW)
+def test_what_fixes_an_incident_is_reported_after_what_shows_it_again(lake: Lake) -> None:
+    observe(lake.settings, "build", [a_problem(remedy="fix it, then `tidemark build --retry`")], NOW)
     _, _, reproduce, remedy, *_ = map(str.strip, lines(read_health(lake.settings, NOW, JOBS), "incidents"))
     assert reproduce == "to see it again: tidemark build -- --select a"
-    assert remedy == "remedy: mend it, then `tidemark build --retry`"
+    assert remedy == "remedy: fix it, then `tidemark build --retry`"
 
 
 def test_a_warning_needs_nobody(lake: Lake) -> None:
@@ -498,7 +498,7 @@ def test_a_warning_needs_nobody(lake: Lake) -> None:
     assert not health.needs_a_person and lines(health, "incidents")[0].startswith("warning: test a failed")
 
 
-def test_incidents_that_cannot_be_read_are_told_in_their_place(lake: Lake) -> None:
+def test_incidents_that_cannot_be_read_are_reported_in_their_place(lake: Lake) -> None:
     lake.settings.jobs.mkdir(parents=True)
     lake.settings.incidents.write_bytes(b"no database" * 1000)
     health = read_health(lake.settings, NOW, JOBS)
@@ -532,7 +532,7 @@ startsecs=1
 """
 
 
-def test_the_programs_are_told_as_the_supervisor_sees_them(lake: Lake) -> None:
+def test_the_programs_are_reported_as_the_supervisor_sees_them(lake: Lake) -> None:
     folder = lake.settings.sockets
     folder.mkdir(parents=True)
     configuration = folder / "supervisord.conf"
@@ -589,7 +589,7 @@ def test_json_says_the_same_and_has_the_same_exit_code(lake: Lake) -> None:
     assert "no dataset nothing" in reported["left_alone"][0]
 
 
-def test_json_says_whether_an_incident_was_told(lake: Lake) -> None:
+def test_json_says_whether_an_incident_was_reported(lake: Lake) -> None:
     observe(lake.settings, "build", [a_problem()], NOW)
     _, reported = status_as_json(lake)
     assert [incident["is_told"] for incident in reported["incidents"]["incidents"]] == [False]
