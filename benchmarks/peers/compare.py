@@ -49,18 +49,18 @@ DAY_OF = {
 """What is compared, and the column with a row's last day. The other ops models are views, which cost nothing."""
 
 # What `tidemark run` builds of models: SQLMesh's run leaves its audits out too.
-BUILD_WHAT_IS_BEHIND = """
+BUILD_OUTDATED = """
 import sys
 from flows.build.build import CHOSEN, run_build
 from flows.build.project import read_project
 from flows.settings import Settings
-from flows.build.warehouse import enter_landings, read_open_work, warehouse_lock
+from flows.build.warehouse import enter_landings, read_pending_work, warehouse_lock
 
 settings = Settings()
 with warehouse_lock(settings):
     enter_landings(settings)
     project = read_project(settings)
-    with project.tagged(CHOSEN, set(read_open_work(settings, project).behind)):
+    with project.tagged(CHOSEN, set(read_pending_work(settings, project).outdated)):
         quick = ("--exclude-resource-type", "test", "--no-write-json", "--log-level-file", "info")
         done = run_build(settings, ("--select", f"tag:{CHOSEN}", *quick), print)
 sys.exit(bool(done.failed))
@@ -155,7 +155,7 @@ def peer_python(out: Console) -> Path:
     if version != duckdb.__version__:
         raise SystemExit(
             f"SQLMesh's environment has DuckDB {version}, this one {duckdb.__version__}: pin the same in "
-            f"{PEER / 'requirements.in'} and lock anew (README.md says how)"
+            f"{PEER / 'requirements.in'} and lock again (README.md says how)"
         )
     return python
 
@@ -189,8 +189,8 @@ def sides(work: Path, lake: Lake, python: Path) -> tuple[Side, Side]:
     the day before is whole.
     """
     build = [sys.executable, "-m", "flows.cli", "build", "--", "--exclude-resource-type", "test"]
-    behind = [sys.executable, "-c", BUILD_WHAT_IS_BEHIND]
-    ours = Side("Tidemark (dbt)", lake.settings.warehouse.parent, build, behind)
+    outdated = [sys.executable, "-c", BUILD_OUTDATED]
+    ours = Side("Tidemark (dbt)", lake.settings.warehouse.parent, build, outdated)
     folder = work / "sqlmesh"
     command = [str(python.parent / "sqlmesh"), "--paths", str(PEER), "--log-file-dir", str(folder / "logs")]
     plan = ["plan", "prod", "--auto-apply", "--no-prompts", "--no-diff", "--skip-tests", "--skip-linter"]

@@ -58,7 +58,7 @@ create table if not exists ops.test_progress (
     change bigint not null,
     batch_id bigint not null
 );
--- A warehouse made anew counts its changes anew: its numbers mean nothing beside another's. The format grows
+-- A rebuilt warehouse counts its changes from the start: its numbers mean nothing beside another's. The format grows
 -- when these tables change (FORMAT in flows/build/warehouse.py).
 create table if not exists ops.warehouse as
 select

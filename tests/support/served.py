@@ -49,7 +49,7 @@ _SOON = timedelta(seconds=2)
 JOBS = (
     Job("refine", "Builds what landed.", (Build(), Publish()), "data-platform", Arrival(tuple(load_specs())),
         deadline=timedelta(hours=1), retry_delay=_SOON),
-    Job("tick", "Fires by itself.", (Maintain("digest"),), "data-platform", Cron("* * * * *", "UTC"),
+    Job("tick", "Fires automatically.", (Maintain("digest"),), "data-platform", Cron("* * * * *", "UTC"),
         catch_up="latest", retry_delay=_SOON),
     Job("follow", "Follows it.", (Maintain("digest"),), "data-platform", Success(("tick",)),
         catch_up="latest", retry_delay=_SOON),
@@ -73,7 +73,7 @@ def deliver(settings: Settings) -> None:
     partial.rename(folder / "fetched.ndjson")
 '''
 # What takes half a minute or more in life, in seconds: tests have no time to wait for it.
-HURRY = {
+SHORT_TIMINGS = {
     "watcher": {"PASS_SECONDS": 2.0, "TIDY_SECONDS": 5.0},
     "launch": {"BEGINS_WITHIN": "timedelta(seconds=20)"},
 }
@@ -112,7 +112,7 @@ class Served:
         for name in ("flows", "contracts"):
             shutil.copytree(PROJECT / name, self.project / name, ignore=shutil.ignore_patterns("__pycache__"))
         self._write_schedule()
-        self._hurry()
+        self._shorten_timings()
         self._write_channels()
         self.sample = Settings(home=folder / "sample")
         sample.generate(self.sample.home, 3_000, 3, 3)
@@ -130,8 +130,8 @@ class Served:
         fetched = ndjson([event(999_999, occurred_at=FIRST_DAY.isoformat())])
         (self.project / "flows" / "test_extract.ndjson").write_bytes(fetched)
 
-    def _hurry(self) -> None:
-        for module, values in HURRY.items():
+    def _shorten_timings(self) -> None:
+        for module, values in SHORT_TIMINGS.items():
             path = self.project / "flows" / "orchestrate" / "service" / f"{module}.py"
             text = path.read_text()
             for name, value in values.items():

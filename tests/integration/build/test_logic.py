@@ -205,7 +205,7 @@ def test_exceptions_and_declared_reach_are_those_of_the_project(tmp_path: Path) 
     assert {*BOOKKEEPING, CALLS_BY_META} <= names
     logic = real.logic(variables_of(PROJECT, {})).by_name
     for node in real.manifest.nodes.values():
-        if node.name in real.kept_by_days:
+        if node.name in real.partitioned_by_day:
             reach = logic[node.name].reach
             assert reach is not None, f"{node.name}: the days it reads around its own cannot be told from its SQL"
             declared = (node.config.meta or {}).get("lookback_days")

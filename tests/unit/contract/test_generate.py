@@ -112,7 +112,7 @@ def test_check_writes_nothing_and_fails_with_the_files_named(project: Path, monk
     assert not surplus.exists()
 
 
-def test_a_contract_that_does_not_compile_is_told_in_the_compiler_s_words(tmp_path: Path) -> None:
+def test_a_contract_that_does_not_compile_is_reported_in_the_compiler_s_words(tmp_path: Path) -> None:
     (tmp_path / "buf.yaml").write_text("version: v2\n")
     (tmp_path / "bad.proto").write_text('syntax = "proto3";\nmessage A { nonsense b = 1; }\n')
     with pytest.raises(Exception, match="does not compile") as error:
@@ -179,8 +179,8 @@ def test_free_text_is_marked_in_staging() -> None:
 
 
 def test_which_events_carry_a_column_is_said() -> None:
-    told = described(FILES[EVENTS.with_suffix(".yml")])["advert_id"]["description"]
-    assert told.endswith("In advert_impression, advert_click and enquiry; NULL in other events.")
+    result = described(FILES[EVENTS.with_suffix(".yml")])["advert_id"]["description"]
+    assert result.endswith("In advert_impression, advert_click and enquiry; NULL in other events.")
 
 
 def test_events_stand_deduplicated_with_every_column_of_staging() -> None:
@@ -189,7 +189,7 @@ def test_events_stand_deduplicated_with_every_column_of_staging() -> None:
     assert list(described(FILES[DESCRIBED]))[: len(names)] == names
 
 
-def test_copies_are_told_apart_by_every_column_but_those_they_meet_by() -> None:
+def test_copies_are_reported_apart_by_every_column_but_those_they_meet_by() -> None:
     listed = compared(FILES[COMPARED])
     assert sorted(listed) == sorted({*selected(FILES[EVENTS])} - {"event_id", "event_date", *staging.LINEAGE})
     # The time first, the delivery's own last.

@@ -1,4 +1,4 @@
-"""The contract is read whole, and a contract that contradicts itself is told with the field's name."""
+"""The contract is read whole, and a contract that contradicts itself is reported with the field's name."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ FIELD = descriptor_pb2.FieldDescriptorProto
         ("AdvertClick", "slot", set_option("treatment", 2), "advert_click.slot.*differ"),
     ],
 )
-def test_a_contradiction_is_told_with_the_field(message: str, field: str, change: Change, words: str) -> None:
+def test_a_contradiction_is_reported_with_the_field(message: str, field: str, change: Change, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         specs_from_descriptors(changed(field, change, message))
 
@@ -92,7 +92,7 @@ def test_a_contradiction_is_told_with_the_field(message: str, field: str, change
         ("key", ["content_id", "product"], r"Content: a dataset with a history has one field as its key, not 2"),
     ],
 )
-def test_a_contradiction_of_a_dataset_is_told(option: str, value: Any, error: str) -> None:
+def test_a_contradiction_of_a_dataset_is_reported(option: str, value: Any, error: str) -> None:
     def change(dataset: Any) -> None:
         *inside, name = option.split(".")
         changed = getattr(dataset, inside[0]) if inside else dataset
