@@ -98,7 +98,7 @@ EDITS = (
         ("macros/own.sql", "%}2{%", "%}20{%", {"dispatches"}),
         ("macros/own.sql", "%}3{%", "%}30{%", {"by_name"}),
         ("macros/own.sql", "select 4", "select 40", {"grown"}),
-        ("macros/own.sql", "return(days_t", "return( days_t", {"finds_days", "over_finds_days"}),
+        ("macros/own.sql", "return(affected_d", "return( affected_d", {"finds_days", "over_finds_days"}),
         ("dbt_project.yml", "greeting: hello", "greeting: hej", set()),
         ("models/plain.yml", "models: []", "models: [{name: plain, config: {meta: {owner: me}}}]", set()),
     ),
