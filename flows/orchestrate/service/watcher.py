@@ -51,10 +51,8 @@ GATHER_MS = 5_000
 POLL_SECONDS = 5.0
 LOOK_SHARE = 200
 RETRY_SECONDS = 2.0
-PASS_SECONDS = 30.0
 # What triggers bring begins within seconds; after so many, none did.
 GRACE_SECONDS = 20.0
-TIDY_SECONDS = 600.0
 # Who has just begun does not know yet what came meanwhile, and our own extracts have not run: silence is told later.
 HEARS_AFTER_SECONDS = 3600.0
 # Turns of half a second after which file events are tried again.
@@ -104,7 +102,7 @@ class Watcher:
         if self._landing is None and (now >= self._look_at or (woken and not self._failures)):
             self._look()
         if now >= self._pass_at:
-            self._pass_at = now + PASS_SECONDS
+            self._pass_at = now + self._settings.watch_seconds
             try:
                 self._pass()
             except TidemarkError as error:
@@ -194,7 +192,7 @@ class Watcher:
         deliver(self._settings, now)
         overdue = [d for d in decisions if _was_missed(d, now)]
         if is_server_up and (crashed or overdue or self._clock() >= self._tidy_at):
-            self._tidy_at = self._clock() + TIDY_SECONDS
+            self._tidy_at = self._clock() + self._settings.tidy_seconds
             self._journal.prune(now)
             self._start_jobs(overdue)
 
@@ -268,7 +266,7 @@ def _begin(settings: Settings) -> Watcher:
             if time.monotonic() >= cry_at:
                 cry_at = time.monotonic() + CRY_SECONDS
                 send_unnoted(settings, OPERATOR, "the watcher cannot begin", str(error))
-        time.sleep(PASS_SECONDS)
+        time.sleep(settings.watch_seconds)
 
 
 def _wakes(inbox: Path) -> Iterator[bool]:

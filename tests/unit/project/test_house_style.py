@@ -5,15 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.project.test_layers import Manifest, Node, layer_of, models, parse_project, without_comments
+from tests.support.manifest import Manifest, Node, layer_of, models, without_comments
 
 PRIVACY = {"none", "behaviour", "pseudonym", "quasi_identifier", "free_text"}
 KEY_TESTS = {"unique", "sound"}
-
-
-@pytest.fixture(name="manifest", scope="session")
-def manifest_fixture() -> Manifest:
-    return parse_project()
 
 
 def grain_violations(manifest: Manifest) -> list[str]:
