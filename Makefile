@@ -89,16 +89,18 @@ format: $(STAMP) ## Format the Python, the SQL and the contract
 	@$(BIN)/sqlfluff fix --disable-progress-bar models tests/singular
 
 .PHONY: contract
-contract: $(STAMP) ## Generate what follows from the contract: landing specs, raw and staging models, docs, tests
+contract: $(STAMP) ## Generate what follows from contract and code: landing specs, raw and staging models, docs, tests
 	@$(BIN)/python -m flows.contract.generate
 	@$(BIN)/python -m flows.orchestrate.describe
 	@$(BIN)/python -m flows.publish.catalogue
+	@$(BIN)/python -m flows.cli.reference
 
 .PHONY: contract-check
-contract-check: $(STAMP) ## Fail when what is committed differs from what the contract would generate
+contract-check: $(STAMP) ## Fail when what is committed differs from what would be generated
 	@$(BIN)/python -m flows.contract.generate --check
 	@$(BIN)/python -m flows.orchestrate.describe --check
 	@$(BIN)/python -m flows.publish.catalogue --check
+	@$(BIN)/python -m flows.cli.reference --check
 
 # It does not open the warehouse, which a build may hold. So it has no types of columns, which dbt takes from there.
 .PHONY: docs

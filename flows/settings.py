@@ -23,16 +23,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
 
-    home: Path = Field(Path("data"), description="The folder that holds the lake, warehouse and publications.")
+    home: Path = Field(Path("data"), description="The folder that holds lake, warehouse, publications and secrets.")
     settle_seconds: float = Field(
         5.0,
         ge=0,
         le=86_400,
         allow_inf_nan=False,
-        description="Seconds an inbox file must be unchanged, unless it was renamed into place.",
+        description="Seconds that a file in the inbox must be unchanged to land, unless it was renamed into place.",
     )
     pseudonym_key: SecretStr | None = Field(
-        None, description="The secret of the keyed hashes; a file below home/secrets/ where unset."
+        None,
+        description="The secret of the pseudonyms, 32 characters at least; where unset, it is in the file "
+        "`secrets/pseudonym.key` below the home.",
     )
     keep_versions: int = Field(7, ge=2, description="How many published versions are kept.")
     keep_hours: float = Field(
@@ -40,12 +42,12 @@ class Settings(BaseSettings):
         ge=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Hours a published version is kept at least, for its readers.",
+        description="Hours that a published version is kept at least, for readers that have it open.",
     )
-    threads: int = Field(2, ge=1, le=1024, description="Threads DuckDB uses.")
-    memory_limit: str = Field("8GB", description="Memory DuckDB may use while building.")
+    threads: int = Field(2, ge=1, le=1024, description="Threads for landing and for DuckDB.")
+    memory_limit: str = Field("8GB", description="Memory that DuckDB may use while building, such as `512MB`.")
     channels: Path = Field(
-        description="Says where each owner's alerts go, and holds secrets; a file below home/secrets/ where unset."
+        description="Says where each owner's alerts go; where unset, the file `secrets/channels.yml` below the home."
     )
 
     @model_validator(mode="before")
@@ -54,8 +56,31 @@ class Settings(BaseSettings):
         home = given.get("home", cls.model_fields["home"].default)
         return {"channels": Path(home) / "secrets" / "channels.yml", **given}
 
-    server_host: str = Field("127.0.0.1", description="The address Prefect's server listens on; it asks no password.")
-    server_port: int = Field(4200, ge=1, le=65535, description="The port of Prefect's server on this machine.")
+    server_host: str = Field(
+        "127.0.0.1", description="The address on which Prefect's server listens; it asks for no password."
+    )
+    server_port: int = Field(4200, ge=1, le=65535, description="The port on which Prefect's server listens.")
+    watch_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds between two looks of the watcher at what is due, late or wrong.",
+    )
+    tidy_seconds: float = Field(
+        600.0,
+        ge=1,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Seconds between two looks of the watcher for flow runs whose process is gone.",
+    )
+    begin_seconds: float = Field(
+        120.0,
+        ge=1,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Seconds that a flow run may take to begin; an older one without a process is marked as crashed.",
+    )
 
     @field_validator("home", "channels", mode="before")
     @classmethod

@@ -78,7 +78,7 @@ class _Command(click.Group):
 @click.version_option(package_name="tidemark")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Tidemark: extracts land, models build, marts are published.
+    """Tidemark: files land, models build, marts are published.
 
     All data lives below TIDEMARK_HOME (default ./data). Exit code 0: done, though files may have been refused and rows
     quarantined (`status` exits 1 while a file is refused or no row of it fits); 1: it could not be done, and the output
@@ -88,12 +88,20 @@ def main(ctx: click.Context) -> None:
 
 
 @main.command()
-@click.option("--events", default=1_000_000, show_default=True, help="Distinct events.", type=click.IntRange(1))
-@click.option("--days", default=30, show_default=True, help="Days they spread over.", type=click.IntRange(1))
-@click.option("--seed", default=1, show_default=True, help="The same seed gives the same bytes.")
+@click.option(
+    "--events", default=1_000_000, show_default=True, help="Distinct events.", metavar="N", type=click.IntRange(1)
+)
+@click.option(
+    "--days", default=30, show_default=True, help="Days they spread over.", metavar="N", type=click.IntRange(1)
+)
+@click.option("--seed", default=1, show_default=True, help="Another seed gives another lake.", metavar="N")
 @click.pass_obj
 def sample(settings: Settings, events: int, days: int, seed: int) -> None:
-    """Write a sample lake into the inbox: four products, real life's rhythm and real life's dirt."""
+    """Write a sample lake into the inbox.
+
+    It has every dataset of the contract: four products, with the rhythm and the dirt of real life. The same numbers and
+    the same contract give the same bytes.
+    """
     from flows import sample as sample_lake  # noqa: PLC0415 (half a second that no other command needs)
 
     started = time.monotonic()
@@ -111,11 +119,15 @@ def sample(settings: Settings, events: int, days: int, seed: int) -> None:
 
 
 @main.command("land")
-@click.option("--retry-quarantine", is_flag=True, help="Then land what now fits of quarantine and refused files.")
-@click.option("--dataset", help="With --retry-quarantine: only what is of this dataset is retried.")
+@click.option("--retry-quarantine", is_flag=True, help="Then retry quarantined rows and refused files.")
+@click.option("--dataset", help="With --retry-quarantine: retry this dataset alone.", metavar="NAME")
 @click.pass_obj
 def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None) -> None:
-    """Land what settled in the inbox: verify, conform, pseudonymise, quarantine."""
+    """Land what has settled in the inbox.
+
+    Each file is verified, brought to the contract and pseudonymised. Rows that do not fit the contract go into
+    quarantine; with --retry-quarantine, those that fit by now land.
+    """
     if dataset and not retry_quarantine:
         raise click.UsageError("--dataset goes with --retry-quarantine")
     began = datetime.now(UTC)
@@ -126,10 +138,17 @@ def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None
 
 
 @main.command("build")
-@click.option("--from", "first_day", type=DAY, help="Rebuild the days from this one on; needs --to.")
-@click.option("--to", "last_day", type=DAY, help="The last day to rebuild.")
-@click.option("--select", "selection", help="Rebuild only these models, in dbt's syntax, and all downstream.")
-@click.option("--chunk-days", default=7, show_default=True, type=click.IntRange(1), help="Days rebuilt at once.")
+@click.option("--from", "first_day", type=DAY, metavar="DAY", help="Rebuild the days from this one on; needs --to.")
+@click.option("--to", "last_day", type=DAY, metavar="DAY", help="The last day to rebuild.")
+@click.option(
+    "--select",
+    "selection",
+    metavar="SELECTION",
+    help="With --from and --to: rebuild only these models, in dbt's syntax, and what is downstream of them.",
+)
+@click.option(
+    "--chunk-days", default=7, show_default=True, type=click.IntRange(1), metavar="N", help="Days rebuilt at once."
+)
 @click.option("--retry", "again", is_flag=True, help="Build only what failed, was skipped or is not built yet.")
 @click.argument("dbt_arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
@@ -142,11 +161,15 @@ def build_command(
     again: bool,
     dbt_arguments: tuple[str, ...],
 ) -> None:
-    """Build and test the models; further arguments go to dbt, as in `tidemark build -- --select fct_sessions+`.
+    """Build and test the models.
 
-    With --from and --to, rebuild what is partitioned by day for that range, chunk by chunk; --select names models, as
-    in `--select "fct_sessions agg_adverts_daily"`. Run again after it stopped, it continues where it stopped. With
-    --retry, continue from what failed: build that, what was skipped downstream of it, and what is not built yet.
+    Arguments after `--` go to dbt, as in `tidemark build -- --select fct_sessions+`.
+
+    With --from and --to it rebuilds these days of the models that are partitioned by day, chunk by chunk, and builds
+    what arrives in between. --select names models, as in `--select "fct_sessions agg_adverts_daily"`. Started again
+    after it was stopped, it goes on where it stopped.
+
+    With --retry it goes on from what failed: it builds that, what was skipped because of it, and what is not built yet.
     """
     if (first_day is None) != (last_day is None) or (first_day and dbt_arguments):
         raise click.UsageError("--from and --to belong together, without further arguments")
@@ -176,7 +199,10 @@ def build_command(
 @main.command("test")
 @click.pass_obj
 def test_command(settings: Settings) -> None:
-    """Run every data test on all rows, for the night; builds test only what changed."""
+    """Run every data test on all rows.
+
+    A build tests only what changed.
+    """
     began = datetime.now(UTC)
     done = run_every_test(settings)
     print_build(done)
@@ -189,7 +215,11 @@ def test_command(settings: Settings) -> None:
 @click.option("--force", is_flag=True, help="Publish a new version even where nothing changed.")
 @click.pass_obj
 def publish_command(settings: Settings, force: bool) -> None:
-    """Publish what is good as a new version; exit code 1 where a table is stale or missing."""
+    """Publish what is good as a new version.
+
+    It does so where something is new. Tables whose inputs failed keep their last good rows and are marked as stale.
+    Exit code 1 where a table is stale or missing.
+    """
     began = datetime.now(UTC)
     publication = publish(settings, force)
     print_publication(settings, publication)
@@ -202,7 +232,11 @@ def publish_command(settings: Settings, force: bool) -> None:
 @main.command("run")
 @click.pass_obj
 def run_command(settings: Settings) -> None:
-    """Land, build and publish; where nothing is new, say so and do nothing."""
+    """Land, build and publish.
+
+    It builds what landed and what earlier runs left pending, and publishes what is good. Where nothing is new, it says
+    so and does nothing.
+    """
     started, began = time.monotonic(), datetime.now(UTC)
     done = run(settings, on_landed=print_landed, on_built=print_line)
     rule()
@@ -232,7 +266,10 @@ def run_command(settings: Settings) -> None:
 @click.option("--foreground", is_flag=True, help="Stay in the foreground, for systemd and containers.")
 @click.pass_obj
 def serve_command(settings: Settings, foreground: bool) -> None:
-    """Start Prefect's server, the worker and the watcher on this machine, and print where the pages are."""
+    """Start what runs by itself: server, worker and watcher.
+
+    It prints the address of Prefect's pages.
+    """
     from flows.orchestrate.service.supervisor import serve  # noqa: PLC0415 (only these two commands need it)
 
     out.print(f"[bold]serving[/]  {serve(settings, foreground)}")
@@ -243,7 +280,10 @@ def serve_command(settings: Settings, foreground: bool) -> None:
 @main.command("stop")
 @click.pass_obj
 def stop_command(settings: Settings) -> None:
-    """Stop what `tidemark serve` started; what was at work is healed by the next run."""
+    """Stop what `tidemark serve` started.
+
+    What was at work is healed by the next run.
+    """
     from flows.orchestrate.service.supervisor import stop  # noqa: PLC0415
 
     stop(settings)
@@ -255,12 +295,12 @@ def stop_command(settings: Settings) -> None:
 @click.option("--back", is_flag=True, help="Go back to the release that the active one replaced.")
 @click.pass_context
 def deploy_command(ctx: click.Context, revision: str, back: bool) -> None:
-    """Check a commit of this checkout (default HEAD) and let it be what works on this home from now on.
+    """Check a commit and run it on this home from now on.
 
-    REVISION is a commit, tag or branch as git knows it. Its files are copied below the home; edits that are not
-    committed are left out. They are tried on a sample in a home of its own: contract, models, data tests, unit tests.
-    Where all pass, they are the active release: each run that begins after that is of it, in the service and by hand.
-    Edits of the checkout then change nothing until they are committed and deployed.
+    REVISION is a commit, tag or branch of this checkout, HEAD unless given. Its files are copied below the home; edits
+    that are not committed are left out. They are tried on a sample in a home of its own: contract, models, data tests,
+    unit tests. Where all pass, they are the active release: each run that begins after that is of it, in the service
+    and by hand. Edits of the checkout then change nothing until they are committed and deployed.
     """
     from flows.release.releases import deploy, go_back, read_release_status  # noqa: PLC0415 (no other command deploys)
 
@@ -290,7 +330,7 @@ def deploy_command(ctx: click.Context, revision: str, back: bool) -> None:
 @click.argument("version", required=False)
 @click.pass_obj
 def rollback_command(settings: Settings, version: str | None) -> None:
-    """Show readers the version before the current one, or the VERSION named."""
+    """Show readers the version before the current one, or VERSION."""
     manifest = rollback(settings, version)
     out.print(f"[bold]rollback[/] readers see {manifest.version}, published {manifest.created_at:%Y-%m-%d %H:%M} UTC")
 
@@ -299,7 +339,10 @@ def rollback_command(settings: Settings, version: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_obj
 def status(settings: Settings, as_json: bool) -> None:
-    """What waits, landed, was built and is published, how jobs and service are; exit code 1 where it needs a person."""
+    """Show what waits, landed, was built and is published.
+
+    Also how the jobs, the service and incidents stand. Exit code 1 where something needs a person.
+    """
     from flows.release.releases import describe_release, read_release_status  # noqa: PLC0415
     from flows.status.jobs import Health, describe_health, read_health  # noqa: PLC0415 (no other command needs the schedule)
 
@@ -318,18 +361,19 @@ def status(settings: Settings, as_json: bool) -> None:
 
 
 @main.command("audit")
-@click.option("--from", "first", type=DAY, help="The first day of landing; from the beginning where not given.")
-@click.option("--to", "last", type=DAY, help="The last day of landing, included; to the end where not given.")
-@click.option("--dataset", help="Only this dataset.")
+@click.option("--from", "first", type=DAY, metavar="DAY", help="The first day of landing; the beginning if not given.")
+@click.option("--to", "last", type=DAY, metavar="DAY", help="The last day of landing, included; the end if not given.")
+@click.option("--dataset", metavar="NAME", help="Only this dataset.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_obj
 def audit_command(
     settings: Settings, first: datetime | None, last: datetime | None, dataset: str | None, as_json: bool
 ) -> None:
-    """Prove, file by file, that rows in = landed + quarantined, and landed = kept + duplicates + conflicts.
+    """Prove for each file that no row was lost on its way.
 
-    A file belongs to the days on which it, or a retry of its rows, landed, by the clock of the organisation's time
-    zone. Exit code 1 where a step lost or invented rows; the output names step, file and remedy.
+    Rows read = landed + quarantined, and landed = kept + duplicates + conflicts, from the inbox to the models. A file
+    belongs to the days on which it, or a retry of its rows, landed, in the organisation's time zone. Exit code 1 where
+    a step lost or invented rows; the output names step, file and remedy.
     """
     began = datetime.now(UTC)
     done = audit(settings, first.date() if first else None, last.date() if last else None, dataset)
@@ -347,7 +391,10 @@ def audit_command(
 @click.option("--test", "owner", required=True, metavar="OWNER", help="The owner whose channels are tried.")
 @click.pass_obj
 def alert_command(settings: Settings, owner: str) -> None:
-    """Send a test message to an owner's channels; exit code 1 where one does not take it."""
+    """Send a test message to an owner's channels.
+
+    Exit code 1 where one does not take it.
+    """
     from flows.alerts.notify import send_test  # noqa: PLC0415 (Apprise loads its services: no other command needs them)
 
     answers = send_test(settings, owner)

@@ -8,22 +8,26 @@ import pytest
 
 from flows.contract.spec import PROJECT
 from flows.release import releases
-from tests.support import served as served_module
 from tests.support.served import Served, until
 
 MODEL = "models/ops/ops_rejects.sql"
-SCHEDULE = """
+SCHEDULE = '''
+"""The one job of the tests."""
+from flows.contract.spec import load_specs
+from flows.orchestrate.job import Arrival, Build, Job, Publish
+from flows.orchestrate.validate import validate
+
+RETIRED_SOURCES: frozenset[str] = frozenset()
 JOBS = (Job("refine", "Builds what landed.", (Build(), Publish()), "data-platform", Arrival(tuple(load_specs()))),)
 validate(JOBS)
-"""
+'''
 BROKEN = "select this is no SQL from nowhere"
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def served(tmp_path: Path) -> Iterator[Served]:
     """A checkout in git, whose trial takes no time, deployed and served."""
-    monkeypatch.setattr(served_module, "SCHEDULE", SCHEDULE)
-    made = Served(tmp_path)
+    made = Served(tmp_path, SCHEDULE)
     try:
         (made.project / "requirements.lock").write_text((PROJECT / "requirements.lock").read_text())
         (made.project / "flows" / "trial.py").write_text("print('tried')\n")

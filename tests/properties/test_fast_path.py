@@ -19,7 +19,7 @@ from flows.land.fast_path import columns as fast_columns
 from flows.land.fast_path import json_columns as lines
 from flows.land.pseudonyms import Pseudonymiser
 from flows.land.readers import Chunk, read_chunks
-from tests.properties.test_landing_conserves import json_lines, valid_events
+from tests.support.arbitrary_events import json_lines, valid_events
 from tests.support.deliveries import (
     VIEW,
     csv_of,

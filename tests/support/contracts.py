@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from flows.contract.spec import DESCRIPTORS
+from flows.contract.spec import DESCRIPTORS, DatasetSpec, load_specs
 
 Change = Callable[[Any, Any], None]
 
@@ -33,6 +33,18 @@ def changed_dataset(change: Callable[[Any], None], message: str, file: str) -> b
     with _option(files, owner, "tidemark.options.v1.dataset") as option:
         change(option)
     return files.SerializeToString()
+
+
+def changed_spec(spec: DatasetSpec, name: str, **changes: Any) -> DatasetSpec:
+    """A dataset's spec with one field's rules changed."""
+    fields = tuple(f.model_copy(update=changes) if f.name == name else f for f in spec.fields)
+    assert fields != spec.fields
+    return spec.model_copy(update={"fields": fields})
+
+
+def strict_events() -> dict[str, DatasetSpec]:
+    """A contract that has not heard of television yet."""
+    return {"events": changed_spec(load_specs()["events"], "platform", accepted_values=("web", "ios", "android"))}
 
 
 def _read(message: str, file: str) -> tuple[descriptor_pb2.FileDescriptorSet, Any]:

@@ -109,6 +109,12 @@ def csv_of(rows: list[dict[str, Any]], spec: DatasetSpec | None = None) -> bytes
     return out.getvalue().encode()
 
 
+def contents(*rows: tuple[str, str, str, str]) -> bytes:
+    """Contents as CSV: id, type, title and time of each."""
+    lines = [f"{i},{kind},news,{title},{at}" for i, kind, title, at in rows]
+    return "\n".join(["content_id,content_type,product,title,updated_at", *lines]).encode()
+
+
 def in_format(rows: list[dict[str, Any]], suffix: str) -> bytes:
     """The events as a file whose name ends so."""
     stem = suffix.removesuffix(".gz").removesuffix(".zst")

@@ -49,6 +49,7 @@ def test_a_memory_limit_that_is_none_is_refused(limit: str) -> None:
         ("server_port", "0"), ("server_port", "65536"), ("server_port", "http"),
         ("server_host", ""), ("server_host", "a b"), ("server_host", "127.0.0.1:4200"), ("server_host", "http://x"),
         ("server_host", "999.1.1.1"), ("server_host", "-x"),
+        ("watch_seconds", "0"), ("tidy_seconds", "nan"), ("begin_seconds", "-1"),
         ("channels", ""), ("channels", "~/channels.yml"),
         ("home", "~"), ("home", "~/lake"), ("home", ""), ("home", " "),
     ],

@@ -30,9 +30,6 @@ from flows.orchestrate.journal import JobRun, Journal, RunStatus
 from flows.orchestrate.prefect_flows import DEPLOYMENT, FLOWS
 from flows.settings import Settings
 
-# Before so long, a run may be about to begin.
-BEGINS_WITHIN = timedelta(minutes=2)
-
 log = logging.getLogger("tidemark.wake")
 
 
@@ -75,9 +72,10 @@ def mark_dead(settings: Settings) -> None:
                 alive.add(run.flow_run_id)
             else:
                 ended.setdefault(run.flow_run_id, run)
+        may_begin_since = datetime.now(UTC) - timedelta(seconds=settings.begin_seconds)
         for flow_run in _unfinished(client):
             begun = flow_run.start_time or flow_run.expected_start_time or flow_run.created
-            if str(flow_run.id) in alive or begun is None or datetime.now(UTC) - begun < BEGINS_WITHIN:
+            if str(flow_run.id) in alive or begun is None or begun > may_begin_since:
                 continue
             client.set_flow_run_state(flow_run.id, _state_of(ended.get(str(flow_run.id))), force=True)
 

@@ -51,10 +51,8 @@ GATHER_MS = 5_000
 POLL_SECONDS = 5.0
 LOOK_SHARE = 200
 RETRY_SECONDS = 2.0
-PASS_SECONDS = 30.0
 # What triggers bring begins within seconds; after this many, none did.
 GRACE_SECONDS = 20.0
-TIDY_SECONDS = 600.0
 # Who has just begun does not know yet what came meanwhile, and our own extracts have not run: silence is reported
 # later.
 HEARS_AFTER_SECONDS = 3600.0
@@ -105,7 +103,7 @@ class Watcher:
         if self._landing is None and (now >= self._look_at or (woken and not self._failures)):
             self._look()
         if now >= self._pass_at:
-            self._pass_at = now + PASS_SECONDS
+            self._pass_at = now + self._settings.watch_seconds
             try:
                 self._pass()
             except TidemarkError as error:
@@ -196,7 +194,7 @@ class Watcher:
         deliver(self._settings, now)
         overdue = [d for d in decisions if _was_missed(d, now)]
         if is_server_up and (crashed or overdue or self._clock() >= self._tidy_at):
-            self._tidy_at = self._clock() + TIDY_SECONDS
+            self._tidy_at = self._clock() + self._settings.tidy_seconds
             self._journal.prune(now)
             self._start_jobs(overdue)
 
@@ -270,7 +268,7 @@ def _begin(settings: Settings) -> Watcher:
             if time.monotonic() >= alert_at:
                 alert_at = time.monotonic() + ALERT_AGAIN_SECONDS
                 send_unnoted(settings, OPERATOR, "the watcher cannot begin", str(error))
-        time.sleep(PASS_SECONDS)
+        time.sleep(settings.watch_seconds)
 
 
 def _wakes(inbox: Path) -> Iterator[bool]:

@@ -23,8 +23,8 @@ from flows.cli import main
 from flows.errors import TidemarkError
 from flows.land.receipts import Receipt, Receipts, Status, batch_name
 from flows.land.retry import retry_quarantine
-from tests.integration.land.test_retry import contents, strict_events
-from tests.support.deliveries import event, in_format, ndjson
+from tests.support.contracts import strict_events
+from tests.support.deliveries import contents, event, in_format, ndjson
 from tests.support.lake import Lake
 
 A, B = "web/events/a.ndjson", "apps/events/b.pb"

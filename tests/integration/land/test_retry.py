@@ -23,8 +23,10 @@ from flows.land import retry as retry_module
 from flows.land.receipts import Receipts, Status
 from flows.land.retry import Retried, retry_quarantine
 from flows.settings import Settings
+from tests.support.contracts import changed_spec, strict_events
 from tests.support.deliveries import (
     compressed,
+    contents,
     delimited,
     event,
     field_of,
@@ -39,18 +41,6 @@ from tests.support.lake import KEY, Lake
 from tests.support.processes import FORKSERVER
 
 NAME = "web/events/part.ndjson"
-
-
-def changed(spec: DatasetSpec, name: str, **changes: Any) -> DatasetSpec:
-    """The spec with one field's rules changed."""
-    fields = tuple(f.model_copy(update=changes) if f.name == name else f for f in spec.fields)
-    assert fields != spec.fields
-    return spec.model_copy(update={"fields": fields})
-
-
-def strict_events() -> dict[str, DatasetSpec]:
-    """A contract that has not heard of television yet."""
-    return {"events": changed(load_specs()["events"], "platform", accepted_values=("web", "ios", "android"))}
 
 
 def things(redelivery: Redelivery = Redelivery.KEEP_BOTH, **more: Any) -> dict[str, DatasetSpec]:
@@ -114,7 +104,7 @@ def test_a_retry_of_what_a_retry_left_goes_on_from_there(lake: Lake, suffix: str
     spec = load_specs()["events"]
     lake.deliver(f"web/events/part.{suffix}", in_format(rows, suffix))
     for accepted in (("web",), ("web", "tv"), ("web", "tv"), ("web", "tv", "ios", "android"), ("web",)):
-        specs = {"events": changed(spec, "platform", accepted_values=accepted)}
+        specs = {"events": changed_spec(spec, "platform", accepted_values=accepted)}
         lake.land(specs)
         retry(lake, specs)
     assert [(r.rows_landed, r.rows_rejected, r.retries_batch_id) for r in lake.receipts()] == [
@@ -573,11 +563,6 @@ def marts(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
         return {name: db.execute(f"select * from marts.{name} order by all").fetchall() for (name,) in names}
 
 
-def contents(*rows: tuple[str, str, str, str]) -> bytes:
-    lines = [f"{i},{kind},news,{title},{at}" for i, kind, title, at in rows]
-    return "\n".join(["content_id,content_type,product,title,updated_at", *lines]).encode()
-
-
 def deliver_step(lake: Lake, step: int) -> None:
     """Three rounds of deliveries, in which files come again and other files speak of the same states."""
     day = "2026-01-15T00:00:00Z"
@@ -596,7 +581,7 @@ def deliver_step(lake: Lake, step: int) -> None:
 
 def test_the_marts_are_those_of_a_contract_that_was_right_from_the_start(tmp_path: Path) -> None:
     right = load_specs()
-    right = right | {"contents": changed(right["contents"], "content_type", pattern="[A-Za-z]+")}
+    right = right | {"contents": changed_spec(right["contents"], "content_type", pattern="[A-Za-z]+")}
     wrong = {**load_specs(), **strict_events()}
     fixed, straight = Lake(tmp_path / "fixed"), Lake(tmp_path / "straight")
     for step in range(3):

@@ -40,11 +40,9 @@ from flows.orchestrate.service.watcher import (
     ALERT_AGAIN_SECONDS,
     GRACE_SECONDS,
     LONGEST_PAUSE_SECONDS,
-    PASS_SECONDS,
     POLL_SECONDS,
     RETRY_SECONDS,
     SERVER_SECONDS,
-    TIDY_SECONDS,
     Watcher,
 )
 from flows.schedule import JOBS
@@ -322,6 +320,10 @@ def test_a_server_that_does_not_answer_is_reported_once_and_its_return(settings:
 
 # --- the watcher -----------------------------------------------------------------------------------------------------
 
+# How often it looks, where nobody says otherwise.
+WATCH_SECONDS: float = Settings.model_fields["watch_seconds"].default
+TIDY_SECONDS: float = Settings.model_fields["tidy_seconds"].default
+
 
 class Started:
     """What the watcher starts instead of what it would: processes that end with ``code`` when asked to."""
@@ -505,13 +507,13 @@ def test_a_server_that_is_away_is_no_incident_before_it_had_time_to_be_restarted
     watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch, hook: Hook
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    watched.tick(SERVER_SECONDS - PASS_SECONDS)
+    watched.tick(SERVER_SECONDS - WATCH_SECONDS)
     assert hook.texts == []
-    watched.tick(PASS_SECONDS + 1)
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS + 1)
+    watched.tick(WATCH_SECONDS)
     assert hook.texts == ["[tidemark] Prefect's server does not answer"]
     monkeypatch.setenv("PREFECT_API_URL", f"http://{hook.at}/api")
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert len(hook.texts) == 2 and "recovered" in hook.texts[1]
 
 
@@ -526,17 +528,17 @@ def test_what_is_due_and_nobody_started_is_started_after_a_while(
     watched.tick(3600 + GRACE_SECONDS - 1)
     assert started.jobs == [], "whoever is to start it has the time to"
     started.end()
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)]
     assert "hourly of 2026-11-22T06:00:00Z is due since 2026-11-22 06:00:00+00:00 and was not started" in caplog.text
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)], "the one that was started is still at work"
     started.end()
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)] * 2, "it did not begin, so another is started"
     run_due(watched)
     started.end()
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)] * 2
 
 
@@ -548,9 +550,9 @@ def test_starting_jobs_that_fails_is_said_and_tried_again(
     started.end()
     started.code = 1
     watched.tick(3600)
-    watched.tick(GRACE_SECONDS + PASS_SECONDS)
+    watched.tick(GRACE_SECONDS + WATCH_SECONDS)
     started.end()
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert len(started.jobs) >= 2
     assert "starting jobs ended with code 1" in caplog.text
 
@@ -566,7 +568,7 @@ def test_without_the_server_no_job_is_started_and_none_is_lost(
         watched.tick(3600)
     assert started.jobs == []
     monkeypatch.setenv("PREFECT_API_URL", f"http://{hook.at}/api")
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)]
     run_due(watched)
     assert succeeded(watched) == [slot_of_instant(utc(f"2026-11-22 0{hour}:00")) for hour in (8, 7, 6, 5)]
@@ -586,10 +588,10 @@ def test_a_run_whose_process_is_gone_is_reported_and_marked_and_its_slot_comes_a
     )
     subprocess.run([sys.executable, "-c", code, str(watched.lake.settings.home)], check=True)
     watched.offset = datetime.now(UTC) - watched.now()  # receipts carry the time of the machine
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert f"refine of {slot_of_batch(1)} crashed" in caplog.text and "the next run heals" in caplog.text
     started.end()
-    watched.tick(GRACE_SECONDS + PASS_SECONDS)
+    watched.tick(GRACE_SECONDS + WATCH_SECONDS)
     assert started.jobs[-1] == ("refine",)
 
 
@@ -601,8 +603,20 @@ def test_now_and_then_flow_runs_are_tidied_though_nothing_is_due(
     started.end()
     watched.tick(TIDY_SECONDS - 1)
     assert started.asked == [("jobs",)], "at the start, and not again before its time"
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.asked == [("jobs",)] * 2
+
+
+def test_the_settings_say_how_often_it_looks_and_tidies(
+    settings: Settings, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_jobs(monkeypatch)
+    settings.inbox.mkdir(parents=True)
+    watched = WatchedLake(settings, started, watch_seconds=2.0, tidy_seconds=5.0)
+    for _ in range(7):
+        watched.tick(1)
+        started.end()
+    assert started.asked == [("jobs",)] * 2, "at once, and with the first look after five seconds"
 
 
 def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to_do(
@@ -610,7 +624,7 @@ def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to
 ) -> None:
     use_jobs(monkeypatch, a_job("refine", Arrival(("events",)), deadline=timedelta(minutes=10)))
     monkeypatch.setattr(problems, "JOBS", watch.JOBS)
-    watched.tick(after=PASS_SECONDS)
+    watched.tick(after=WATCH_SECONDS)
     watched.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     watched.offset += timedelta(hours=5)  # it was stopped meanwhile
     monkeypatch.setattr("flows.orchestrate.journal.Receipts.landed_after", lambda *_: [(1, NOW + timedelta(minutes=1))])
@@ -627,12 +641,12 @@ def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to
 def test_a_file_in_a_wrong_folder_is_reported_and_that_it_is_gone(watched: WatchedLake, hook: Hook) -> None:
     stray = watched.lake.deliver("web/evnts/a.ndjson", ndjson([event(1)]))
     for _ in range(2):
-        watched.tick(after=PASS_SECONDS)
+        watched.tick(after=WATCH_SECONDS)
     assert hook.texts == []
     watched.tick(after=LEFT_FOR.total_seconds())
     assert hook.texts == ["[tidemark] file web/evnts/a.ndjson cannot be taken"]
     stray.unlink()
-    watched.tick(after=PASS_SECONDS)
+    watched.tick(after=WATCH_SECONDS)
     assert "recovered" in hook.texts[1]
 
 
@@ -644,7 +658,7 @@ def test_a_schedule_that_cannot_be_looked_at_stops_no_landing(
 
     monkeypatch.setattr(watched.watcher._journal, "read_schedule_state", broken)
     watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
-    watched.tick(PASS_SECONDS, woken=True)
+    watched.tick(WATCH_SECONDS, woken=True)
     assert started.count("land") == 1
     assert "the schedule could not be looked at: the journal cannot be used" in caplog.text
 
@@ -655,7 +669,7 @@ def test_where_no_incident_can_be_written_the_operator_is_reported_all_the_same_
     settings.incidents.parent.mkdir(parents=True, exist_ok=True)
     settings.incidents.write_bytes(b"no database, as after a full disk " * 100)
     for _ in range(10):
-        watched.tick(PASS_SECONDS)
+        watched.tick(WATCH_SECONDS)
     (reported,) = bodies(hook)
     assert "the watcher cannot do its work" in reported and "incidents.sqlite" in reported
     watched.tick(ALERT_AGAIN_SECONDS)
@@ -673,11 +687,11 @@ def test_a_landing_index_that_cannot_be_read_ends_no_watcher_and_is_reported(
     index.write_bytes(b"no database, as after a full disk " * 100)
     watched.lake.deliver("web/events/b.ndjson", ndjson([event(2)]))
     for _ in range(5):
-        watched.tick(PASS_SECONDS, woken=True)
+        watched.tick(WATCH_SECONDS, woken=True)
     assert started.count("land") == 0
     assert sum("the inbox cannot be checked for new files, so nothing lands" in text for text in bodies(hook)) == 1
     index.write_bytes(whole)
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.count("land") == 1
 
 
@@ -691,12 +705,12 @@ def test_a_watcher_that_cannot_begin_says_so_and_begins_when_it_can(
 
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        if pauses.count(PASS_SECONDS) == 3:  # channels pause too
+        if pauses.count(WATCH_SECONDS) == 3:  # channels pause too
             journal.unlink(missing_ok=True)
 
     monkeypatch.setattr(watch.time, "sleep", sleep)
     watch._begin(settings).tick(woken=False)
-    assert pauses.count(PASS_SECONDS) == 3
+    assert pauses.count(WATCH_SECONDS) == 3
     (reported,) = bodies(hook)
     assert "the watcher cannot begin" in reported and "journal.sqlite" in reported
 
@@ -719,7 +733,7 @@ def test_a_clock_set_back_runs_nothing_twice_and_loses_nothing(
     passes(3.5)
     assert succeeded(watched) == hours_of(8, 7, 6, 5)
     watched.offset -= timedelta(hours=2)  # 06:30 once more; 07:00 and 08:00 are still to come
-    watched.tick(PASS_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert "the clock was set back: the run of hourly for 2026-11-22T08:00:00Z that says it began at" in caplog.text
     assert succeeded(watched) == hours_of(6, 5), "what ran for a time that is still to come is not believed"
     passes(4)

@@ -1,4 +1,4 @@
-"""The docs lead somewhere: links, headings, and each command and setting there is."""
+"""The docs lead somewhere: links, headings, the index of pages."""
 
 import re
 from collections.abc import Iterator
@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.cli import main
 from flows.contract.spec import PROJECT
-from flows.settings import Settings
 
 FOLDERS = ("docs", "flows", "deploy", "contracts", "benchmarks")
 PAGES = sorted([*PROJECT.glob("*.md"), *(page for folder in FOLDERS for page in (PROJECT / folder).rglob("*.md"))])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-REFERENCE = PROJECT / "docs" / "reference.md"
 
 
 def prose(page: Path) -> str:
@@ -57,16 +54,6 @@ def test_every_page_is_in_the_index() -> None:
         page for page in (PROJECT / "docs").glob("**/*.md") if page.parent.name != "adr" and page.name != "README.md"
     ]
     assert [page.name for page in pages if page.name not in index] == []
-
-
-def test_every_command_is_in_the_reference() -> None:
-    text = REFERENCE.read_text()
-    assert [name for name in main.commands if f"`tidemark {name}" not in text] == []
-
-
-def test_every_setting_is_in_the_reference() -> None:
-    text = REFERENCE.read_text()
-    assert [name for name in Settings.model_fields if f"`TIDEMARK_{name.upper()}`" not in text] == []
 
 
 def test_code_owners_are_those_of_the_models() -> None:

@@ -5,15 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.project.test_layers import Manifest, Node, layer_of, models, parse_project, without_comments
+from tests.support.manifest import Manifest, Node, layer_of, models, without_comments
 
 PRIVACY = {"none", "behaviour", "pseudonym", "quasi_identifier", "free_text"}
 KEY_TESTS = {"unique", "valid_rows"}
-
-
-@pytest.fixture(name="manifest", scope="session")
-def manifest_fixture() -> Manifest:
-    return parse_project()
 
 
 def grain_violations(manifest: Manifest) -> list[str]:
@@ -173,7 +168,7 @@ META = {
         "touched_keys": str, "version_policy": str,
     },
     "seed": {"owner": str},
-    "source": {"contract": str, "owner": str},
+    "source": {"contract": str, "no_freshness": str, "owner": str},
     "test": {"expires": str, "owner": str, "reason": str},
     "column": {"additive": bool, "privacy": str},
 }  # fmt: skip

@@ -1,22 +1,13 @@
 """Layers read only what they may, and files are named and placed by one rule: checked from dbt's manifest."""
 
-import functools
-import json
-import os
 import re
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
-from dbt.cli.main import dbtRunner
 
-PROJECT = Path(__file__).parents[3]
-
-Manifest = dict[str, Any]
-Node = dict[str, Any]
+from tests.support.manifest import Manifest, Node, layer_of, models, without_comments
 
 # What each layer may read. A source is a layer of its own: landed data and the warehouse's own tables.
 MAY_READ = {
@@ -33,39 +24,6 @@ NAMES = {
     "marts": r"(dim|fct|agg)_[a-z0-9_]+",
     "ops": r"ops_[a-z0-9_]+",
 }
-
-
-@functools.cache
-def parse_project() -> Manifest:
-    """dbt's manifest of the project as it is on disk, parsed afresh beside no one else's files."""
-    with tempfile.TemporaryDirectory() as target, mock.patch.dict(os.environ, {"TIDEMARK_HOME": target}):
-        done = dbtRunner().invoke(
-            [
-                *("parse", "--quiet", "--no-partial-parse"),
-                *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
-                *("--target-path", target, "--log-path", target),
-            ]
-        )
-        assert done.success, f"dbt cannot parse the project: {done.exception}"
-        manifest: Manifest = json.loads((Path(target) / "manifest.json").read_text())
-        return manifest
-
-
-@pytest.fixture(name="manifest", scope="session")
-def manifest_fixture() -> Manifest:
-    return parse_project()
-
-
-def models(manifest: Manifest) -> list[Node]:
-    return [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
-
-
-def layer_of(node_id: str, manifest: Manifest) -> str:
-    """The folder below models/ of a model; else the kind of the node."""
-    node = manifest["nodes"].get(node_id)
-    if node is None or node["resource_type"] != "model":
-        return node_id.split(".", maxsplit=1)[0]
-    return Path(node["original_file_path"]).parts[1]
 
 
 def reading_violations(manifest: Manifest) -> list[str]:
@@ -92,10 +50,6 @@ def joining_violations(manifest: Manifest) -> list[str]:
         if re.search(r"\bjoin\b", without_comments(node["raw_code"]), re.IGNORECASE):
             found.append(f"{node['name']}: staging never joins")
     return found
-
-
-def without_comments(sql: str) -> str:
-    return re.sub(r"\{#.*?#\}|--[^\n]*", "", sql, flags=re.DOTALL)
 
 
 def naming_violations(manifest: Manifest) -> list[str]:

@@ -1,0 +1,123 @@
+"""An independent reading of the contract of events: the row that a JSON line must land as."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flows.contract.spec import load_specs
+from flows.land.pseudonyms import Pseudonymiser
+from tests.support.lake import KEY
+
+PLATFORMS = ("web", "ios", "android", "tv")
+PURPOSES = ("analytics", "personalisation", "advertising")
+REACTIONS = ("like", "dislike", "share", "comment", "save")
+CHANNELS = ("call", "message")
+NAME, COUNTRY = re.compile(r"[a-z][a-z0-9_]*"), re.compile(r"[A-Z]{2}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?")
+ADVERT = {"advert_id": "text!", "slot": "text", "position": "position", "page_type": "text", "request_id": "text"}
+CONTENT = {"content_id": "text!", "content_type": "name!"}
+PAYLOADS = {
+    "content_view": CONTENT | {"referrer": "text"},
+    "content_progress": CONTENT | {"depth": "depth", "active_ms": "active_ms"},
+    "content_reaction": CONTENT | {"reaction": "reaction!"},
+    "search": {"query": "dropped", "results_count": "count"},
+    "advert_impression": ADVERT,
+    "advert_click": ADVERT,
+    "enquiry": {"advert_id": "text!", "channel": "channel!"},
+}
+ENVELOPE = {
+    "event_id": "uuid!", "occurred_at": "time!", "sent_at": "time", "received_at": "time!", "product": "name!",
+    "platform": "platform!", "app_version": "text", "device_id": "text!", "user_id": "text", "session_id": "text",
+    "consent": "consent", "country": "country", "ip_address": "dropped", "user_agent": "dropped",
+}  # fmt: skip
+# What the contract has beyond this reading is NULL in its rows.
+COLUMNS = [c.name for c in load_specs()["events"].columns() if c.name not in ("_batch_id", "_line")]
+PSEUDONYMS = Pseudonymiser(KEY.encode())
+
+
+class DoesNotFitError(Exception):
+    """The row must be quarantined."""
+
+
+def number(value: Any, least: float, greatest: float, whole: bool) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DoesNotFitError
+    if whole and value != int(value):
+        raise DoesNotFitError
+    if not least <= value <= greatest:
+        raise DoesNotFitError
+    return int(value) if whole else float(value)
+
+
+def moment(value: str) -> datetime:
+    if not TIME.fullmatch(value):
+        raise DoesNotFitError
+    try:
+        read = datetime.fromisoformat(value)
+    except ValueError:
+        raise DoesNotFitError from None
+    read = (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC).replace(tzinfo=None)
+    if not datetime(1900, 1, 1) <= read < datetime(2100, 1, 1):
+        raise DoesNotFitError
+    return read
+
+
+def value_of(kind: str, value: Any) -> Any:
+    """A field's value as it must land."""
+    required, kind = kind.endswith("!"), kind.removesuffix("!")
+    if kind == "dropped":
+        return None
+    if value is None or (required and value == ""):
+        if required:
+            raise DoesNotFitError
+        return None
+    if kind == "consent":
+        if not isinstance(value, list) or not all(isinstance(v, str) and v in PURPOSES for v in value):
+            raise DoesNotFitError
+        return value
+    if kind in ("depth", "active_ms", "count", "position"):
+        least = 1 if kind == "position" else 0
+        greatest = {"depth": 1, "active_ms": 86_400_000, "count": 2**63 - 1, "position": 2**31 - 1}[kind]
+        return number(value, least, greatest, whole=kind != "depth")
+    if not isinstance(value, str):
+        raise DoesNotFitError
+    accepted = {"platform": PLATFORMS, "reaction": REACTIONS, "channel": CHANNELS}.get(kind)
+    pattern = {"name": NAME, "country": COUNTRY}.get(kind)
+    if (accepted and value not in accepted) or (pattern and not pattern.fullmatch(value)):
+        raise DoesNotFitError
+    if kind == "uuid":
+        if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value):
+            raise DoesNotFitError
+        return UUID(value).bytes
+    return moment(value) if kind == "time" else value
+
+
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        made["a key came twice"] = True
+    return made
+
+
+def conform(line: bytes) -> dict[str, Any]:
+    """The row that a JSON line must land as, but for lineage; raises where it must not."""
+    try:
+        document = json.loads(line.decode(), object_pairs_hook=no_duplicates)
+    except ValueError:
+        raise DoesNotFitError from None
+    if not isinstance(document, dict) or "a key came twice" in document:
+        raise DoesNotFitError
+    found = [p for p in PAYLOADS if document.get(p) is not None]
+    if len(found) != 1 or not isinstance(document[found[0]], dict) or "a key came twice" in document[found[0]]:
+        raise DoesNotFitError
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row |= {name: value_of(kind, document.get(name)) for name, kind in ENVELOPE.items() if kind != "dropped"}
+    for name in ("device", "user"):
+        value = row.pop(f"{name}_id")
+        row[f"{name}_key"] = None if value is None else PSEUDONYMS.one(f"{name}_key", value)
+    agent = document.get("user_agent")
+    row |= {"event_type": found[0], "is_bot": isinstance(agent, str) and "crawl" in agent.lower()}
+    row |= {n: value_of(k, document[found[0]].get(n)) for n, k in PAYLOADS[found[0]].items() if k != "dropped"}
+    return row
