@@ -31,7 +31,7 @@ cast(extract(isodow from {{ day }}) as integer)
 cast(extract(dow_iso from {{ day }}) as int)
 {%- endmacro %}
 
-{#- The UTC timestamp so many hours before now. -#}
+{#- The UTC timestamp that lies this many hours before now. -#}
 {% macro hours_ago(hours) %}{{ return(adapter.dispatch('hours_ago')(hours)) }}{% endmacro %}
 
 {% macro duckdb__hours_ago(hours) -%}

@@ -1,6 +1,6 @@
 {#-
     Which parts of a model a build changed, in ops.changes: a row per model and day, with a number that only
-    grows; one row with no day for a model that is not kept by days. Publishing copies what changed since the
+    grows; one row with no day for a model that is not partitioned by day. Publishing copies what changed since the
     version before, and data tests look at what changed since they last passed: neither looks through history.
 -#}
 

@@ -1,4 +1,4 @@
-{#- The first and last day that `tidemark build --from --to` builds anew; none in a usual run. -#}
+{#- The first and last day that `tidemark build --from --to` rebuilds; none in a usual run. -#}
 {% macro backfill_days() %}
     {% set days = env_var('TIDEMARK_DAYS', '') %}
     {% do return(days.split(':') if days else none) %}
@@ -6,7 +6,7 @@
 
 {#-
     How many days before and after a touched one change with it, as a list of two: worked out from what the model and
-    all above it read around their days (flows/build/logic.py). None where that cannot be told.
+    everything upstream of it read around their days (flows/build/logic.py). None where that is not known.
 -#}
 {% macro reach_of(node) %}
     {% do return(known_logic(node).get('reach', [0, 0])) %}
@@ -82,7 +82,7 @@
 {% endmacro %}
 
 {#-
-    Incremental strategy: the days an incremental run is for are deleted and inserted anew, whole, in one
+    Incremental strategy: the days an incremental run is for are deleted and inserted again, whole, in one
     transaction with the model's progress.
 -#}
 {% macro get_incremental_replace_days_sql(arg_dict) %}

@@ -1,6 +1,6 @@
 {#-
     Models of things rather than of days: what a new batch touches is a key, and every row of a touched key is
-    made anew from all that was delivered of it.
+    rebuilt from all that was delivered of it.
 
     Which keys each batch touches is a model of its own, `int_<area>__<things>_touched`: the keys it delivers,
     and the keys of the delivery it supersedes, whose rows count no more. An incremental model names it twice: in
@@ -20,7 +20,7 @@
 {%- endmacro %}
 
 {#-
-    Incremental strategy: the touched keys are deleted and inserted anew, whole, in one transaction with the
+    Incremental strategy: the touched keys are deleted and inserted again, whole, in one transaction with the
     model's progress. A touched key of which nothing is left is gone from the model too. A model without
     `meta.touched_keys` replaces the keys that its new rows hold.
 -#}

@@ -3,7 +3,7 @@
 
     Every landed row carries its batch, and batch numbers only grow. Each model that keeps rows keeps, in
     ops.model_progress and in the transaction that writes the model, the last batch it has seen. What it has
-    still to do is what lies between that and the last batch that everything above it has seen. A build that
+    still to do is what lies between that and the last batch that everything upstream of it has seen. A build that
     stopped half-way therefore needs no repair: the next one finds in each model where it stopped.
 
     A batch of a dataset that a model does not read is seen by it without being looked at: so it is marked where
@@ -31,7 +31,7 @@
 {% endmacro %}
 
 {#-
-    What Tidemark tells of a model or seed (flows/build/logic.py): the mark of its logic, and its reach. Nothing where dbt was
+    What Tidemark says of a model or seed (flows/build/logic.py): the mark of its logic, and its reach. Nothing where dbt was
     started without Tidemark.
 -#}
 {% macro known_logic(node) %}
@@ -40,7 +40,7 @@
 
 {#-
     A mark of the logic that makes a model: its SQL, the macros, variables and seeds behind it, and the same of
-    everything above it. '' where it is not known, or where `--empty` leaves out the rows: no mark is equal to that.
+    everything upstream of it. '' where it is not known, or where `--empty` leaves out the rows: no mark is equal to that.
 -#}
 {% macro logic_of(node) %}
     {% do return('' if flags.EMPTY else known_logic(node).get('mark', '')) %}

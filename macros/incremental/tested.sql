@@ -2,7 +2,7 @@
     A data test looks at what changed since it last passed: what passed before cannot have come to fail without
     changing. ops.test_progress keeps, for each test, the last change and the last batch there were when it passed.
     With TIDEMARK_TEST_ROWS=all (`tidemark test`, for the nightly run) every test looks at everything, and so it does
-    without Tidemark: dbt cannot tell whether the test was edited since.
+    without Tidemark: dbt does not know whether the test was edited since.
 -#}
 
 {#- Whether the running test looks at everything, whatever it passed before. -#}
@@ -38,7 +38,7 @@
 {% endmacro %}
 
 {#-
-    The condition that leaves only rows of batches that came since the running test passed, of what is made from these
+    The condition that leaves only rows of batches that came since the running test passed, of what is built from these
     appended models. Where one of them was built whole since, everything is looked at.
 -#}
 {% macro in_batches_changed(names, column='_batch_id') %}

@@ -1,4 +1,4 @@
-{#- What a generic test reads: of a model kept by days or appended to, what changed since the test passed. -#}
+{#- What a generic test reads: of a model partitioned by day or appended to, what changed since the test passed. -#}
 {% macro get_where_subquery(relation) -%}
     {%- set where = config.get('where', '') -%}
     {%- set tested = graph.nodes.get(model.attached_node, {}) if execute else {} -%}

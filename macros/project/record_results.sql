@@ -1,7 +1,7 @@
 {#-
     Keeps how the run and every node of it went, for the ops models and for whoever is on call. A run that was
-    killed never comes here: it stays 'running' in ops.dbt_runs. A run counts as finished last of all, when what it
-    left unmade is known.
+    killed never comes here: it stays 'running' in ops.dbt_runs. A run counts as finished last of all, when it is
+    known what it failed or skipped to build.
 -#}
 {% macro record_results(results) %}
     {% if not execute or flags.WHICH not in ('build', 'run', 'test', 'seed', 'retry') %}{% do return('') %}{% endif %}
@@ -52,29 +52,29 @@
 {% endmacro %}
 
 {#-
-    Which models and seeds are not as this project makes them: after a whole build all but those it made; a build of
-    some takes away what it made and adds what it did not. A build of chosen days tells nothing of it: what stops there
-    is told by ops.backfill_chunks, and the model is as it was.
+    Which models and seeds are not as this project builds them: after a whole build all but those it built; a build of
+    some takes away what it built and adds what failed or was skipped. A backfill changes nothing here: what stops in
+    one is in ops.backfill_chunks, and the model is as it was.
 -#}
 {% macro record_failed_or_skipped(results) %}
     {% if backfill_days() %}{% do return('') %}{% endif %}
-    {% set made, unmade = [], [] %}
+    {% set built, not_built = [], [] %}
     {% for result in results if result.node.resource_type in ['model', 'seed'] %}
-        {% do (made if result.status == 'success' else unmade).append(result.node.name) %}
+        {% do (built if result.status == 'success' else not_built).append(result.node.name) %}
     {% endfor %}
     {% if is_whole_build() %}
         {% for node in graph.nodes.values() if node.resource_type in ['model', 'seed'] and node.config.materialized != 'ephemeral' %}
-            {% if node.name not in made and node.name not in unmade %}{% do unmade.append(node.name) %}{% endif %}
+            {% if node.name not in built and node.name not in not_built %}{% do not_built.append(node.name) %}{% endif %}
         {% endfor %}
-    delete from ops.failed_or_skipped where not list_contains({{ names_listed(unmade) }}, node);
+    delete from ops.failed_or_skipped where not list_contains({{ names_listed(not_built) }}, node);
     {% else %}
-    delete from ops.failed_or_skipped where list_contains({{ names_listed(made) }}, node);
+    delete from ops.failed_or_skipped where list_contains({{ names_listed(built) }}, node);
     {% endif %}
     insert into ops.failed_or_skipped
     select
         failed.node,
         {{ utc_now() }}
-    from (select unnest({{ names_listed(unmade) }}) as node) as failed
+    from (select unnest({{ names_listed(not_built) }}) as node) as failed
     where failed.node not in (select known.node from ops.failed_or_skipped as known);
 {% endmacro %}
 

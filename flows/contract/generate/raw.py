@@ -56,10 +56,10 @@ def model_yaml(spec: DatasetSpec) -> bytes:
     columns = raw_columns(spec)
     name = f"raw_{spec.name}"
     required = [column.name for column in columns if column.required]
-    valid_rows = {
-        "name": f"{name}_has_valid_rows",
-        "arguments": {"key": ["_batch_id", "_line"], "not_null": required, "rules": _accepted_values(columns)},
-    }
+    arguments: dict[str, object] = {"key": ["_batch_id", "_line"], "not_null": required}
+    if rules := _accepted_values(columns):
+        arguments["rules"] = rules
+    valid_rows = {"name": f"{name}_has_valid_rows", "arguments": arguments}
     return yaml_document(
         {
             "models": [
