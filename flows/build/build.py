@@ -1,18 +1,27 @@
 """Build and test the models: what landed is entered into the warehouse, then dbt does the rest."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 from flows.build.project import DataTest, Project, read_project, run_dbt
-from flows.build.warehouse import PendingWork, enter_landings, once_free, read_pending_work, warehouse_held
+from flows.build.warehouse import (
+    PendingWork,
+    enter_landings,
+    once_free,
+    open_warehouse,
+    read_pending_work,
+    warehouse_held,
+)
 from flows.settings import Settings
 
 # The tag that what is built has in dbt's manifest meanwhile.
 CHOSEN = "chosen"
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 FAILED = {"error", "fail", "runtime error"}
+# How the message of a test of valid rows begins: the macro broken_rules.
+BROKEN_RULES = "broken rules"
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,24 @@ def run_every_test(settings: Settings) -> Build:
 def _ran(settings: Settings, result: Any) -> Build:
     owners = read_project(settings).owners
     # The hooks at start and end come as operations.
-    return Build([_node(r, owners) for r in result.results if str(r.node.resource_type) != "operation"])
+    nodes = [_node(r, owners) for r in result.results if str(r.node.resource_type) != "operation"]
+    if any(node.kind == "test" and node.failures for node in nodes):
+        nodes = _with_recorded_messages(settings, nodes)
+    return Build(nodes)
+
+
+def _with_recorded_messages(settings: Settings, nodes: list[Node]) -> list[Node]:
+    """The nodes with the messages that the run recorded: those of tests name the broken rules, which dbt's do not."""
+    with open_warehouse(settings, read_only=True) as warehouse:
+        recorded = warehouse.execute(
+            """
+            select node_name, message
+            from ops.dbt_results
+            where run_id = (select run_id from ops.dbt_runs order by rowid desc limit 1)
+            """
+        )
+        messages = dict(recorded.fetchall())
+    return [replace(node, message=messages.get(node.name) or node.message) for node in nodes]
 
 
 def _node(result: Any, owners: Mapping[str, str]) -> Node:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.audit.audit import Audit
-from flows.build.build import FAILED, Build
+from flows.build.build import BROKEN_RULES, FAILED, Build
 from flows.contract.spec import load_specs
 from flows.land.land import Landing
 from flows.land.receipts import Receipt, Status
@@ -200,6 +200,8 @@ def print_build(done: Build) -> None:
         )
     for node in done.failed:
         found = counted(node.failures, "row") if node.failures else node.message.strip()[:500]
+        if node.message.startswith(BROKEN_RULES):
+            found += f"; {node.message[:500]}"
         text = "\n".join(map(safe, found.splitlines()))
         out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {text}")
         out.print(f"                reproduce: tidemark build -- --select {node.name}")

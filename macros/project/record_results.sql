@@ -8,6 +8,8 @@
     {% set failed = results | selectattr('status', 'in', ['error', 'fail', 'runtime error']) | list %}
     {{ record_failed_or_skipped(results) }}
     {% if results %}
+    {% set messages = [] %}
+    {% for result in results %}{% do messages.append(broken_rules(result) or result.message) %}{% endfor %}
     insert into ops.dbt_results values
     {% for result in results %}
     {% set timing = result.timing | selectattr('name', 'equalto', 'execute') | list | first %}
@@ -18,7 +20,7 @@
         '{{ result.node.name }}',
         '{{ result.status }}',
         {{ result.failures if result.failures is not none else 'null' }},
-        {{ "'" ~ (result.message | string | replace("'", "''")) ~ "'" if result.message else 'null' }},
+        {{ "'" ~ (messages[loop.index0] | string | replace("'", "''")) ~ "'" if messages[loop.index0] else 'null' }},
         {{ "timestamp '" ~ timing.started_at.strftime('%Y-%m-%d %H:%M:%S.%f') ~ "'" if timing and timing.started_at else 'null' }},
         {{ "timestamp '" ~ timing.completed_at.strftime('%Y-%m-%d %H:%M:%S.%f') ~ "'" if timing and timing.completed_at else 'null' }},
         {{ result.execution_time }},
@@ -49,6 +51,20 @@
         finished_at = {{ utc_now() }},
         status = '{{ "failed" if failed else "passed" }}'
     where run_id = '{{ invocation_id }}';
+{% endmacro %}
+
+{#- Which rules the rows break that a test of valid rows found, and how many rows each; nothing of other results. -#}
+{% macro broken_rules(result) %}
+    {% set metadata = result.node.test_metadata if result.node.resource_type == 'test' else none %}
+    {% if not metadata or metadata.name != 'valid_rows' or result.status not in ['fail', 'warn'] %}{% do return(none) %}{% endif %}
+    {% set found = run_query("
+        select broken_rules || ' (' || count(*) || ')'
+        from (" ~ result.node.compiled_code ~ ") as found
+        group by broken_rules
+        order by count(*) desc, broken_rules
+        limit 5
+    ") %}
+    {% do return('broken rules, with rows: ' ~ found.columns[0].values() | join('; ')) %}
 {% endmacro %}
 
 {#-

@@ -367,7 +367,9 @@ def test_what_the_night_finds_is_not_forgotten_by_the_next_build(lake: Lake) -> 
     with open_warehouse(settings) as warehouse:
         warehouse.execute("update marts.fct_sessions set engaged_seconds = -1 where started_date = '2026-01-01'")
     assert build_pending(settings) is None  # nothing changed by a build: only a look at all rows finds it
-    assert [node.name for node in run_every_test(settings).failed] == ["fct_sessions_has_valid_rows"]
+    (failed,) = run_every_test(settings).failed
+    assert failed.name == "fct_sessions_has_valid_rows"
+    assert failed.message == f"broken rules, with rows: engaged_seconds is not negative ({failed.failures})"
 
     release(third_day)  # which are other days
     _, manifest = run_failing(settings, "fct_sessions_has_valid_rows")

@@ -16,7 +16,7 @@ PROBLEM = Problem(
     title="test fct_sessions_has_valid_rows failed",
     owner="audience",
     since=NOW - timedelta(minutes=12),
-    detail="Got 1204 results, configured to fail if != 0",
+    detail="broken rules, with rows: engaged_seconds is not negative (1204)",
     rows=1204,
     reproduce="tidemark build -- --select fct_sessions_has_valid_rows",
     link="http://tidemark.example/runs/1",

@@ -131,7 +131,7 @@ def test_an_alert_says_what_whose_since_when_how_many_how_to_reproduce_and_where
         "owner: audience",
         "since: 2026-11-22 05:00 UTC, 12 min when noticed",
         "rows: 1,204",
-        "detail: Got 1204 results, configured to fail if != 0",
+        "detail: broken rules, with rows: engaged_seconds is not negative (1204)",
         "reproduce: tidemark build -- --select fct_sessions_has_valid_rows",
         "link: http://tidemark.example/runs/1",
     ]
