@@ -283,7 +283,7 @@ def test_where_nothing_is_good_readers_are_reported_if_there_are_any(settings: S
     with pytest.raises(TidemarkError, match=rf"no table is good so far, and all wait for {test}; .*--retry"):
         publish(settings)
     code, output = tidemark(settings, "run")
-    assert code == 1 and "no table is good so far" in output
+    assert code == 1 and "no table is good yet" in output
     workshop.fix()
     run_good(settings)
     first = marts_of(settings)
