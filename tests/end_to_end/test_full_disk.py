@@ -18,6 +18,7 @@ import pytest
 from flows import sample
 from flows.contract.spec import PROJECT
 from tests.support.lakes import hold_back, marts_of, release
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.sample_lake import run_all, settings_of
 
 OWN_MOUNTS = ("unshare", "--map-root-user", "--mount")
@@ -70,7 +71,9 @@ def test_a_full_disk_is_reported_loses_nothing_and_is_healed(
         str(marts),
         *map(str, free_kib),
     ]
-    done = subprocess.run([*OWN_MOUNTS, *child], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=180)
+    done = subprocess.run(
+        [*OWN_MOUNTS, *child], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
     assert done.returncode == 0, done.stderr
     steps: dict[str, dict[str, Any]] = json.loads(done.stdout)
     assert [*steps] == ["land", "build", "publish"]

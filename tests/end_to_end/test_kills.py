@@ -26,12 +26,12 @@ from flows.publish.publish import MANIFEST, Publication
 from flows.settings import Settings
 from tests.support.lake import Lake
 from tests.support.lakes import marts_of
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER
 from tests.support.sample_lake import settings_of
 
 PHASES = ("land", "build", "publish")
 COMMITS = {"os.rename", "os.symlink"}  # as Python's audit hooks name them
-LIMIT = 120.0  # seconds
 
 
 def _tidemark(home: Path, arguments: list[str], output: Path, below: Path | None, commits: int) -> None:
@@ -70,14 +70,14 @@ class Lakeside:
     def tidemark(self, *arguments: str) -> None:
         """Run the command to its end."""
         process = self._start(arguments)
-        process.join(LIMIT)
+        process.join(PATIENCE_SECONDS)
         assert process.exitcode == 0, self._output.read_text()
 
     def kill_in(self, phase: str) -> None:
         """Start a run and kill it at a random moment of this phase, or of the next where this one was quick."""
         arguments = ["publish", "--force"] if phase == "publish" and self._chance.random() < 0.5 else ["run"]
         process = self._start(arguments)
-        until = time.monotonic() + LIMIT
+        until = time.monotonic() + PATIENCE_SECONDS
         while process.is_alive() and PHASES.index(self._phase()) < PHASES.index(phase):
             assert time.monotonic() < until, self._output.read_text()
             time.sleep(0.002)
@@ -97,7 +97,7 @@ class Lakeside:
         below = self.settings.lake if phase == "land" else self.settings.published
         arguments = ["publish", "--force"] if phase == "publish" else ["land"]
         process = self._start(arguments, below, self._chance.randint(1, round(self._commits[phase])))
-        process.join(LIMIT)
+        process.join(PATIENCE_SECONDS)
         assert process.exitcode in (0, -signal.SIGKILL), self._output.read_text()
         killed = process.exitcode != 0
         self.kills[phase] += killed

@@ -19,6 +19,7 @@ from flows.publish.manifest import current_version
 from flows.publish.publish import publish, rollback
 from flows.run import run
 from tests.support.lakes import hold_back, marts_of, release, tidemark
+from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.sample_lake import run_all, settings_of
 
 # Differ from run to run by nature: when, which batch, how long.
@@ -185,11 +186,10 @@ def test_a_killed_build_is_finished_by_the_next(tmp_path: Path) -> None:
 
 
 READER = """
-import duckdb, sys
-path, stop = sys.argv[1:]
-import pathlib
+import duckdb, pathlib, sys
+path, started, stop = sys.argv[1:]
 reads, sums, is_last = 0, set(), False
-while not is_last:
+while not is_last or reads <= 10:
     # Asked before reading: what was published before the stop is read at least once.
     is_last = pathlib.Path(stop).exists()
     with duckdb.connect(path, read_only=True) as marts:
@@ -199,6 +199,7 @@ while not is_last:
         assert sessions == landed, (sessions, landed)
         sums.add(int(sessions))
         reads += 1
+    pathlib.Path(started).touch()
 print(reads, sorted(sums))
 """
 
@@ -208,17 +209,22 @@ def test_readers_see_whole_publications_while_the_next_is_built(tmp_path: Path) 
     sample.generate(settings.home, 4_000, 2, 5)
     files = hold_back(settings, "2026-01-02")
     run_all(settings)
-    marts, stop = settings.published / "current" / "marts.duckdb", tmp_path / "stop"
+    marts, started, stop = settings.published / "current" / "marts.duckdb", tmp_path / "started", tmp_path / "stop"
     reader = subprocess.Popen(
-        [sys.executable, "-c", READER, str(marts), str(stop)],
+        [sys.executable, "-c", READER, str(marts), str(started), str(stop)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    release(files)
-    run_all(settings)
-    stop.touch()
-    out, errors = reader.communicate(timeout=60)
+    try:
+        until(lambda: started.exists() or reader.poll() is not None)
+        release(files)
+        run_all(settings)
+        stop.touch()
+        out, errors = reader.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        reader.kill()  # it would read for ever
+        reader.wait()
     assert reader.returncode == 0, errors
     reads, sums = out.split(maxsplit=1)
     assert int(reads) > 10

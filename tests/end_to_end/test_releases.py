@@ -8,7 +8,8 @@ import pytest
 
 from flows.contract.spec import PROJECT
 from flows.release import releases
-from tests.support.served import Served, until
+from tests.support.patience import until
+from tests.support.served import Served
 
 MODEL = "models/ops/ops_rejects.sql"
 SCHEDULE = '''

@@ -9,11 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import httpx
@@ -28,12 +27,11 @@ from flows.settings import Settings
 from tests.support.alerts import Hook
 from tests.support.deliveries import event, ndjson
 from tests.support.lake import Lake
+from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.workshop import Workshop
 
 KEY = "a-key-that-no-log-may-ever-hold-0815"
 TOKEN = "tOkEn-that-no-log-may-ever-hold-4711"
-# Prefect's server may wait a minute for a lock of its own database, several times in a row.
-PATIENCE_SECONDS = 600.0
 TASK_RUNS_AT_ONCE, MOST_TASK_RUNS = 100, 2_000
 # A first day that the sample does not have.
 FIRST_DAY = datetime(2026, 2, 1, 12, tzinfo=UTC)
@@ -83,17 +81,6 @@ PACE = {
     "TIDEMARK_TIDY_SECONDS": "5",
     "TIDEMARK_BEGIN_SECONDS": "20",
 }
-
-T = TypeVar("T")
-
-
-def until(holds: Callable[[], T], seconds: float = PATIENCE_SECONDS, every: float = 0.1) -> T:
-    """What ``holds`` gives, once that is true."""
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, f"it never came to hold: {getattr(holds, '__qualname__', holds)}"
-        time.sleep(every)
-    return found
 
 
 def free_port() -> int:

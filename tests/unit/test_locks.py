@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from flows.errors import WarehouseInUseError
 from flows.locks import held, holder_of
 from flows.processes import command_of, process_mark, started_at
 from flows.settings import Settings
+from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.schedules import utc
 
 READER = "import duckdb, sys; db = duckdb.connect(sys.argv[1], read_only=True); print(1, flush=True); input()"
@@ -77,16 +77,14 @@ def test_work_that_meets_a_reader_says_who_it_is_and_goes_on_when_the_reader_goe
     with process(READER, settings.warehouse) as reader:
         worker = threading.Thread(target=lambda: done.append(work(settings, "build")))
         worker.start()
-        until = time.monotonic() + 30
-        while not caplog.records and time.monotonic() < until:
-            time.sleep(0.02)
+        until(lambda: caplog.records)
         assert tries == ["build"] and done == [], "it waits, and is not tried again and again meanwhile"
         (record,) = caplog.records
         assert f"process {reader.pid} (" in record.getMessage() and "import duckdb" in record.getMessage()
         assert ", running since 20" in record.getMessage() and "UTC) has the warehouse" in record.getMessage()
         assert "published/current/marts.duckdb" in record.getMessage()
         end(reader)
-        worker.join(30)
+        worker.join(PATIENCE_SECONDS)
     assert (tries, done) == (["build", "build"], ["build"])
 
 
@@ -103,14 +101,12 @@ def test_who_waits_is_shown_each_process_that_it_waits_for(settings: Settings) -
     with process(READER, settings.warehouse) as reader, process(TAKER, lock_file(settings)) as builder:
         waiting = threading.Thread(target=lambda: await_free(settings, show))
         waiting.start()
-        while len(shown) < 1:
-            time.sleep(0.02)
+        until(lambda: len(shown) >= 1)
         end(builder)
-        while len(shown) < 2:
-            time.sleep(0.02)
+        until(lambda: len(shown) >= 2)
         assert waiting.is_alive(), "the reader still has it"
         end(reader)
-        waiting.join(30)
+        waiting.join(PATIENCE_SECONDS)
         assert not waiting.is_alive()
     assert f"process {builder.pid} (" in shown[0] and "building since" in shown[0]
     assert f"process {reader.pid} (" in shown[1]
@@ -166,12 +162,11 @@ def test_who_waits_for_a_lock_says_so_once(tmp_path: Path, caplog: pytest.LogCap
     with process(TAKER, path) as taker:
         waiting = threading.Thread(target=work)
         waiting.start()
-        while not caplog.records:
-            time.sleep(0.02)
+        until(lambda: caplog.records)
         (record,) = caplog.records
         assert record.getMessage().startswith(f"publishing waits for process {taker.pid} (") and not got
         end(taker)
-        waiting.join(30)
+        waiting.join(PATIENCE_SECONDS)
     assert got == [True]
 
 

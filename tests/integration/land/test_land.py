@@ -3,7 +3,6 @@
 import itertools
 import random
 import resource
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from flows.land.receipts import Receipt, Status
 from flows.settings import Settings
 from tests.support.deliveries import event, in_format, ndjson
 from tests.support.lake import KEY, Lake
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER
 
 NAME = "web/events/part.ndjson"
@@ -222,7 +222,7 @@ def start_landing(lake: Lake) -> BaseProcess:
     ready = FORKSERVER.Event()
     process = FORKSERVER.Process(target=_land, args=(lake.settings.home, ready))
     process.start()
-    assert ready.wait(30)
+    assert ready.wait(PATIENCE_SECONDS)
     return process
 
 
@@ -267,7 +267,7 @@ def test_two_landings_at_once_land_no_file_twice(tmp_path: Path) -> None:
     deliver_many(lake, files)
     processes = [start_landing(lake) for _ in range(3)]
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE_SECONDS)
     assert [p.exitcode for p in processes] == [0, 0, 0]
     assert_all_landed_once(lake, files)
 
@@ -325,7 +325,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing_half_landed(lake: Lake, limi
     reported = FORKSERVER.Queue()
     process = FORKSERVER.Process(target=_land_limited, args=(lake.settings.home, limit, reported))
     process.start()
-    message = reported.get(timeout=20)
+    message = reported.get(timeout=PATIENCE_SECONDS)
     process.join()
     assert message is not None
     assert "tidemark land" in message
@@ -340,7 +340,7 @@ def test_a_disk_too_full_for_quarantine_is_reported_too(lake: Lake) -> None:
     reported = FORKSERVER.Queue()
     process = FORKSERVER.Process(target=_land_limited, args=(lake.settings.home, 100_000, reported))
     process.start()
-    message = reported.get(timeout=20)
+    message = reported.get(timeout=PATIENCE_SECONDS)
     process.join()
     assert message is not None
     assert lake.receipts() == []
@@ -358,7 +358,7 @@ def test_memory_stays_bounded_while_a_large_file_lands(tmp_path: Path) -> None:
     reported = FORKSERVER.Queue()
     process = FORKSERVER.Process(target=_peak, args=(lake.settings.home, reported))
     process.start()
-    rows, peak = reported.get(timeout=120)
+    rows, peak = reported.get(timeout=PATIENCE_SECONDS)
     process.join()
     assert rows == 300_000
     assert peak < 2 << 30
@@ -370,9 +370,7 @@ def _peak(home: Path, reported: Any) -> None:
 
 
 def test_an_empty_lake_lands_nothing_and_is_made(lake: Lake) -> None:
-    started = time.monotonic()
     done = lake.land()
     assert (done.receipts, done.left_alone, done.unsettled) == ([], [], [])
     assert lake.settings.inbox.is_dir()
-    assert time.monotonic() - started < 5
     assert not lake.settings.key_file.exists()

@@ -38,6 +38,7 @@ from tests.support.deliveries import (
     small_spec,
 )
 from tests.support.lake import KEY, Lake
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER
 
 NAME = "web/events/part.ndjson"
@@ -500,7 +501,7 @@ def test_a_retry_killed_at_any_moment_heals(tmp_path: Path) -> None:
         ready = FORKSERVER.Event()
         process = FORKSERVER.Process(target=_retry, args=(lake.settings.home, ready))
         process.start()
-        assert ready.wait(30)
+        assert ready.wait(PATIENCE_SECONDS)
         process.join(chance.uniform(0.02, 0.4))
         killed += process.is_alive()
         process.kill()

@@ -39,6 +39,7 @@ from flows.publish.views import moved_from
 from flows.settings import Settings
 from flows.status.lake import describe_lake, read_status
 from tests.support.lake import make_warehouse_tables
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER, NOBODY, as_nobody
 
 START = datetime(2026, 1, 15)
@@ -1201,9 +1202,9 @@ def test_a_publication_killed_at_any_moment_is_never_seen_and_heals(settings: Se
     publish(settings)
     for delay in (0.02, 0.06, 0.1, 0.14, 0.18, 0.22):
         ready = FORKSERVER.Event()
-        process = FORKSERVER.Process(target=_publish_often, args=(settings.home, ready))
+        process = FORKSERVER.Process(target=_publish_often, args=(settings.home, ready), daemon=True)
         process.start()
-        assert ready.wait(30)
+        assert ready.wait(PATIENCE_SECONDS)
         process.join(delay)
         process.kill()
         process.join()
@@ -1228,7 +1229,7 @@ def test_two_publications_at_once_make_one_version(settings: Settings) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE_SECONDS)
     assert [p.exitcode for p in processes] == [0, 0]
     assert len(versions(settings)) == 1
     assert seen(settings) == 1
@@ -1249,16 +1250,19 @@ def _read_often(settings: Settings, stop: Any, ready: Any, found: Any) -> None:
 def test_a_reader_in_a_loop_never_fails_and_never_sees_a_mixture(settings: Settings) -> None:
     publish(settings)
     stop, ready, found = FORKSERVER.Event(), FORKSERVER.Event(), FORKSERVER.Queue()
-    reader = FORKSERVER.Process(target=_read_often, args=(settings, stop, ready, found))
+    reader = FORKSERVER.Process(target=_read_often, args=(settings, stop, ready, found), daemon=True)
     reader.start()
-    assert ready.wait(30)
+    assert ready.wait(PATIENCE_SECONDS)
     for number in range(2, 14):
         fill(settings, number, [DAYS[number % 5]])
         publish(settings)
         if number % 4 == 0:
             rollback(settings)
+        # The reader goes on meanwhile; it has its turn with each version, however busy the machine is.
+        ready.clear()
+        assert ready.wait(PATIENCE_SECONDS)
     stop.set()
-    numbers = found.get(timeout=30)
+    numbers = found.get(timeout=PATIENCE_SECONDS)
     reader.join()
     assert isinstance(numbers, list), numbers
     assert len(set(numbers)) > 3

@@ -16,6 +16,7 @@ from flows.build.project import LOGIC_VARIABLE
 from flows.build.warehouse import open_warehouse, warehouse_lock
 from tests.support.deliveries import event, ndjson
 from tests.support.lake import Lake
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER
 
 
@@ -45,18 +46,18 @@ def hold() -> Iterator[Callable[[Path], None]]:
         begun = FORKSERVER.Event()
         holders.append(FORKSERVER.Process(target=_hold, args=(path, begun, ends)))
         holders[-1].start()
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE_SECONDS)
 
     yield start
     ends.set()
     for holder in holders:
-        holder.join(60)
+        holder.join(PATIENCE_SECONDS)
 
 
 def _hold(path: Path, begun: "multiprocessing.synchronize.Event", ends: "multiprocessing.synchronize.Event") -> None:
     with duckdb.connect(str(path)):
         begun.set()
-        ends.wait(60)
+        ends.wait(PATIENCE_SECONDS)
 
 
 def test_what_landed_is_entered_into_a_warehouse_that_is_made(
@@ -94,7 +95,7 @@ def test_a_build_at_work_is_waited_for_and_the_next_one_waits(
     waiting.join(0.5)
     assert not began and not lake.settings.warehouse.exists()
     held.release()
-    waiting.join(60)
+    waiting.join(PATIENCE_SECONDS)
     assert began and "waiting until it is done" in said[0]
     with pytest.raises(TimeoutError):
         held.acquire(timeout=0)

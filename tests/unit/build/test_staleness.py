@@ -14,6 +14,7 @@ from flows.build.warehouse import PendingWork, open_warehouse
 from flows.errors import TidemarkError
 from flows.settings import Settings
 from tests.support.lake import make_warehouse_tables
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -267,14 +268,14 @@ def test_unit_tests_and_operations_are_left_out(settings: Settings) -> None:
 def _hold(warehouse: Path, ready: Any, done: Any) -> None:
     with open_warehouse(Settings(home=warehouse.parent.parent)):
         ready.set()
-        done.wait(60)
+        done.wait(PATIENCE_SECONDS)
 
 
 def test_a_warehouse_that_another_process_has_is_an_error(settings: Settings) -> None:
     ready, done = FORKSERVER.Event(), FORKSERVER.Event()
     process = FORKSERVER.Process(target=_hold, args=(settings.warehouse, ready, done))
     process.start()
-    assert ready.wait(60)
+    assert ready.wait(PATIENCE_SECONDS)
     try:
         with pytest.raises(TidemarkError, match=f"process {process.pid} .*has the warehouse"):
             read_failing(settings)

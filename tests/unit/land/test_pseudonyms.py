@@ -17,6 +17,7 @@ from flows.land.pseudonyms import Pseudonymiser, key_check, load_key, matches
 from flows.settings import Settings
 from tests.support.deliveries import csv_of, event, in_format, ndjson
 from tests.support.lake import KEY, Lake
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER
 
 SECRETS = {
@@ -209,7 +210,7 @@ def test_a_secret_made_by_several_processes_at_once_is_one(tmp_path: Path) -> No
     makers = [FORKSERVER.Process(target=_make, args=(tmp_path, gate, found)) for _ in range(4)]
     for maker in makers:
         maker.start()
-    keys = {found.get(timeout=30) for _ in makers}
+    keys = {found.get(timeout=PATIENCE_SECONDS) for _ in makers}
     for maker in makers:
         maker.join()
     assert len(keys) == 1

@@ -210,10 +210,10 @@ def test_a_protobuf_file_cut_anywhere_within_a_record_is_refused(tmp_path: Path)
 )
 def test_an_absurd_length_is_refused_at_once_and_says_in_which_record(tmp_path: Path, tail: bytes) -> None:
     path = written(tmp_path, "a.pb", delimited(MESSAGES[:2]) + tail)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(FileRefusedError, match="record 3"):
         read(path)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_json_under_the_name_of_protobuf_is_refused(lake: Lake) -> None:

@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -34,6 +33,7 @@ from flows.status.jobs import Health, JobHealth, describe_health, parse_program,
 from flows.status.lake import DatasetStatus, LakeStatus, describe_lake, read_status
 from tests.support.deliveries import event, field_of, ndjson, small_spec
 from tests.support.lake import KEY, Lake, make_warehouse_tables
+from tests.support.patience import until
 from tests.support.schedules import EVENTS_NEEDED, a_job, utc
 
 CLOSED_PORT = 9
@@ -213,7 +213,7 @@ def test_a_version_that_cannot_be_read_is_reported_in_its_place(lake: Lake) -> N
     assert status.needs_a_person and "No such file" in lines(status, "published")[0]
 
 
-HOLD = "import duckdb, sys, time; db = duckdb.connect(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+HOLD = "import duckdb, sys, time; db = duckdb.connect(sys.argv[1]); print('held', flush=True); time.sleep(3600)"
 
 
 def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake: Lake) -> None:
@@ -402,7 +402,7 @@ from flows.orchestrate.journal import Journal
 from flows.settings import Settings
 Journal(Settings(home=Path(sys.argv[1]))).begin("daily", sys.argv[2], date(2026, 11, 21), datetime.now(UTC), None)
 print("begun", flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 
@@ -523,7 +523,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
 serverurl=unix://{folder}/supervisor.sock
 [program:server]
-command=sleep 60
+command=sleep 3600
 startsecs=0
 [program:worker]
 command=false
@@ -540,10 +540,12 @@ def test_the_programs_are_reported_as_the_supervisor_sees_them(lake: Lake) -> No
     command = [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "-c", str(configuration)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as supervisor:
         try:
-            health = read_health(lake.settings, NOW, JOBS)
-            until = time.monotonic() + 20
-            while {p.state for p in health.service.programs} != {"RUNNING", "FATAL"} and time.monotonic() < until:
-                health = read_health(lake.settings, NOW, JOBS)
+
+            def settled() -> Health | None:
+                found = read_health(lake.settings, NOW, JOBS)
+                return found if {p.state for p in found.service.programs} == {"RUNNING", "FATAL"} else None
+
+            health = until(settled)
         finally:
             supervisor.terminate()
     reported = lines(health, "service")

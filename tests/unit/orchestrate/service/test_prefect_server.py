@@ -6,12 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from flows.contract.spec import PROJECT
+from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.served import free_port
 
 IN_A_THREAD = """
@@ -38,8 +40,16 @@ print(*seen)
 
 
 def test_garbage_is_collected_in_a_thread_of_its_own() -> None:
-    done = subprocess.run([sys.executable, "-c", IN_A_THREAD], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_THREAD], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
     assert done.stdout.split() == ["garbage"], done.stderr
+
+
+def answers(client: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return client.get("/health").is_success
+    return False
 
 
 @pytest.fixture(name="client")
@@ -59,14 +69,8 @@ def client_fixture(tmp_path: Path) -> Iterator[httpx.Client]:
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen([*command, "--port", str(port)], cwd=PROJECT, env=environment, stdout=log, stderr=log)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=120) as client:
-            end = time.monotonic() + 120
-            while time.monotonic() < end:
-                try:
-                    client.get("/health")
-                    break
-                except httpx.TransportError:
-                    time.sleep(0.5)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=PATIENCE_SECONDS) as client:
+            until(lambda: answers(client), every=0.5)
             yield client
     finally:
         server.terminate()

@@ -5,14 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows.contract.spec import PROJECT
 from flows.processes import process_mark
+from tests.support.patience import PATIENCE_SECONDS, until
 
 CLIENT = PROJECT / "flows" / "orchestrate" / "service" / "prefork" / "client.py"
 # How a client ends that would run it itself where the host is to.
@@ -46,7 +46,7 @@ def host(socket: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The warm process; meanwhile a client cannot run anything itself."""
     socket.with_name("sitecustomize.py").write_text(f"import os\nos._exit({BY_ITSELF})\n")
     process = subprocess.Popen([sys.executable, "-c", HOST, str(socket)], cwd=PROJECT)
-    wait_for(socket.exists)
+    until(socket.exists)
     yield process
     process.kill()
     process.wait()
@@ -59,18 +59,11 @@ def client(socket: Path, *arguments: str, said: str = "", **more: object) -> sub
     return subprocess.Popen(command, cwd=PROJECT, env=environment, text=True, **more)  # type: ignore[call-overload,no-any-return]
 
 
-def wait_for(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < until, "it never came to hold"
-        time.sleep(0.02)
-
-
 def sleeper(socket: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], int]:
     """A run that sleeps, and its process."""
     file = tmp_path / "pid"
     run = client(socket, "sleep", str(file))
-    wait_for(lambda: file.exists() and file.read_text() != "")
+    until(lambda: file.exists() and file.read_text() != "")
     pid = int(file.read_text())
     assert pid != run.pid, "it ran in the client itself"
     return run, pid
@@ -84,7 +77,7 @@ def is_alive(pid: int) -> bool:
 def test_streams_environment_and_folder_are_the_clients(host: subprocess.Popen[bytes], socket: Path) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     run = client(socket, "say", said="tide", **pipes)
-    said, error = run.communicate("in", timeout=30)
+    said, error = run.communicate("in", timeout=PATIENCE_SECONDS)
     word, folder, text, pid = said.split()
     assert (word, folder, text) == ("tide", str(PROJECT), "in")
     assert int(pid) not in (host.pid, run.pid)
@@ -94,12 +87,12 @@ def test_streams_environment_and_folder_are_the_clients(host: subprocess.Popen[b
 
 def test_exit_codes_are_the_clients(host: subprocess.Popen[bytes], socket: Path) -> None:
     runs = [client(socket, "exit", str(code)) for code in (0, 3, 42)]
-    assert [run.wait(30) for run in runs] == [0, 3, 42]
+    assert [run.wait(PATIENCE_SECONDS) for run in runs] == [0, 3, 42]
 
 
 def test_an_error_is_reported_and_ends_with_one(host: subprocess.Popen[bytes], socket: Path) -> None:
     run = client(socket, "fail", stderr=subprocess.PIPE)
-    _, error = run.communicate(timeout=30)
+    _, error = run.communicate(timeout=PATIENCE_SECONDS)
     assert "ValueError: as it should" in error
     assert run.returncode == 1
 
@@ -108,14 +101,14 @@ def test_an_error_is_reported_and_ends_with_one(host: subprocess.Popen[bytes], s
 def test_a_fork_that_fails_is_reported_and_ends_neither_the_host_nor_other_runs(socket: Path, tmp_path: Path) -> None:
     host = subprocess.Popen([sys.executable, "-c", FORKLESS + HOST, str(socket)], cwd=PROJECT)
     try:
-        wait_for(socket.exists)
+        until(socket.exists)
         open_before = len(list(Path(f"/proc/{host.pid}/fd").iterdir()))
         run = client(socket, "exit", "0", stderr=subprocess.PIPE)
-        _, error = run.communicate(timeout=30)
+        _, error = run.communicate(timeout=PATIENCE_SECONDS)
         assert run.returncode == 1
         assert "Resource temporarily unavailable" in error
         assert len(list(Path(f"/proc/{host.pid}/fd").iterdir())) == open_before
-        assert client(socket, "exit", "3").wait(30) == 3
+        assert client(socket, "exit", "3").wait(PATIENCE_SECONDS) == 3
         assert host.poll() is None
     finally:
         host.kill()
@@ -125,32 +118,32 @@ def test_a_fork_that_fails_is_reported_and_ends_neither_the_host_nor_other_runs(
 def test_a_signal_is_passed_on(host: subprocess.Popen[bytes], socket: Path, tmp_path: Path) -> None:
     run, pid = sleeper(socket, tmp_path)
     run.terminate()
-    assert run.wait(30) == 7
+    assert run.wait(PATIENCE_SECONDS) == 7
     assert not is_alive(pid)
 
 
 def test_a_run_that_is_killed_looks_killed(host: subprocess.Popen[bytes], socket: Path, tmp_path: Path) -> None:
     run, pid = sleeper(socket, tmp_path)
     os.kill(pid, signal.SIGKILL)
-    assert run.wait(30) == -signal.SIGKILL
+    assert run.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
 
 def test_a_killed_client_takes_its_run_with_it(host: subprocess.Popen[bytes], socket: Path, tmp_path: Path) -> None:
     run, pid = sleeper(socket, tmp_path)
     run.kill()
-    run.wait(30)
-    wait_for(lambda: not is_alive(pid))
+    run.wait(PATIENCE_SECONDS)
+    until(lambda: not is_alive(pid))
 
 
 def test_a_killed_host_takes_its_runs_with_it(host: subprocess.Popen[bytes], socket: Path, tmp_path: Path) -> None:
     run, pid = sleeper(socket, tmp_path)
     host.kill()
-    assert run.wait(30) != 0
-    wait_for(lambda: not is_alive(pid))
+    assert run.wait(PATIENCE_SECONDS) != 0
+    until(lambda: not is_alive(pid))
 
 
 def test_without_a_host_the_client_runs_it_itself(socket: Path) -> None:
-    assert client(socket, "exit", "5").wait(30) == 5
+    assert client(socket, "exit", "5").wait(PATIENCE_SECONDS) == 5
 
 
 def test_a_new_host_takes_the_place_of_a_killed_one(
@@ -161,7 +154,7 @@ def test_a_new_host_takes_the_place_of_a_killed_one(
     left = socket.stat().st_ctime_ns
     again = subprocess.Popen([sys.executable, "-c", HOST, str(socket)], cwd=PROJECT)
     try:
-        wait_for(lambda: socket.exists() and socket.stat().st_ctime_ns != left)
+        until(lambda: socket.exists() and socket.stat().st_ctime_ns != left)
         run, _ = sleeper(socket, tmp_path)
         run.kill()
     finally:
@@ -174,15 +167,15 @@ def test_a_host_of_an_earlier_release_takes_no_more_runs_and_ends_after_those_it
 ) -> None:
     host = subprocess.Popen([sys.executable, "-c", FOLLOWING, str(socket)], cwd=PROJECT)
     try:
-        wait_for(socket.exists)
+        until(socket.exists)
         run, pid = sleeper(socket, tmp_path)
         socket.with_name("another").touch()
-        wait_for(lambda: not socket.exists())
-        assert client(socket, "exit", "5").wait(30) == 5, "it runs itself, and does not wait"
+        until(lambda: not socket.exists())
+        assert client(socket, "exit", "5").wait(PATIENCE_SECONDS) == 5, "it runs itself, and does not wait"
         assert host.poll() is None and is_alive(pid)
         run.terminate()
-        assert run.wait(30) == 7
-        assert host.wait(30) == 0
+        assert run.wait(PATIENCE_SECONDS) == 7
+        assert host.wait(PATIENCE_SECONDS) == 0
     finally:
         host.kill()
         host.wait()
@@ -210,7 +203,7 @@ def test_a_client_of_another_release_runs_its_own_code(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
-    said, _ = run.communicate(timeout=30)
+    said, _ = run.communicate(timeout=PATIENCE_SECONDS)
     word, folder, pid = said.split()
     assert (word, folder, int(pid)) == ("tide", str(other), run.pid)
     assert host.poll() is None
@@ -218,4 +211,4 @@ def test_a_client_of_another_release_runs_its_own_code(
 
 def test_many_at_once(host: subprocess.Popen[bytes], socket: Path) -> None:
     runs = [client(socket, "exit", str(number % 50)) for number in range(100)]
-    assert [run.wait(60) for run in runs] == [number % 50 for number in range(100)]
+    assert [run.wait(PATIENCE_SECONDS) for run in runs] == [number % 50 for number in range(100)]

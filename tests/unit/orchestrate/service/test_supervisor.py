@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from flows.orchestrate.problems import api_url
 from flows.orchestrate.service import deploy
 from flows.orchestrate.service import supervisor as serve
 from flows.settings import Settings
+from tests.support.patience import until
 
 ODD = "a b's 100%s"
 
@@ -108,19 +108,14 @@ def test_who_waits_for_the_warehouse_asks_again_within_about_a_second(
 @pytest.mark.skipif(not serve.ending_with_parent(), reason="this system's setpriv cannot do it")
 def test_a_program_ends_when_its_supervisor_was_killed(tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    program = [*serve.ending_with_parent(), "sh", "-c", 'echo $$ > "$1"; exec sleep 60', "sh", str(file)]
+    program = [*serve.ending_with_parent(), "sh", "-c", 'echo $$ > "$1"; exec sleep 3600', "sh", str(file)]
     parent = subprocess.Popen([sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", *program])
-    until = time.monotonic() + 20
-    while not (file.exists() and file.read_text().endswith("\n")):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    until(lambda: file.exists() and file.read_text().endswith("\n"))
     pid = int(file.read_text())
     parent.kill()
     parent.wait()
     try:
-        while serve._is_alive(pid):
-            assert time.monotonic() < until, "it lives on"
-            time.sleep(0.02)
+        until(lambda: not serve._is_alive(pid))
     finally:
         if serve._is_alive(pid):
             os.kill(pid, signal.SIGKILL)

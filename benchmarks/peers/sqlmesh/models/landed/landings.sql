@@ -1,11 +1,11 @@
 MODEL (
-  name staging.stg_lake__landings,
+  name landed.landings,
   kind FULL,
   grain batch_id
 );
 
--- One row per delivered file, read from its receipt: what it was and what became of it. A table, because the
--- receipts are many small files and several models ask for them.
+-- One row per delivered file, read from its receipt. Written by hand: Tidemark enters receipts into the warehouse when it
+-- lands. A table, because receipts are many small files and several models ask for them.
 with receipts as (
     select *
     from read_json(
@@ -25,6 +25,7 @@ with receipts as (
             rows_rejected: 'bigint',
             unknown_keys: 'bigint',
             supersedes_batch_id: 'bigint',
+            retries_batch_id: 'bigint',
             contract: 'text',
             delivered_at: 'timestamptz',
             landed_at: 'timestamptz'
@@ -38,15 +39,16 @@ select
     source,
     file,
     sha256,
-    bytes as bytes_count,
+    bytes,
     format,
     status,
     reason,
     rows_read,
     rows_landed,
     rows_rejected,
-    unknown_keys as unknown_keys_count,
+    unknown_keys,
     supersedes_batch_id,
+    retries_batch_id,
     contract,
     timezone('UTC', delivered_at) as delivered_at,
     timezone('UTC', landed_at) as landed_at

@@ -1,0 +1,32 @@
+{#-
+    What takes the place of our own macros of these names in the SQLMesh models (benchmarks/peers/generate.py): the days
+    that a run makes are those that SQLMesh asks for, and landed rows are read from the lake, not from what the
+    warehouse knows of it.
+-#}
+
+{% macro in_days_to_replace(column='event_date', before=0, after=0) -%}
+    {{ column }} between @start_date{{ ' - ' ~ before if before }} and @end_date{{ ' + ' ~ after if after }}
+{%- endmacro %}
+
+{% macro from_first_day_to_replace(column='event_date') -%}
+    {{ column }} >= @start_date
+{%- endmacro %}
+
+{#- A month that ends on a day has at most 30 days before it. -#}
+{% macro in_periods_to_replace(column='event_date') -%}
+    {{ column }} between @start_date - 30 and @end_date
+{%- endmacro %}
+
+{#-
+    The glob leaves out the files of unknown keys beside the rejects. A local day lies within a day of the UTC day of its
+    name: by the range of `occurred_at` the engine skips files that are far off, and SQLMesh itself leaves in the day's rows.
+-#}
+{% macro parquet_of_batches(path_column, columns, dataset=none) -%}
+    (
+        select {% for name, type in columns.items() %}cast({{ name }} as {{ type }}) as {{ name }}{{ ', ' if not loop.last }}{% endfor %}
+        from read_parquet(@VAR('lake') || '{{ '/landed/' ~ dataset ~ '/batch-*/data.parquet' if dataset else '/quarantine/*/batch-????????????.parquet' }}')
+        {%- if 'event_date' in model.columns %}
+        where occurred_at >= @start_date - 1 and occurred_at < @end_date + 2
+        {%- endif %}
+    )
+{%- endmacro %}
