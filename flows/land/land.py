@@ -1,6 +1,5 @@
 """Land what settled in the inbox: verify, conform to the contract, pseudonymise, quarantine, commit."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec, Redelivery, load_specs
 from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError, UnreadableFileError
+from flows.files import sha256, sync_file
 from flows.land.conform import Conformed, Conformer, landed_schema
 from flows.land.hints import LOOKED_AT, Rejected, no_row_fits
 from flows.land.inbox import Delivery, file_format, is_settled, new_deliveries, wait_for_settling
@@ -170,9 +170,9 @@ def land_file(
     With ``again``, bytes that were refused are tried once more, and None says that they are refused again. Raises
     :class:`~flows.errors.UnreadableFileError` where it cannot be read at all.
     """
-    sha256 = _sha256(delivery.path)
+    checksum = _checksum(delivery.path)
     last = receipts.last_of_file(delivery.name)
-    is_known = last is not None and last.sha256 == sha256
+    is_known = last is not None and last.sha256 == checksum
     if is_known and not (again and last is not None and last.status is Status.REFUSED):
         receipts.remember(delivery.name, delivery.stat)
         return None
@@ -185,7 +185,7 @@ def land_file(
         dataset=spec.name,
         source=delivery.source,
         file=delivery.name,
-        sha256=sha256,
+        sha256=checksum,
         bytes=delivery.stat.st_size,
         format=file_format(delivery.path.name) or "",
         status=Status.DUPLICATE,
@@ -199,7 +199,7 @@ def land_file(
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     # A name that landed other bytes before must land these, even if another name did: it takes their place.
-    known = None if superseded else receipts.landed_content(spec.name, sha256)
+    known = None if superseded else receipts.landed_content(spec.name, checksum)
     if known is not None:
         receipt = receipt.model_copy(
             update={"reason": f"the same bytes landed as {known.file} (batch {known.batch_id})"}
@@ -283,7 +283,7 @@ def land_rows(
     if not landed:
         data.unlink()
     else:
-        _sync_file(data)
+        sync_file(data)
     why = None
     if rejects.rows and not landed:
         # Of Parquet the rows, as JSON, say as much.
@@ -417,7 +417,7 @@ class _LazyParquet:
             return
         self._writer.close()
         if kind is None:
-            _sync_file(self.path)
+            sync_file(self.path)
             sync_folder(self.path.parent)
         else:
             self.path.unlink(missing_ok=True)
@@ -458,19 +458,13 @@ def discard(settings: Settings, receipt: Receipt) -> None:
         path.unlink()
 
 
-def _sha256(path: Path) -> str:
+def _checksum(path: Path) -> str:
     """Raises :class:`UnreadableFileError` where it cannot be read: its rights may have changed since it was found."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UnreadableFileError(
             f"cannot be read ({error.strerror or error}); give the right to read it, or take it away"
         ) from error
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -34,7 +34,7 @@ from flows.orchestrate import report
 from flows.orchestrate.backfill_flow import backfill_days
 from flows.orchestrate.due import MANUAL, Decision, ScheduleState, decide, files_gathered
 from flows.orchestrate.job import BACKFILL, LAND, Build, Extract, Job, Maintain, Publish, Step
-from flows.orchestrate.journal import Journal, RunStatus
+from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import (
     BUILD_AGAIN,
     OPERATOR,
@@ -46,6 +46,7 @@ from flows.orchestrate.problems import (
 )
 from flows.orchestrate.report import Failure, Link, NodesFailedError, Report, failures_of
 from flows.orchestrate.run_names import BY_HAND, first_name, rename
+from flows.orchestrate.runs import RunStatus
 from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, step
 from flows.orchestrate.task_runs import record_nodes
 from flows.orchestrate.writer import one_writer, show_waiting

@@ -31,6 +31,7 @@ import pyarrow as pa
 
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
+from flows.files import sha256
 from flows.sample import events_sql as sql
 from flows.sample import files, tables, wire
 from flows.sample.values import Values
@@ -340,7 +341,7 @@ class _Maker:
         return self.home / "lake" / "inbox" / source / dataset
 
     def _record(self, path: Path, rows_again: int | None = None) -> None:
-        digest, size = files.sha256(path), path.stat().st_size
+        digest, size = sha256(path), path.stat().st_size
         with self.lock:
             self.written[path.relative_to(self.home).as_posix()] = digest
             self.bytes += size

@@ -473,7 +473,7 @@ def assert_retried_once(lake: Lake) -> None:
     assert len(lines) == len(set(lines)) == FILES * 10
 
 
-@pytest.mark.parametrize("step", ["sync_folder", "_sync_file"])
+@pytest.mark.parametrize("step", ["sync_folder", "sync_file"])
 @pytest.mark.parametrize("occasion", range(1, 8))
 def test_a_retry_stopped_before_any_sync_heals(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str, occasion: int

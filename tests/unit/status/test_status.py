@@ -27,7 +27,8 @@ from flows.land.receipts import Status
 from flows.land.retry import retry_quarantine
 from flows.locks import held
 from flows.orchestrate.job import Arrival, Job, Success
-from flows.orchestrate.journal import Journal, RunStatus
+from flows.orchestrate.journal import Journal
+from flows.orchestrate.runs import RunStatus
 from flows.publish.manifest import Manifest, MissingTable, PublishedTable
 from flows.settings import Settings
 from flows.status.jobs import Health, JobHealth, describe_health, parse_program, read_health
