@@ -25,6 +25,7 @@ from rich.table import Table
 from flows import sample
 from flows.contract.spec import PROJECT
 from flows.land.land import land
+from flows.sample.days import FIRST_DAY
 from flows.settings import Settings
 
 ROUNDS = 3
@@ -164,7 +165,7 @@ def make_lake(work: Path, size: int) -> Lake:
     """A sample lake, landed but for its last day."""
     settings = Settings(home=work / "home", settle_seconds=0)
     sample.generate(settings.home, size, DAYS + 1, 1)
-    last_day = sample.FIRST_DAY + timedelta(days=DAYS)
+    last_day = FIRST_DAY + timedelta(days=DAYS)
     held_back = work / "held_back"
     for path in sorted(settings.inbox.rglob("*")):
         name = path.relative_to(settings.inbox)

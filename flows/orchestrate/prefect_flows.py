@@ -33,6 +33,7 @@ from flows.land.receipts import FILE_REMEDY, Receipt, Status
 from flows.orchestrate import report
 from flows.orchestrate.backfill_flow import backfill_days
 from flows.orchestrate.due import MANUAL, Decision, ScheduleState, decide, files_gathered
+from flows.orchestrate.event_names import JOB_SUCCEEDED, LANDED, dataset_resource, job_resource
 from flows.orchestrate.job import BACKFILL, LAND, Build, Extract, Job, Maintain, Publish, Step
 from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import (
@@ -59,8 +60,6 @@ from flows.text import counted
 DEPLOYMENT = "tidemark"
 # What comes before a flow's name where Prefect looks for it here, or a job could have the name of a function here.
 ENTRYPOINT = "flow__"
-LANDED = "tidemark.landed"
-JOB_SUCCEEDED = "tidemark.job.succeeded"
 # Prefect begins a scheduled run up to a second before its time.
 EARLY_SECONDS = 15.0
 REMEDY = f"once they are fixed, `{BUILD_AGAIN}`, or the next run, builds the rest"
@@ -148,16 +147,6 @@ def _failure_of_file(receipt: Receipt) -> Failure:
         verb="was refused",
         remedy=FILE_REMEDY,
     )
-
-
-def dataset_resource(dataset: str) -> str:
-    """The resource id of a dataset in events."""
-    return f"tidemark.dataset.{dataset}"
-
-
-def job_resource(job: str) -> str:
-    """The resource id of a job in events."""
-    return f"tidemark.job.{job}"
 
 
 def flow_of(job: Job) -> Flow[Any, Any]:

@@ -22,7 +22,7 @@ from flows.orchestrate.service.supervisor import programs, ui_url
 from flows.orchestrate.service.watcher import server_error
 from flows.schedule import JOBS
 from flows.settings import Settings
-from flows.status.lake import Section
+from flows.status.describe_lake import Section
 from flows.text import counted, cut
 
 # How many slots of a job are shown, and how many characters of what went wrong.

@@ -283,7 +283,7 @@ def test_a_landing_stopped_before_any_sync_heals(
 ) -> None:
     deliver_many(lake, 2)
     calls = itertools.count(1)
-    for module in ("flows.land.land", "flows.land.receipts"):
+    for module in ("flows.land.batch", "flows.land.receipts"):
         if step == "sync_file" and module == "flows.land.receipts":
             continue
         original = getattr(__import__(module, fromlist=["x"]), step)

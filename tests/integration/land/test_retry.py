@@ -480,7 +480,7 @@ def test_a_retry_stopped_before_any_sync_heals(
 ) -> None:
     deliver_rejects(lake)
     calls = itertools.count(1)
-    for module in ("flows.land.land", "flows.land.receipts") if step == "sync_folder" else ("flows.land.land",):
+    for module in ("flows.land.batch", "flows.land.receipts") if step == "sync_folder" else ("flows.land.batch",):
         original = getattr(__import__(module, fromlist=["x"]), step)
 
         def stop(path: Path, original: Callable[[Path], None] = original) -> None:
