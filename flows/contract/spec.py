@@ -234,7 +234,7 @@ def specs_from_descriptors(data: bytes) -> list[DatasetSpec]:
 
 
 def _option(pool: descriptor_pool.DescriptorPool, owner: Any, name: str) -> Any:
-    """The value of a custom option, or None. The pool's own classes must parse it, so it is read anew."""
+    """The value of a custom option, or None. The pool's own classes must parse it, so it is read again."""
     extension = pool.FindExtensionByName(name)
     options = message_factory.GetMessageClass(extension.containing_type).FromString(
         owner.GetOptions().SerializeToString()
