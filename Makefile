@@ -12,7 +12,7 @@ export DBT_PROFILES_DIR := $(CURDIR)/profiles
 DEMO_EVENTS ?= 1000000
 DEMO_DAYS ?= 30
 DEMO_SEED ?= 1
-# So many files of tests at a time.
+# Test files run at once.
 TEST_WORKERS ?= 2
 # A long file that began last would keep one worker busy alone.
 LONGEST_FIRST := tests/properties tests/end_to_end tests/integration tests/unit
@@ -118,7 +118,7 @@ bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an envir
 	@$(BIN)/python -m benchmarks.peers.compare
 
 .PHONY: lock
-lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
+lock: ## Resolve the dependencies again into requirements.lock (needs uv)
 	@uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate --quiet -o requirements.lock pyproject.toml
 
 .PHONY: clean

@@ -45,7 +45,7 @@ def tables(work: Path, size: int) -> Iterator[Table]:
 
 
 def prepare(home: Path, events: int) -> None:
-    """A home with the sample of so many events landed, its inbox empty again."""
+    """A home with a sample of this many events landed, its inbox empty again."""
     measured(make_sample, home=home, events=events)
     measured(land_all, home=home)
     shutil.rmtree(settings_of(home).inbox)

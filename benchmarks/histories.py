@@ -75,7 +75,7 @@ copy (
 
 
 def deliver_day(home: Path, day: int, events: int, part: int = 1) -> Path:
-    """Put a file of so many events, those of a day counted from 0 and some late ones, into the inbox of a home."""
+    """Put a file of this many events, those of a day counted from 0 and some late ones, into the inbox of a home."""
     made = write_day(home, day, events, part)
     return made.rename(made.with_name(made.name.removeprefix(".")))
 
@@ -102,7 +102,7 @@ def write_day(home: Path, day: int, events: int, part: int = 1) -> Path:
 
 
 def make_history(home: Path, days: int, events: int) -> None:
-    """A home on which so many days landed, built and were published at once, its inbox empty again."""
+    """A home on which this many days landed, built and were published at once, its inbox empty again."""
     for day in range(days):
         deliver_day(home, day, events)
     measured(run_all, home=home)

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flows.build.build import Build, build_open
+from flows.build.build import Build, build_pending
 from flows.land.land import land
 from flows.publish.publish import publish
 from flows.settings import Settings
@@ -75,11 +75,11 @@ def settings_of(home: str | Path) -> Settings:
 
 
 def run_steps(settings: Settings) -> dict[str, float]:
-    """Land, build what is open, publish; the seconds of each. Raises SystemExit where a model or test fails."""
+    """Land, build what is pending, publish; the seconds of each. Raises SystemExit where a model or test fails."""
     at = [time.monotonic()]
     land(settings)
     at.append(time.monotonic())
-    done = build_open(settings)
+    done = build_pending(settings)
     if done is not None:
         all_passed(done)
     at.append(time.monotonic())

@@ -31,7 +31,7 @@ log = logging.getLogger("tidemark.locks")
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that others wait for; ``since`` is in UTC, ``work`` what it says it does, where either can be told.
+    """A process that others wait for; ``since`` is in UTC, ``work`` what it says it does, where either is known.
 
     Of a lock of ours ``since`` is when it was taken. Of another process' hold on the warehouse only its start is known.
     """
@@ -53,14 +53,14 @@ class Holder:
 def held(path: Path, work: str) -> Iterator[None]:
     """Hold the lock at ``path``, once nobody else does, and say there that this process is at ``work``.
 
-    To wait is no failure: the log says for whom, and it goes on by itself.
+    To wait is no failure: the log says for whom, and it continues automatically.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=BRIEF_SECONDS)
     except Timeout:
-        log.warning("%s waits for %s, and goes on by itself", work, holder_of(path) or f"who holds {path}")
+        log.warning("%s waits for %s, and continues automatically", work, holder_of(path) or f"who holds {path}")
         lock.acquire()
     try:
         sign(path, work)

@@ -33,7 +33,7 @@ def is_alive(pid: int, mark: str) -> bool:
 
 
 def command_of(pid: int) -> str | None:
-    """The beginning of a process' command line; None where that cannot be told.
+    """The beginning of a process' command line; None where that is not known.
 
     Of a program and its script only the names, as in ``python tidemark build``: their folders would take all the room.
     """
@@ -41,14 +41,14 @@ def command_of(pid: int) -> str | None:
         given = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
         words = [word for word in given if word]
     except OSError:
-        words = _ps(pid, "args=").split()  # of which nobody can tell where an argument ends
+        words = _ps(pid, "args=").split()  # which do not say where an argument ends
     short = [PurePath(word).name if word.startswith("/") else word for word in words[:2]]
     line = shlex.join([*short, *words[2:]])
     return cut(" ".join(line.split()), COMMAND_CHARACTERS) or None
 
 
 def started_at(pid: int, now: datetime) -> datetime | None:
-    """When a process was started, in UTC; None where that cannot be told."""
+    """When a process was started, in UTC; None where that is not known."""
     # As ps has it everywhere: days-hours:minutes:seconds, the first two only where there are any.
     days, dash, clock = _ps(pid, "etime=").rpartition("-")
     try:

@@ -1,9 +1,9 @@
-"""A run: land what settled, build what that and earlier runs left open, publish what is good and changed."""
+"""A run: land what settled, build what is pending after that and earlier runs, publish what is good and changed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flows.build.build import Build, build_open
+from flows.build.build import Build, build_pending
 from flows.land.land import Landing, land
 from flows.land.receipts import Receipt
 from flows.publish.publish import NothingGoodError, Publication, publish
@@ -12,7 +12,7 @@ from flows.settings import Settings
 
 @dataclass(frozen=True)
 class Run:
-    """What a run did; ``build`` is None where nothing was open, ``publication`` where no table was ever good.
+    """What a run did; ``build`` is None where nothing was pending, ``publication`` where no table was ever good.
 
     Where something failed, the publication says which of its tables are stale.
     """
@@ -38,7 +38,7 @@ def run(
 ) -> Run:
     """Land, build and publish. Raises :class:`~flows.errors.TidemarkError` where a step could not begin."""
     landing = land(settings, progress=on_landed)
-    done = build_open(settings, on_built)
+    done = build_pending(settings, on_built)
     try:
         return Run(landing, done, publish(settings))
     except NothingGoodError:

@@ -11,7 +11,7 @@ from flows.contract.spec import load_specs
 from flows.orchestrate.job import Arrival, Build, Cron, Job, Maintain, Publish, Requires, Success
 from flows.orchestrate.validate import validate
 
-# Sources that will deliver no more, as "web/events": their silence is told to nobody.
+# Sources that will deliver no more, as "web/events": their silence is reported to nobody.
 RETIRED_SOURCES: frozenset[str] = frozenset()
 
 _ZONE = organisation_timezone()

@@ -199,7 +199,7 @@ class Settings(BaseSettings):
 
     @property
     def incidents(self) -> Path:
-        """Open and past incidents, and what was told of them: SQLite."""
+        """Open and past incidents, and what was sent of them: SQLite."""
         return self.home / "jobs" / "incidents.sqlite"
 
 

@@ -1,4 +1,9 @@
-"""Text made to fit where there is little room."""
+"""Text for people: numbers with their nouns, and what fits where there is little room."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as 1 row or 2,000 rows."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def cut(text: str, room: int) -> str:

@@ -40,18 +40,18 @@ COMPARED = ("marts", "ops")
 LAST_DAY = {"fct_sessions": "ended_date"}
 
 # What `tidemark run` builds of models: SQLMesh's run leaves its audits out too.
-BUILD_WHAT_IS_BEHIND = """
+BUILD_OUTDATED = """
 import sys
 from flows.build.build import CHOSEN, run_build
 from flows.build.project import read_project
 from flows.settings import Settings
-from flows.build.warehouse import enter_landings, read_open_work, warehouse_lock
+from flows.build.warehouse import enter_landings, read_pending_work, warehouse_lock
 
 settings = Settings()
 with warehouse_lock(settings):
     enter_landings(settings)
     project = read_project(settings)
-    with project.tagged(CHOSEN, set(read_open_work(settings, project).behind)):
+    with project.tagged(CHOSEN, set(read_pending_work(settings, project).outdated)):
         quick = ("--exclude-resource-type", "test", "--no-write-json")
         done = run_build(settings, ("--select", f"tag:{CHOSEN}", *quick), print)
 sys.exit(bool(done.failed))
@@ -148,7 +148,7 @@ def peer_python(out: Console) -> Path:
     if version != duckdb.__version__:
         raise SystemExit(
             f"SQLMesh's environment has DuckDB {version}, this one {duckdb.__version__}: pin the same in "
-            f"{PEER / 'requirements.in'} and lock anew (README.md says how)"
+            f"{PEER / 'requirements.in'} and lock again (README.md says how)"
         )
     return python
 
@@ -182,8 +182,8 @@ def sides(work: Path, lake: Lake, python: Path) -> tuple[Side, Side]:
     the day before is whole.
     """
     build = [sys.executable, "-m", "flows.cli", "build", "--", "--exclude-resource-type", "test"]
-    behind = [sys.executable, "-c", BUILD_WHAT_IS_BEHIND]
-    ours = Side("Tidemark (dbt)", lake.settings.warehouse.parent, build, behind)
+    outdated = [sys.executable, "-c", BUILD_OUTDATED]
+    ours = Side("Tidemark (dbt)", lake.settings.warehouse.parent, build, outdated)
     folder = work / "sqlmesh"
     command = [str(python.parent / "sqlmesh"), "--paths", str(work / "project"), "--log-file-dir", str(folder / "logs")]
     plan = ["plan", "prod", "--auto-apply", "--no-prompts", "--no-diff", "--skip-tests", "--skip-linter"]

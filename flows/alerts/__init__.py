@@ -1,1 +1,1 @@
-"""Alerts: what is wrong, since when, and who was told."""
+"""Alerts: what is wrong, since when, and who was alerted."""

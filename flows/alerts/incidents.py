@@ -1,4 +1,4 @@
-"""Incidents and the messages about them, in SQLite: what holds, since when, and what was told to whom.
+"""Incidents and the messages about them, in SQLite: what holds, since when, and what was sent to whom.
 
 An incident is one unbroken time in which a problem holds. Its messages are written in the transaction that opens or
 ends it, and sent afterwards: a process killed in between leaves them to the next one. Details of an incident may quote
@@ -60,11 +60,11 @@ create table digests (day text primary key);
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong now, as whoever observes it tells it.
+    """Something that is wrong now, as whoever observes it describes it.
 
     ``key`` makes it the same incident next time: ``test:test.tidemark.x``. ``scope`` is who observes it completely:
-    ``build``, ``schedule``, ``landing``, ``flow``. ``remedy`` is what mends it, in words and commands; ``reproduce`` is
-    a command that shows it again, or mends it where there is no remedy. ``link`` is a URL.
+    ``build``, ``schedule``, ``landing``, ``flow``. ``remedy`` is what fixes it, in words and commands; ``reproduce`` is
+    a command that shows it again, or fixes it where there is no remedy. ``link`` is a URL.
     """
 
     key: str
@@ -148,7 +148,7 @@ class Incidents:
         try:
             yield
         except BaseException:
-            if self._database.in_transaction:  # SQLite has rolled back by itself where the disk is full
+            if self._database.in_transaction:  # SQLite has rolled back already where the disk is full
                 self._database.execute("rollback")
             raise
         self._database.execute("commit")
@@ -217,11 +217,11 @@ class Incidents:
         """The problem is gone."""
         self._database.execute("update incidents set recovered_at = ? where id = ?", (_text(now), incident.id))
 
-    def warnings_to_tell(self) -> list[Incident]:
+    def digest_warnings(self) -> list[Incident]:
         """Warnings that are open, and those that recovered and no digest has said so, the oldest first."""
         return self._select("where i.is_warning and (i.recovered_at is null or not i.is_told)")
 
-    def mark_told(self, incidents: Iterable[Incident]) -> None:
+    def mark_delivered(self, incidents: Iterable[Incident]) -> None:
         """A digest says that these recovered."""
         self._database.executemany("update incidents set is_told = 1 where id = ?", [(i.id,) for i in incidents])
 
@@ -305,7 +305,7 @@ class Incidents:
         return sum(self._database.execute(query, (id_,)).fetchone()[0] for id_ in ids)
 
     def prune(self, now: datetime) -> None:
-        """Delete what has been over for long and was told to the end."""
+        """Delete what has been over for long and was delivered to the end."""
         self._database.execute(
             """
             delete from incidents
@@ -386,7 +386,7 @@ def opened(settings: Settings, read_only: bool = False) -> Iterator[Incidents]:
     except (OSError, sqlite3.Error) as error:
         raise TidemarkError(
             f"the incidents in {settings.incidents} cannot be read or written: {error}; see to disk space and rights. "
-            "Where the file is damaged, move it away: what is wrong then is told once more"
+            "Where the file is damaged, move it away: what is wrong then is reported again"
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""Alerts: who observes problems says all that hold now; their owners are told once of each, and when it is over.
+"""Alerts: who observes problems says all that hold now; their owners are alerted once of each, and when it is over.
 
-What is to be told is written down together with the incident, then sent. What could not be sent is tried again at the
+What is to be sent is written down together with the incident, then sent. What could not be sent is tried again at the
 next observation, whoever makes it. So a message arrives at least once; twice only where a process was killed, or an
 answer lost, between a channel taking the message and our writing that down.
 """
@@ -60,7 +60,7 @@ class Observed:
 
 
 def observe(settings: Settings, scope: str, problems: Sequence[Problem], now: datetime) -> Observed:
-    """Take note of all problems that hold now in a scope, and tell their owners what is new and what is over.
+    """Take note of all problems that hold now in a scope, and alert their owners to what is new and what is over.
 
     As :func:`note`, and then :func:`deliver`.
     """
@@ -74,14 +74,14 @@ def note(
     problems: Sequence[Problem],
     now: datetime,
     only_close: bool = False,
-    mended_by: str | None = None,
+    fixed_by: str | None = None,
 ) -> Observed:
-    """Take note of all problems that hold now in a scope; what is to be told is written down, and not sent yet.
+    """Take note of all problems that hold now in a scope; what is to be sent is written down, and not sent yet.
 
     ``problems`` is complete: an open incident of the scope that is not among them has recovered. So observe only after
-    looking at everything, and one after the other. A key that comes twice is one problem, as told last. A problem that
-    turns from a warning to a failure is a new incident, and the other way round. With ``only_close`` no incident is
-    opened: for who looks whether what is known is over, and leaves it to others to say what is new. ``mended_by`` is
+    looking at everything, and one after the other. A key that comes twice is one problem, as described last. A problem
+    that turns from a warning to a failure is a new incident, and the other way round. With ``only_close`` no incident
+    is opened: for who looks whether what is known is over, and leaves it to others to say what is new. ``fixed_by`` is
     the page of the run that ended what is over.
 
     Raises :class:`TidemarkError` where incidents cannot be written, ValueError for a problem of another scope or a time
@@ -107,7 +107,7 @@ def note(
             store.end(incident, now)
             if not incident.problem.is_warning:
                 warns = (incident.problem.key, True) in hold
-                message = recovery_message(incident, now, warns, mended_by)
+                message = recovery_message(incident, now, warns, fixed_by)
                 store.queue(incident.problem.owner, message, [incident], now, after=store.alert_of(incident))
         store.prune(now)
         return Observed(tuple(began), tuple(over), len(open_before) - len(over), len(store.to_send()))
@@ -126,7 +126,7 @@ def deliver(settings: Settings, now: datetime) -> int:
 def digest(settings: Settings, now: datetime) -> int:
     """Send each owner of warnings one message: those that are open, and those that recovered since the last digest.
 
-    Once per day of the organisation's time zone; where there is nothing to tell, nothing is sent. Returns how many
+    Once per day of the organisation's time zone; where there is nothing to report, nothing is sent. Returns how many
     owners' messages arrived; the others go with the next observation. Raises as :func:`observe` does.
     """
     day = local_day(now)
@@ -139,14 +139,14 @@ def digest(settings: Settings, now: datetime) -> int:
 
 def _queue_digests(store: Incidents, day: date, now: datetime) -> list[int]:
     by_owner: dict[str, list[Incident]] = defaultdict(list)
-    for incident in store.warnings_to_tell():
+    for incident in store.digest_warnings():
         for owner in owners_in(incident.problem.owner):
             by_owner[owner].append(incident)
     failing = {(i.problem.scope, i.problem.key) for i in store.open() if not i.problem.is_warning}
     queued = []
     for owner, incidents in by_owner.items():
         queued.append(store.queue(owner, digest_message(incidents, failing, now), incidents, now))
-        store.mark_told(i for i in incidents if i.recovered_at)
+        store.mark_delivered(i for i in incidents if i.recovered_at)
     if queued:
         store.note_digest(day)
     return queued
@@ -183,7 +183,7 @@ def send_unnoted(settings: Settings, owner: str, headline: str, detail: str) -> 
 
 
 def alert_message(incident: Incident) -> Message:
-    """What is wrong, whose it is, since when, how many rows, how to see it again, and what mends it."""
+    """What is wrong, whose it is, since when, how many rows, how to see it again, and what fixes it."""
     problem = incident.problem
     return Message(
         one_line(problem.title),
@@ -200,8 +200,8 @@ def alert_message(incident: Incident) -> Message:
     )
 
 
-def recovery_message(incident: Incident, now: datetime, still_warns: bool, mended_by: str | None = None) -> Message:
-    """What is over, and after how long. It links to the run that mended it, and never to the one that failed."""
+def recovery_message(incident: Incident, now: datetime, still_warns: bool, fixed_by: str | None = None) -> Message:
+    """What is over, and after how long. It links to the run that fixed it, and never to the one that failed."""
     problem = incident.problem
     after = f"recovered after {duration(now - problem.since)}"
     return Message(
@@ -210,8 +210,8 @@ def recovery_message(incident: Incident, now: datetime, still_warns: bool, mende
             ("owner", problem.owner),
             ("since", _minute(problem.since)),
             ("until", _minute(now)),
-            ("still", "a warning, which the daily digest tells" if still_warns else None),
-            ("mended by", mended_by),
+            ("still", "a warning, which is in the daily digest" if still_warns else None),
+            ("fixed by", fixed_by),
         ),
         kind="success",
     )

@@ -5,7 +5,7 @@ For a file in the period, over its first batch and the retries of its rejects:
     rows in = rows landed + rows in quarantine          from the receipts, the Parquet files and the inbox
     rows landed = kept + duplicates + conflicts + superseded   from the warehouse, as far as it has been built
 
-Each step is held against the one before it, so that a loss is told once, where it happened. What was measured of a
+Each step is held against the one before it, so that a loss is reported once, where it happened. What was measured of a
 batch is a :class:`Batch`, what was measured of a day of events a :class:`Day`; :func:`judge` makes findings of them and
 touches nothing else.
 """

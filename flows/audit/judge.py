@@ -1,4 +1,4 @@
-"""What is wrong, from what was measured of each batch and day: pure, and each loss told once."""
+"""What is wrong, from what was measured of each batch and day: pure, and each loss reported once."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from flows.contract.spec import PROJECT, DatasetSpec
 from flows.land.receipts import DATA, RECEIPT, Receipt, Status, batch_name
 
 EVENTS = "events"
-DAYS = "int_events__days_landed"
+DAYS = "int_events__days_touched"
 DEDUPLICATED = "int_events__events_deduplicated"
 # The deduplicated events are a view; what may be wrong of them is which copies it leaves out.
 COPIES = "int_events__copies_compared"
 # What `entered` says of a batch that the warehouse lacks.
 MISSING = (-1, -1)
-RESTORE = "restore {path} from a backup of the lake; without one, docs/guides/landing.md says how to start anew"
+RESTORE = "restore {path} from a backup of the lake; without one, docs/guides/landing.md says how to start over"
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Batch:
     ``quarantine_fault`` say why a file could not be counted. ``lines_differ`` is True where a retry did not take up
     just the lines that the batch before it had rejected. ``entered`` are the rows landed and rejected by
     landed.landings, both -1 where it lacks the batch and None where it has not come so far. ``noted`` is what
-    int_events__days_landed counts, ``superseded`` what a later delivery withdrew, ``conflicts`` the copies that say
-    something else than the one that counts, and ``expected`` what deduplication must keep, where that can be told by
+    int_events__days_touched counts, ``superseded`` what a later delivery withdrew, ``conflicts`` the copies that say
+    something else than the one that counts, and ``expected`` what deduplication must keep, where that is known by
     batch.
     """
 
@@ -78,7 +78,7 @@ class Finding:
 
 @dataclass
 class Total:
-    """A dataset's rows over the period. ``kept`` and what follows are None where the warehouse does not tell."""
+    """A dataset's rows over the period. ``kept`` and what follows are None where the warehouse does not say."""
 
     dataset: str
     files: int = 0
@@ -127,7 +127,7 @@ def _judge_lake(batch: Batch) -> Iterator[Finding]:
     if batch.delivered_fault is not None:
         text = f"the file in the inbox would be refused today ({batch.delivered_fault})"
         text += f", so the {r.rows_read:,} rows of its receipt may not be all that it holds"
-        yield finding(r, "inbox", text, "have it mended and delivered again")
+        yield finding(r, "inbox", text, "have it fixed and delivered again")
     if batch.delivered is not None and batch.delivered != r.rows_read:
         text = f"the file in the inbox holds {batch.delivered:,} rows and its receipt says {r.rows_read:,}"
         yield finding(r, "inbox", text, changed, batch.delivered, r.rows_read)
@@ -167,7 +167,7 @@ def _judge_retries(batches: list[Batch]) -> Iterator[Finding]:
 
 
 def _judge_copies(batch: Batch, staging: str, is_sound: bool) -> Iterator[Finding]:
-    """Landings, raw and staging, each against the one before. What the lake lost is not told here again."""
+    """Landings, raw and staging, each against the one before. What the lake lost is not reported here again."""
     r = batch.receipt
     remedy = "the warehouse is disposable: delete the folder warehouse/ of TIDEMARK_HOME and run `tidemark build`"
     if batch.entered == MISSING:
@@ -214,7 +214,7 @@ def _judge_day(day: Day, batches: list[Batch]) -> Iterator[Finding]:
 
 
 def rebuild(model: str) -> str:
-    """The command that makes a model, and what follows from it, anew."""
+    """The command that rebuilds a model and all downstream of it."""
     return f"rebuild: tidemark build -- --full-refresh --select {model}+"
 
 
@@ -251,7 +251,7 @@ def families(batches: list[Batch]) -> list[list[Batch]]:
 
 def total_of(dataset: str, batches: list[Batch], ends_at_staging: bool | None) -> Total | None:
     """What became of a dataset's rows; None where nothing landed of it. ``ends_at_staging`` where no model deduplicates
-    it, None where there is no warehouse to tell."""
+    it, None where there is no warehouse to ask."""
     own = [b for b in batches if b.receipt.dataset == dataset]
     if not own:
         return None

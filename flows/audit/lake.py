@@ -160,7 +160,7 @@ def _lines_differ(settings: Settings, before: Receipt, retry: Receipt) -> bool:
         taken_up = lines(retry.data_path) + lines(retry.rejects_path)
         return sorted(taken_up) != sorted(lines(before.rejects_path))
     except (*DAMAGE, KeyError):
-        return False  # told of the file itself
+        return False  # reported of the file itself
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Rebuild a range of days, in chunks that each stand on their own: what is done stays done, however it ends.
 
-A selection limits which models are rebuilt. What is made from them is rebuilt with them, or it would show other rows
-than what it is made from. The warehouse is locked for one chunk at a time, so arrivals are built in between.
+A selection limits which models are rebuilt. What is downstream of them is rebuilt with them, or it would show other
+rows than what it depends on. The warehouse is locked for one chunk at a time, so arrivals are built in between.
 """
 
 import time
@@ -11,9 +11,16 @@ from datetime import date, timedelta
 
 import duckdb
 
-from flows.build.build import Build, run_named, run_open
+from flows.build.build import Build, run_named, run_pending
 from flows.build.project import STORED, Model, read_project, select_models
-from flows.build.warehouse import OpenWork, enter_landings, once_free, open_warehouse, read_open_work, warehouse_held
+from flows.build.warehouse import (
+    PendingWork,
+    enter_landings,
+    once_free,
+    open_warehouse,
+    read_pending_work,
+    warehouse_held,
+)
 from flows.errors import TidemarkError
 from flows.settings import Settings
 
@@ -23,7 +30,8 @@ FREE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: days, both ends included, so many at once; ``selection`` is in dbt's syntax, '' is all."""
+    """What is asked for: days, both ends included, ``chunk_days`` at once; ``selection`` is in dbt's syntax, '' is
+    all."""
 
     first_day: date
     last_day: date
@@ -52,7 +60,7 @@ class Chunk:
 class Rebuilt:
     """What was done for a chunk.
 
-    ``before`` is the build of what was open, None where nothing was that the chunk reads. ``chunk`` is the build of
+    ``before`` is the build of what was pending, None where the chunk reads none of it. ``chunk`` is the build of
     its days, None where what it reads could not be built.
     """
 
@@ -75,11 +83,12 @@ def backfill(
     request: Request,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Build:
-    """Rebuild and test what is kept by days, for these days and those that follow from them, a chunk after the other.
+    """Rebuild and test what is partitioned by day, for these days and those that follow from them, a chunk after the
+    other.
 
-    A backfill of the same request that stopped goes on where it stopped; ``ops.backfill_chunks`` tells which chunks
+    A backfill of the same request that stopped goes on where it stopped; ``ops.backfill_chunks`` says which chunks
     are done. What lands meanwhile is built before the next chunk. Stops at the first chunk that fails. Raises
-    :class:`TidemarkError` where the request is wrong, or what the models are made from is not built yet: then what is
+    :class:`TidemarkError` where the request is wrong, or what the models depend on is not built yet: then what is
     open is built first.
     """
     check(settings, request)
@@ -99,9 +108,9 @@ def backfill(
 def _check_is_built(settings: Settings, request: Request) -> None:
     with warehouse_held(settings, "rebuilding days"):
         enter_landings(settings)
-        still = _open_above(settings, models_to_rebuild(settings, request.selection))
-        if not still.is_nothing:
-            raise TidemarkError(f"days cannot be rebuilt yet: {still.reason}")
+        pending = _pending_upstream(settings, models_to_rebuild(settings, request.selection))
+        if not pending.is_empty:
+            raise TidemarkError(f"days cannot be rebuilt yet: {pending.reason}")
 
 
 def check(settings: Settings, request: Request) -> None:
@@ -116,40 +125,40 @@ def check(settings: Settings, request: Request) -> None:
 
 
 def models_to_rebuild(settings: Settings, selection: str) -> frozenset[str]:
-    """The names of the models kept by days that a selection holds ('' holds them all), and of what is made from them.
+    """The names of the selected models that are partitioned by day ('' selects all), and of all downstream of them.
 
     Raises :class:`TidemarkError` where it holds none, where it names what there is not, and where something below
     cannot be rebuilt for some days alone.
     """
     project = read_project(settings)
-    selected = project.kept_by_days
+    selected = project.partitioned_by_day
     if selection.split():
         selected &= select_models(settings, selection)
     if not selected:
         raise TidemarkError(
-            f"the selection {selection!r} holds no model that is kept by days; these are: "
-            f"{', '.join(sorted(project.kept_by_days))}"
+            f"the selection {selection!r} holds no model that is partitioned by day; these are: "
+            f"{', '.join(sorted(project.partitioned_by_day))}"
         )
-    return with_those_below(project.models, project.kept_by_days, selected)
+    return with_downstream(project.models, project.partitioned_by_day, selected)
 
 
-def with_those_below(
-    models: Mapping[str, Model], kept_by_days: frozenset[str], selected: frozenset[str]
+def with_downstream(
+    models: Mapping[str, Model], partitioned_by_day: frozenset[str], selected: frozenset[str]
 ) -> frozenset[str]:
-    """These models and the stored ones made from them, directly or not: tables whole, others for the days chosen.
+    """These models and the stored ones downstream of them: tables whole, others for the days chosen.
 
-    Raises :class:`TidemarkError` where one below is kept by something else than days, which nobody could rebuild so.
+    Raises :class:`TidemarkError` where one downstream is partitioned by something other than days.
     """
     found = {
         model.name
         for model in models.values()
-        if model.materialized in STORED and (model.name in selected or model.above & selected)
+        if model.materialized in STORED and (model.name in selected or model.upstream & selected)
     }
-    others = {name for name in found - kept_by_days if models[name].materialized != "table"}
+    others = {name for name in found - partitioned_by_day if models[name].materialized != "table"}
     if others:
         raise TidemarkError(
-            f"{', '.join(sorted(selected))} cannot be rebuilt for some days alone: {', '.join(sorted(others))} below "
-            "is not kept by days; rebuild all of it: "
+            f"{', '.join(sorted(selected))} cannot be rebuilt for some days alone: {', '.join(sorted(others))} "
+            "downstream is not partitioned by day; rebuild all of it: "
             f"`tidemark build -- --full-refresh --select {' '.join(f'{name}+' for name in sorted(selected))}`"
         )
     return frozenset(found)
@@ -176,7 +185,7 @@ def plan(settings: Settings, request: Request) -> list[Chunk]:
 
 
 def split_days(first_day: date, last_day: date, chunk_days: int) -> Iterator[tuple[date, date]]:
-    """The range in chunks of so many days, the last perhaps shorter; both ends of each included."""
+    """The range in chunks of ``chunk_days`` days, the last perhaps shorter; both ends of each included."""
     day = first_day
     while day <= last_day:
         end = min(day + timedelta(days=chunk_days - 1), last_day)
@@ -186,7 +195,7 @@ def split_days(first_day: date, last_day: date, chunk_days: int) -> Iterator[tup
 
 @once_free
 def rebuild(settings: Settings, chunk: Chunk, progress: Callable[[str], None] = lambda line: None) -> Rebuilt:
-    """Rebuild and test the days of a chunk, and first what is open, where the chunk reads something that is.
+    """Rebuild and test the days of a chunk, and first what is pending, where the chunk reads any of it.
 
     Both under one lock of the warehouse, which is waited for. Raises :class:`TidemarkError` where the warehouse cannot
     be opened or the project cannot be parsed; failed models and tests are in the result.
@@ -195,14 +204,14 @@ def rebuild(settings: Settings, chunk: Chunk, progress: Callable[[str], None] = 
         enter_landings(settings)
         before = None
         models = models_to_rebuild(settings, chunk.selection)
-        if not _open_above(settings, models).is_nothing:
-            before = run_open(settings, progress)
-            still = _open_above(settings, models)
-            if not still.is_nothing:
+        if not _pending_upstream(settings, models).is_empty:
+            before = run_pending(settings, progress)
+            pending = _pending_upstream(settings, models)
+            if not pending.is_empty:
                 _mark(settings, chunk, "failed")
                 if before and before.failed:
                     return Rebuilt(before, None)
-                raise TidemarkError(f"{chunk.days} cannot be rebuilt yet: {still.reason}")
+                raise TidemarkError(f"{chunk.days} cannot be rebuilt yet: {pending.reason}")
         _mark(settings, chunk, "running")
         tests = {test.name for test in read_project(settings).tests if test.reads & models}
         done = run_named(settings, {*models, *tests}, progress, (chunk.first_day, chunk.last_day))
@@ -210,12 +219,12 @@ def rebuild(settings: Settings, chunk: Chunk, progress: Callable[[str], None] = 
         return Rebuilt(before, done)
 
 
-def _open_above(settings: Settings, models: frozenset[str]) -> OpenWork:
-    """What these models are made from and is not built with all that landed, themselves among them."""
+def _pending_upstream(settings: Settings, models: frozenset[str]) -> PendingWork:
+    """What of these models, and of all they depend on, is not built with all that landed."""
     project = read_project(settings)
-    still = read_open_work(settings, project)
-    read = models.union(*(project.models[name].above for name in models))
-    return replace(still, behind=tuple(name for name in still.behind if name in read), due=())
+    pending = read_pending_work(settings, project)
+    read = models.union(*(project.models[name].upstream for name in models))
+    return replace(pending, outdated=tuple(name for name in pending.outdated if name in read), tests=())
 
 
 def _statuses_of_newest(

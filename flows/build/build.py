@@ -1,18 +1,27 @@
 """Build and test the models: what landed is entered into the warehouse, then dbt does the rest."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 from flows.build.project import DataTest, Project, read_project, run_dbt
-from flows.build.warehouse import OpenWork, enter_landings, once_free, read_open_work, warehouse_held
+from flows.build.warehouse import (
+    PendingWork,
+    enter_landings,
+    once_free,
+    open_warehouse,
+    read_pending_work,
+    warehouse_held,
+)
 from flows.settings import Settings
 
 # The tag that what is built has in dbt's manifest meanwhile.
 CHOSEN = "chosen"
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 FAILED = {"error", "fail", "runtime error"}
+# How the message of a test of valid rows begins: the macro broken_rules.
+BROKEN_RULES = "broken rules"
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Build:
 
     @property
     def failed(self) -> list[Node]:
-        """Nodes that failed: what lies below them was skipped, and is published as it was before."""
+        """Nodes that failed: what is downstream of them was skipped, and is published as it was before."""
         return [n for n in self.nodes if n.status in FAILED]
 
     @property
@@ -67,28 +76,28 @@ def build(
 
 
 @once_free
-def build_open(settings: Settings, progress: Callable[[str], None] = lambda line: None) -> Build | None:
-    """Enter new landings, then build and test what they and earlier builds left open, and nothing else.
+def build_pending(settings: Settings, progress: Callable[[str], None] = lambda line: None) -> Build | None:
+    """Enter new landings, then build and test what is pending after them and earlier builds, and nothing else.
 
-    What failed, or was skipped because of it, is tried again. None where nothing was open. Raises as :func:`build`
+    What failed, or was skipped because of it, is tried again. None where nothing was pending. Raises as :func:`build`
     does.
     """
     with warehouse_held(settings, "building"):
         progress(f"{enter_landings(settings)} new landings entered")
-        return run_open(settings, progress)
+        return run_pending(settings, progress)
 
 
-def run_open(settings: Settings, progress: Callable[[str], None]) -> Build | None:
-    """Build and test what is open of what was entered; None where nothing is. The caller holds the lock."""
+def run_pending(settings: Settings, progress: Callable[[str], None]) -> Build | None:
+    """Build and test what is pending; None where nothing is. The caller holds the lock."""
     project = read_project(settings)
-    still = read_open_work(settings, project)
-    if still.is_nothing:
+    pending = read_pending_work(settings, project)
+    if pending.is_empty:
         return None
-    if still.everything:
-        if still.why_everything:
-            progress(f"everything is built again: {still.why_everything}")
+    if pending.everything:
+        if pending.why_everything:
+            progress(f"everything is built again: {pending.why_everything}")
         return run_build(settings, (), progress)
-    return run_named(settings, {*still.behind, *(test.name for test in tests_open(project, still))}, progress)
+    return run_named(settings, {*pending.outdated, *(test.name for test in tests_to_run(project, pending))}, progress)
 
 
 def run_named(
@@ -103,10 +112,10 @@ def run_named(
         return run_build(settings, ("--select", f"tag:{CHOSEN}", "--no-write-json"), progress, days)
 
 
-def tests_open(project: Project, still: OpenWork) -> list[DataTest]:
-    """The tests that are due, and those that will be once the models behind are built."""
-    behind = set(still.behind)
-    return [test for test in project.tests if test in still.due or test.reads & behind]
+def tests_to_run(project: Project, pending: PendingWork) -> list[DataTest]:
+    """The pending tests, and those that will be once the outdated models are built."""
+    outdated = set(pending.outdated)
+    return [test for test in project.tests if test in pending.tests or test.reads & outdated]
 
 
 def run_build(
@@ -117,7 +126,7 @@ def run_build(
 ) -> Build:
     """Have dbt build and test what ``arguments`` select. The caller holds :func:`warehouse_held`.
 
-    With ``days``, models kept by days rebuild these, and what is new to them stays so.
+    With ``days``, models partitioned by day rebuild these, and what is new to them stays so.
     """
 
     def on_event(event: Any) -> None:
@@ -143,7 +152,24 @@ def run_every_test(settings: Settings) -> Build:
 def _ran(settings: Settings, result: Any) -> Build:
     owners = read_project(settings).owners
     # The hooks at start and end come as operations.
-    return Build([_node(r, owners) for r in result.results if str(r.node.resource_type) != "operation"])
+    nodes = [_node(r, owners) for r in result.results if str(r.node.resource_type) != "operation"]
+    if any(node.kind == "test" and node.failures for node in nodes):
+        nodes = _with_recorded_messages(settings, nodes)
+    return Build(nodes)
+
+
+def _with_recorded_messages(settings: Settings, nodes: list[Node]) -> list[Node]:
+    """The nodes with the messages that the run recorded: those of tests name the broken rules, which dbt's do not."""
+    with open_warehouse(settings, read_only=True) as warehouse:
+        recorded = warehouse.execute(
+            """
+            select node_name, message
+            from ops.dbt_results
+            where run_id = (select run_id from ops.dbt_runs order by rowid desc limit 1)
+            """
+        )
+        messages = dict(recorded.fetchall())
+    return [replace(node, message=messages.get(node.name) or node.message) for node in nodes]
 
 
 def _node(result: Any, owners: Mapping[str, str]) -> Node:

@@ -53,7 +53,7 @@ class Plugin(BasePlugin):
             raise DbtRuntimeError(str(error)) from error
         except (OSError, duckdb.Error) as error:
             raise DbtRuntimeError(
-                f"{' '.join(str(error).split())}; mend the cause (a missing permission, a full disk) and run the same "
+                f"{' '.join(str(error).split())}; fix the cause (a missing permission, a full disk) and run the same "
                 "again"
             ) from error
         if entered:

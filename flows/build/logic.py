@@ -1,4 +1,4 @@
-"""What the rows of each model hang on beside the data: a mark of all its logic, and how many days its changes reach.
+"""What the rows of each model depend on beside the data: a mark of all its logic, and how many days its changes reach.
 
 A model that another logic built is rebuilt whole (the macro ``should_full_refresh``). A mark may differ where the rows
 would not: that costs a build. It is never the same where the rows could differ: that would leave wrong figures.
@@ -20,9 +20,9 @@ from jinja2 import nodes as syntax
 if TYPE_CHECKING:  # dbt takes over a second to import: flows.build.project does where it is run
     from dbt.contracts.graph.manifest import Manifest
 
-# Macros that note what a build did, or decide whether it is whole. No row hangs on them, nor on what they alone call.
+# Macros that note what a build did, or decide whether it is whole. No row depends on them, nor on what they alone call.
 BOOKKEEPING = frozenset(
-    {"forget_changes", "is_incremental", "mark_progress", "note_days_changed", "should_full_refresh"}
+    {"clear_changes", "is_incremental", "record_progress", "record_changed_days", "should_full_refresh"}
 )
 # The one macro that may call another by a name it works out: names are looked for in `meta`.
 CALLS_BY_META = "days_to_replace"
@@ -31,7 +31,7 @@ NOT_LOGIC = frozenset(
     {"access", "docs", "enabled", "freshness", "grants", "group", "persist_docs", "static_analysis", "tags"}
 )
 META_NOT_LOGIC = frozenset({"expires", "owner", "version_policy"})
-# Where Tidemark runs and how much it may use: set by flows/build/project.py, and no row hangs on it.
+# Where Tidemark runs and how much it may use: set by flows/build/project.py, and no row depends on it.
 OWN_SETTINGS = "TIDEMARK_"
 
 VARIABLE = re.compile(r"""\bvar\s*\(\s*(?:'(\w+)'|"(\w+)")\s*[,)]""")
@@ -53,7 +53,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Logic:
-    """A node's ``mark``, and the ``reach`` of its changes: None where that cannot be told from the project."""
+    """A node's ``mark``, and the ``reach`` of its changes: None where the project does not say."""
 
     mark: str
     reach: Reach | None
@@ -61,7 +61,7 @@ class Logic:
 
 @dataclass(frozen=True)
 class _Text:
-    """What a text hangs on: the variables it names, None where it works out a name, and those of the environment."""
+    """What a text depends on: the variables it names, None where it works out a name, and those of the environment."""
 
     mark: str
     variables: frozenset[str] | None
@@ -102,16 +102,16 @@ class ProjectLogic:
         if id_ not in self._marks:
             node = self._node(id_)
             own = _source_logic(node) if id_ in self._manifest.sources else self._own_logic(node)
-            above = {parent: self.mark(parent) for parent in sorted({*self._parents(id_)})}
-            text = json.dumps([own, above], sort_keys=True, default=str)
+            upstream = {parent: self.mark(parent) for parent in sorted({*self._parents(id_)})}
+            text = json.dumps([own, upstream], sort_keys=True, default=str)
             self._marks[id_] = hashlib.sha256(text.encode()).hexdigest()[:32]
         return self._marks[id_]
 
     def reach(self, id_: str) -> Reach | None:
         """The days that change with a touched one: those of the parents, and as many more as the node looks around.
 
-        ``meta.reach_days`` can only add to it. Known for what is kept by days, and for what lies between: a table made
-        whole, a seed and a landed file do not move days.
+        ``meta.lookback_days`` can only add to it. Known for models that replace days and for the views between them: a
+        table built whole, a seed and a landed file do not move days.
         """
         if id_ not in self._reaches:
             self._reaches[id_] = self._find_reach(id_)
@@ -206,13 +206,13 @@ class ProjectLogic:
         if id_ in self._manifest.sources or not _passes_days_on(node):
             return Reach()
         own = self._looks_around(node)
-        above = [self.reach(parent) for parent in self._parents(id_)]
+        upstream = [self.reach(parent) for parent in self._parents(id_)]
         # Which days such a parent replaces, its own macro finds in the data: no fixed number of days holds them.
         moved = any(_finds_own_days(kept) for kept in self._kept_above(id_))
-        known = [reach for reach in above if reach is not None]
-        if own is None or len(known) < len(above) or (moved and not _finds_own_days(node)):
+        known = [reach for reach in upstream if reach is not None]
+        if own is None or len(known) < len(upstream) or (moved and not _finds_own_days(node)):
             return None
-        declared = int((node.config.meta or {}).get("reach_days", 0))
+        declared = int((node.config.meta or {}).get("lookback_days", 0))
         return Reach(
             before=max((reach.before for reach in known), default=0) + own.after,
             after=max(declared, max((reach.after for reach in known), default=0) + own.before),

@@ -35,7 +35,7 @@ LIST_MODELS = ("--resource-type", "model", "--output", "name")
 class Model:
     """A model as the manifest has it; ``day_column`` is that of the day it is kept by, None where it is not.
 
-    ``above`` names the models and seeds it is made from, directly or not.
+    ``upstream`` names the models and seeds it depends on, directly or not.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Model:
     day_column: str | None
     description: str
     columns: dict[str, str]
-    above: frozenset[str]
+    upstream: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Project:
                 day_column=_day_column(node),
                 description=node.description,
                 columns={name: column.description for name, column in node.columns.items()},
-                above=frozenset(
+                upstream=frozenset(
                     self.manifest.nodes[id_].name for id_ in self._lineage[node.unique_id] if id_ in self.manifest.nodes
                 ),
             )
@@ -110,7 +110,7 @@ class Project:
         return frozenset(node.name for node in self._nodes("seed"))
 
     @cached_property
-    def kept_by_days(self) -> frozenset[str]:
+    def partitioned_by_day(self) -> frozenset[str]:
         """Every model of which chosen days can be rebuilt, by its name."""
         return frozenset(
             node.name for node in self._nodes("model") if node.config.get("incremental_strategy") == "replace_days"
@@ -134,9 +134,9 @@ class Project:
         """The mark of the project with these variables: without any, that of the project as it is."""
         return hashlib.sha256((self.fingerprint + _text_of(given)).encode()).hexdigest() if given else self.fingerprint
 
-    def below(self, name: str) -> frozenset[str]:
-        """The models made from this model or seed, directly or not, and itself where it is a model."""
-        return frozenset(model.name for model in self.models.values() if name == model.name or name in model.above)
+    def downstream(self, name: str) -> frozenset[str]:
+        """The models downstream of this model or seed, and itself where it is a model."""
+        return frozenset(model.name for model in self.models.values() if name == model.name or name in model.upstream)
 
     @contextmanager
     def tagged(self, tag: str, names: set[str]) -> Iterator[None]:
@@ -173,25 +173,25 @@ class Project:
 
 
 def lineage(manifest: "Manifest") -> dict[str, frozenset[str]]:
-    """For each node and source, by unique id, the ids of what lies above it."""
+    """For each node and source, by unique id, the ids of all upstream of it."""
     found: dict[str, frozenset[str]] = {id_: frozenset() for id_ in manifest.sources}
 
-    def above(id_: str) -> frozenset[str]:
+    def upstream(id_: str) -> frozenset[str]:
         if id_ not in found:
             node: Any = manifest.nodes[id_]
             parents = node.depends_on_nodes
-            found[id_] = frozenset(parents).union(*(above(parent) for parent in parents))
+            found[id_] = frozenset(parents).union(*(upstream(parent) for parent in parents))
         return found[id_]
 
-    return {id_: above(id_) for id_ in (*manifest.sources, *manifest.nodes)}
+    return {id_: upstream(id_) for id_ in (*manifest.sources, *manifest.nodes)}
 
 
-def guarded_models(manifest: "Manifest", above: dict[str, frozenset[str]], test: Any) -> frozenset[str]:
-    """The names of the models that must not be published while this test fails; ``above`` is its :func:`lineage`.
+def guarded_models(manifest: "Manifest", upstream: dict[str, frozenset[str]], test: Any) -> frozenset[str]:
+    """The names of the models that must not be published while this test fails; ``upstream`` is its :func:`lineage`.
 
-    Of a generic test, the model it is attached to and all below. Of any other, each model it reads, and all below any
-    of them: it does not say which of them is wrong. One that reads nothing holds a macro to account, which may be in
-    every model.
+    Of a generic test, the model it is attached to and all downstream. Of any other, each model it reads, and all
+    downstream of any: it does not say which of them is wrong. One that reads nothing holds a macro to account, which
+    may be in every model.
     """
     attached = getattr(test, "attached_node", None)
     read = {attached} if attached else {*test.depends_on_nodes}
@@ -199,7 +199,7 @@ def guarded_models(manifest: "Manifest", above: dict[str, frozenset[str]], test:
     return frozenset(
         node.name
         for id_, node in manifest.nodes.items()
-        if str(node.resource_type) == "model" and (not read or id_ in read or read & above[id_])
+        if str(node.resource_type) == "model" and (not read or id_ in read or read & upstream[id_])
     )
 
 
@@ -241,7 +241,7 @@ _read: dict[str, Project] = {}
 
 
 def read_project(settings: Settings) -> Project:
-    """The project as it is now: parsed once in this process, and anew only when a file of it changed.
+    """The project as it is now: parsed once in this process, and again only when a file of it changed.
 
     Raises :class:`TidemarkError` where dbt cannot parse it.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows.build.project import SCHEMAS, Project, read_project
-from flows.build.warehouse import OpenWork, has_tables, open_warehouse, read_open_work
+from flows.build.warehouse import PendingWork, has_tables, open_warehouse, read_pending_work
 from flows.settings import Settings
 
 
@@ -40,36 +40,37 @@ class Failing:
     skipped: tuple[str, ...]
 
 
-def find_causes(project: Project, still: OpenWork) -> dict[str, tuple[Cause, ...]]:
+def find_causes(project: Project, pending: PendingWork) -> dict[str, tuple[Cause, ...]]:
     """The published models that are not good, each with what it waits for, sorted by name.
 
-    A model is good when nothing it is made from, nor itself, is behind, and no blocking test that guards it is due. The
-    causes are where the trouble begins: not what was skipped because of something else that failed. With ``everything``
-    open no model is good, and the cause is the model itself.
+    A model is good when neither it nor anything it depends on is outdated, and no blocking test that guards it is
+    pending. The causes are where the trouble begins: not what was skipped because of something else that failed. With
+    ``everything`` pending no model is good, and the cause is the model itself.
     """
     published = [name for name, model in project.models.items() if model.schema in SCHEMAS]
-    if still.everything:
+    if pending.everything:
         return {name: (Cause(name, project.owners.get(name, "")),) for name in published}
-    behind = set(still.behind)
+    outdated = set(pending.outdated)
 
-    def open_in(names: Iterable[str]) -> set[str]:
-        """What is behind of these models and seeds and of all they are made from."""
+    def outdated_in(names: Iterable[str]) -> set[str]:
+        """Which of these models and seeds, and of all they depend on, are outdated."""
         found = set(names)
         for name in {*found} & project.models.keys():
-            found |= project.models[name].above
-        return found & behind
+            found |= project.models[name].upstream
+        return found & outdated
 
-    due = [test for test in still.due if test.is_blocking]
-    # Of a test whose models are behind, it is not known whether it would fail: they are the trouble. One that compares
-    # them with others says nothing of the others then, or what is broken would hold back what does not hang on it.
-    waiting = {test: open_in(test.reads) for test in due}
-    guarding = [test for test in due if not waiting[test]]
-    unknown = [test for test in due if waiting[test] and test.is_attached]
+    blocking = [test for test in pending.tests if test.is_blocking]
+    # Whether a pending test would fail is not known while a model that it reads is outdated: that model is the cause
+    # then. A test that compares it with other models says nothing about these, or what is broken would hold back what
+    # does not depend on it.
+    waiting = {test: outdated_in(test.reads) for test in blocking}
+    guarding = [test for test in blocking if not waiting[test]]
+    unknown = [test for test in blocking if waiting[test] and test.is_attached]
     found: dict[str, tuple[Cause, ...]] = {}
     for name in published:
-        bad = open_in([name]).union(*(waiting[test] for test in unknown if name in test.guards))
+        bad = outdated_in([name]).union(*(waiting[test] for test in unknown if name in test.guards))
         tests = {test.name for test in guarding if test.guards & {name, *bad}}
-        skipped = {of for of in bad if open_in([of]) != {of} or any(of in test.guards for test in guarding)}
+        skipped = {of for of in bad if outdated_in([of]) != {of} or any(of in test.guards for test in guarding)}
         if names := (bad - skipped) | tests:
             found[name] = tuple(Cause(of, project.owners.get(of, "")) for of in sorted(names))
     return found
@@ -80,8 +81,8 @@ def read_failing(settings: Settings) -> list[Failing]:
 
     Counted are models, seeds and tests of the project as it is now whose newest result, skips aside, is a failure or a
     warning, unless a build that was killed before it could record so has made the model since. A test whose arguments
-    were edited is another to dbt; here it is the same one, or what it found before the edit would be told to nobody,
-    and what it passed after it would not count.
+    were edited is another to dbt; here it is the same one, or what it found before the edit would be reported to
+    nobody, and passing after it would not count.
 
     Raises :class:`~flows.errors.TidemarkError` where another process has the warehouse or the project cannot be parsed.
     """
@@ -96,7 +97,7 @@ def read_failing(settings: Settings) -> list[Failing]:
         project = read_project(settings)
         now_called = successors(known, project)
         rows = warehouse.execute(NEWEST, _same_nodes(now_called)).fetchall()
-    not_good = find_causes(project, read_open_work(settings, project)).keys()
+    not_good = find_causes(project, read_pending_work(settings, project)).keys()
     tests = {test.unique_id: test for test in project.tests}
     failing = []
     for unique_id, status, failures, message, since in rows:
@@ -107,7 +108,7 @@ def read_failing(settings: Settings) -> list[Failing]:
         is_blocking = status != "warn" and (test is None or test.is_blocking)
         waiting: Iterable[str] = ()
         if is_blocking:
-            waiting = test.guards if test else project.below(node.name)
+            waiting = test.guards if test else project.downstream(node.name)
         failing.append(
             Failing(
                 unique_id=unique_id,

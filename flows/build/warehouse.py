@@ -1,4 +1,4 @@
-"""The warehouse file: open it, enter landings into it, and tell what in it is not yet built or tested."""
+"""The warehouse file: open it, enter landings into it, and find what in it is not yet built or tested."""
 
 import fcntl
 import logging
@@ -27,7 +27,7 @@ FORMAT = 2
 LOCK = ".build.lock"
 # Who waits for another process looks so often whether it has done.
 LOOK_SECONDS = 1.0
-# What is so where everything is open, and why it may be, for people.
+# What people read where everything is pending, and why that may be.
 UNFINISHED = "no whole build of the project as it is now has come to its end"
 WHY_UNFINISHED = f"{UNFINISHED}: it was edited or another release deployed since, or the build was killed"
 # What DuckDB says of a file that it cannot read whoever asks: it is none of its own, or damaged.
@@ -40,34 +40,34 @@ log = logging.getLogger("tidemark.warehouse")
 
 
 @dataclass(frozen=True)
-class OpenWork:
+class PendingWork:
     """What is still to do in the warehouse.
 
-    ``everything`` where no whole build of the project as it is now has come to its end; else the models and seeds that
-    have not seen all that landed, or that the project as it is now has not made (they failed or were skipped), and the
-    tests that have not passed since something they read changed. ``why_everything`` says to people why a warehouse that
-    was built before is built anew.
+    ``everything`` where no whole build of the current project has finished. Else ``outdated`` are the models and seeds
+    that have not seen all that landed, or that the current project has not built (they failed or were skipped), and
+    ``tests`` those that have not passed since something they read changed. ``why_everything`` says to people why a
+    warehouse that was built before is built again.
     """
 
     everything: bool
-    behind: tuple[str, ...] = ()
-    due: tuple[DataTest, ...] = ()
+    outdated: tuple[str, ...] = ()
+    tests: tuple[DataTest, ...] = ()
     why_everything: str | None = field(default=None, compare=False)
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether every model is up to date and every test has passed."""
-        return not (self.everything or self.behind or self.due)
+        return not (self.everything or self.outdated or self.tests)
 
     @property
     def reason(self) -> str:
-        """What is open, for people."""
+        """What is pending, for people."""
         if self.everything:
             return f"{UNFINISHED}; run `tidemark build`"
-        if self.behind:
-            return f"not built with all that landed: {', '.join(sorted(self.behind))}; run `tidemark run`"
-        tests = ", ".join(sorted(test.name for test in self.due if test.is_blocking))
-        return f"tests have not passed: {tests}; mend the cause and run `tidemark run`"
+        if self.outdated:
+            return f"not built with all that landed: {', '.join(sorted(self.outdated))}; run `tidemark run`"
+        tests = ", ".join(sorted(test.name for test in self.tests if test.is_blocking))
+        return f"tests have not passed: {tests}; fix the cause and run `tidemark run`"
 
 
 def warehouse_lock(settings: Settings) -> FileLock:
@@ -101,7 +101,7 @@ def warehouse_at_rest(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def warehouse_held(settings: Settings, work: str) -> Iterator[None]:
-    """Hold the lock of the warehouse, and tell people what ``work`` it was where a disk or a database fails meanwhile.
+    """Hold the lock of the warehouse, and say what ``work`` it was where a disk or a database fails meanwhile.
 
     That leaves nothing half done which counts: builds go on from what the warehouse says of itself, and a version is
     one once it is whole.
@@ -111,7 +111,7 @@ def warehouse_held(settings: Settings, work: str) -> Iterator[None]:
             yield
     except (OSError, sqlite3.Error, duckdb.OperationalError, duckdb.FatalException) as error:
         raise TidemarkError(
-            f"{work} stopped ({error}); what was published before is as it was; mend the cause (a full disk, a missing "
+            f"{work} stopped ({error}); what was published before is as it was; fix the cause (a full disk, a missing "
             "permission) and run the same again, which heals what this left"
         ) from error
 
@@ -135,7 +135,7 @@ def once_free(work: Callable[Concatenate[Settings, P], T]) -> Callable[Concatena
 
 @contextmanager
 def _logged(held_by: str) -> Iterator[None]:
-    log.warning("waits, and goes on by itself: %s", held_by)
+    log.warning("waits, and continues automatically: %s", held_by)
     yield
     log.warning("waited for that, and goes on")
 
@@ -165,7 +165,7 @@ def in_use_by(settings: Settings) -> str | None:
     except WarehouseInUseError as error:
         return str(error)
     except TidemarkError:
-        return None  # what is wrong with it, whoever waits is told by what it does next
+        return None  # whoever waits learns what is wrong with it from what it does next
     finally:
         lock.release()
 
@@ -178,7 +178,7 @@ def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDB
     except duckdb.Error as error:
         if "Could not set lock" in str(error):
             raise warehouse_in_use(settings.warehouse, str(error)) from error
-        remedy = "mend the cause and run the same again"
+        remedy = "fix the cause and run the same again"
         if any(words in str(error) for words in DAMAGE):
             remedy = "it is disposable: delete it and run `tidemark build` to rebuild it from the landed zone"
         elif "Permission denied" in str(error):
@@ -198,7 +198,7 @@ def enter_landings(settings: Settings) -> int:
             warehouse.execute(f"begin; {TABLES.read_text(encoding='utf-8')} commit;")
         except duckdb.CatalogException as error:
             raise TidemarkError(
-                f"the tables of the warehouse {settings.warehouse} could not be made: {error}; mend the cause and run "
+                f"the tables of the warehouse {settings.warehouse} could not be made: {error}; fix the cause and run "
                 "the same again"
             ) from error
         return _enter(settings, warehouse)
@@ -254,14 +254,14 @@ commit;
 """
 
 
-def read_open_work(settings: Settings, project: Project) -> OpenWork:
+def read_pending_work(settings: Settings, project: Project) -> PendingWork:
     """What is still to do in the warehouse, for all landings entered into it."""
     if not settings.warehouse.exists():
-        return OpenWork(everything=True)
+        return PendingWork(everything=True)
     with open_warehouse(settings, read_only=True) as warehouse:
         # The first build was killed before it began, or an earlier Tidemark made these tables.
-        if not has_tables(warehouse, "changes", "unmade", "test_progress", "dbt_runs"):
-            return OpenWork(everything=True)
+        if not has_tables(warehouse, "changes", "failed_or_skipped", "test_progress", "dbt_runs"):
+            return PendingWork(everything=True)
         # What another project touched since, even a part of it, may not be as this one makes it.
         finished = warehouse.execute(
             """
@@ -276,8 +276,8 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
         ).fetchone()
         if finished is None:
             known = warehouse.execute("select 1 from ops.dbt_runs limit 1").fetchone()
-            return OpenWork(everything=True, why_everything=WHY_UNFINISHED if known else None)
-        unmade = {name for (name,) in warehouse.execute("select node from ops.unmade").fetchall()}
+            return PendingWork(everything=True, why_everything=WHY_UNFINISHED if known else None)
+        unmade = {name for (name,) in warehouse.execute("select node from ops.failed_or_skipped").fetchall()}
         progress = dict(warehouse.execute("select model, batch_id from ops.model_progress").fetchall())
         changes = dict(warehouse.execute("select model, max(change) from ops.changes group by model").fetchall())
         passed = dict(
@@ -286,9 +286,9 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
             ).fetchall()
         )
         last_batch = _last_batch(warehouse)
-    return OpenWork(
+    return PendingWork(
         everything=False,
-        behind=(
+        outdated=(
             *(
                 model.name
                 for model in project.models.values()
@@ -296,7 +296,7 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
             ),
             *sorted(project.seeds & unmade),
         ),
-        due=tuple(
+        tests=tuple(
             test
             for test in project.tests
             if test.unique_id not in passed or any(changes.get(name, 0) > passed[test.unique_id] for name in test.reads)
@@ -304,18 +304,18 @@ def read_open_work(settings: Settings, project: Project) -> OpenWork:
     )
 
 
-def models_behind(warehouse: duckdb.DuckDBPyConnection, models: Collection[str]) -> set[str]:
+def outdated_models(warehouse: duckdb.DuckDBPyConnection, models: Collection[str]) -> set[str]:
     """Which of these models are not there, were not made when they were last to be, or have not seen all that landed.
 
-    As :func:`read_open_work`, but for who has not parsed the project and knows the names alone.
+    As :func:`read_pending_work`, but for who has not parsed the project and knows the names alone.
     """
-    if not has_tables(warehouse, "model_progress", "unmade"):
+    if not has_tables(warehouse, "model_progress", "failed_or_skipped"):
         return set(models)
     rows = warehouse.execute(
         "select table_name from duckdb_tables() union all select view_name from duckdb_views()"
     ).fetchall()
     late = warehouse.execute(
-        "select node from ops.unmade union all select model from ops.model_progress where batch_id < ?",
+        "select node from ops.failed_or_skipped union all select model from ops.model_progress where batch_id < ?",
         [_last_batch(warehouse)],
     ).fetchall()
     return (set(models) - {name for (name,) in rows}) | (set(models) & {name for (name,) in late})
@@ -323,8 +323,8 @@ def models_behind(warehouse: duckdb.DuckDBPyConnection, models: Collection[str])
 
 def built_up_to(settings: Settings) -> int | None:
     """The last landing entered into the warehouse, where everything is built with it and every test has passed; None
-    where something is open. The caller holds the lock."""
-    if not read_open_work(settings, read_project(settings)).is_nothing:
+    where something is pending. The caller holds the lock."""
+    if not read_pending_work(settings, read_project(settings)).is_empty:
         return None
     with open_warehouse(settings, read_only=True) as warehouse:
         return _last_batch(warehouse)

@@ -9,8 +9,8 @@
 --                      number that only grows
 -- ops.test_progress    one row per data test: the last change and landing there were when it passed, as which
 --                      project (a test that was edited has passed nothing)
--- ops.unmade           one row per model and seed that failed or was skipped when it was last to be made, and since
---                      when: what the warehouse holds of it is older, of another logic, or nothing
+-- ops.failed_or_skipped  one row per model and seed that failed or was skipped when it was last to be built, and
+--                      since when: what the warehouse holds of it is older, of another logic, or nothing
 -- ops.dbt_runs         one row per run of dbt that may change the warehouse; 'running' where it was killed
 -- ops.dbt_results      one row per node and run: what was built or tested, and how it went
 -- ops.backfill_chunks  one row per backfill and chunk of its days: whether it is done
@@ -58,13 +58,15 @@ create table if not exists ops.test_progress (
     change bigint not null,
     batch_id bigint not null
 );
--- A warehouse made anew counts its changes anew: its numbers mean nothing beside another's. The format grows
+-- A rebuilt warehouse counts its changes from the start: its numbers mean nothing beside another's. The format grows
 -- when these tables change (FORMAT in flows/build/warehouse.py).
 create table if not exists ops.warehouse as
 select
     uuid() as warehouse_id,
     2 as format;
-create table if not exists ops.unmade (
+-- Its name before. What it said is not needed: a new version of Tidemark begins with a whole build.
+drop table if exists ops.unmade;
+create table if not exists ops.failed_or_skipped (
     node string not null,
     since timestamp not null
 );

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from flows.audit.audit import audit
 from flows.build.backfill import Request, backfill
-from flows.build.build import Build, build, build_open, run_every_test
+from flows.build.build import Build, build, build_pending, run_every_test
 from flows.cli.render import (
     out,
     print_audit,
@@ -28,6 +28,7 @@ from flows.cli.render import (
     print_publication,
     print_retry,
     print_status,
+    print_totals,
     rule,
     safe,
 )
@@ -38,6 +39,7 @@ from flows.publish.publish import publish, rollback
 from flows.run import run
 from flows.settings import Settings, explain
 from flows.status.lake import LakeStatus, describe_lake, read_status, read_totals
+from flows.text import counted
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -46,7 +48,7 @@ class _Command(click.Group):
     """Errors meant for people end the command with their text and exit code 1, without a traceback."""
 
     def main(self, *args: Any, **more: Any) -> Any:
-        # A terminal that cannot show a sign must not stop what is told after it, nor make what was done look undone.
+        # A character that the terminal cannot show must not stop the output, nor make what was done look undone.
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -66,7 +68,7 @@ class _Command(click.Group):
             if isinstance(error, BrokenPipeError):
                 raise
             print_error(
-                f"{' '.join(str(error).split())}; what was done before is whole; mend the cause (a missing permission, "
+                f"{' '.join(str(error).split())}; what was done before is whole; fix the cause (a missing permission, "
                 "a full disk) and run the same again"
             )
             sys.exit(1)
@@ -80,7 +82,7 @@ def main(ctx: click.Context) -> None:
 
     All data lives below TIDEMARK_HOME (default ./data). Exit code 0: done, though files may have been refused and rows
     quarantined (`status` exits 1 while a file is refused or no row of it fits); 1: it could not be done, and the output
-    says what is wrong, where and what to do; 2: the command was not understood.
+    says what is wrong, where, and what to do; 2: the command was not understood.
     """
     ctx.obj = Settings()
 
@@ -108,14 +110,12 @@ def sample(settings: Settings, events: int, days: int, seed: int) -> None:
         out.print(f"[bold]sample[/]   the sample of {events:,} events is in the inbox already")
         if result.lacking:
             out.print(
-                f"         it is older than what the contract says of {', '.join(result.lacking)}: "
-                "for a sample that holds them choose another home (TIDEMARK_HOME)"
+                f"         it is older than the contract and has no {', '.join(result.lacking)}: "
+                "for a sample with them choose another home (TIDEMARK_HOME)"
             )
     else:
-        out.print(
-            f"[bold]sample[/]   {result.files:,} files with {result.delivered_rows:,} event rows written "
-            f"in {time.monotonic() - started:.1f} s"
-        )
+        written = f"{counted(result.files, 'file')} with {counted(result.delivered_rows, 'event row')} written"
+        out.print(f"[bold]sample[/]   {written} in {time.monotonic() - started:.1f} s")
 
 
 @main.command("land")
@@ -183,11 +183,11 @@ def build_command(
         request = Request(first_day.date(), last_day.date(), selection or "", chunk_days)
         done = backfill(settings, request, progress=print_line)
     elif again:
-        done = build_open(settings, progress=print_line)
+        done = build_pending(settings, progress=print_line)
     else:
         done = build(settings, dbt_arguments, progress=print_line)
     if done is None:
-        out.print("[bold]built[/]    nothing to retry: every model is built and every test has passed")
+        out.print("[bold]built[/]    nothing to retry: every model is up to date and every test has passed")
     else:
         print_build(done)
     failed = bool(done and done.failed)
@@ -242,28 +242,18 @@ def run_command(settings: Settings) -> None:
     rule()
     print_landing(settings, done.landing)
     if done.build is None:
-        out.print("[bold]built[/]    nothing new since the last build, which passed")
+        out.print("[bold]built[/]    nothing to build: every model is up to date and every test has passed")
     else:
         print_build(done.build)
     if done.publication is None:
         out.print(
-            "[bold red]publish[/]  nothing was published: no table is good so far; mend the cause and run "
+            "[bold red]publish[/]  nothing was published: no table is good yet; fix the cause and run "
             "`tidemark run` again"
         )
         _count_by_hand(settings, began, ["land"], has_built=True)
         sys.exit(1)
     if done.is_good:
-        totals = read_totals(settings)
-        out.print(
-            f"[bold]holds[/]    {totals.events:,} events; {totals.duplicates:,} further copies of them "
-            f"set aside as duplicates; {totals.late:,} events came late"
-            + (f"; {totals.future:,} from the future, left out of every figure" if totals.future else "")
-        )
-        if totals.conflicts:
-            out.print(
-                f"         [yellow]{totals.conflicts:,} copies say something else than the one that counts:[/] "
-                "ops_event_conflicts names file and line of both"
-            )
+        print_totals(read_totals(settings))
     print_publication(settings, done.publication)
     is_fresh = done.publication.manifest.is_fresh
     _count_by_hand(settings, began, ["land", "publish"] if is_fresh else ["land"], has_built=True)
@@ -284,7 +274,7 @@ def serve_command(settings: Settings, foreground: bool) -> None:
 
     out.print(f"[bold]serving[/]  {serve(settings, foreground)}")
     out.print(f"         deliver to {settings.inbox.absolute()}; logs are in {settings.logs.absolute()}")
-    out.print("         `tidemark status` says how it goes, `tidemark stop` stops it")
+    out.print("         `tidemark status` shows how it goes, `tidemark stop` stops it")
 
 
 @main.command("stop")
@@ -297,7 +287,7 @@ def stop_command(settings: Settings) -> None:
     from flows.orchestrate.service.supervisor import stop  # noqa: PLC0415
 
     stop(settings)
-    out.print("[bold]stopped[/]  readers still read the last publication")
+    out.print("[bold]stopped[/]  readers still see the last publication")
 
 
 @main.command("deploy")
@@ -320,18 +310,18 @@ def deploy_command(ctx: click.Context, revision: str, back: bool) -> None:
             raise click.UsageError("--back takes no REVISION; without --back, any commit can be deployed")
         release, left = go_back(settings)
         out.print(f"[bold]deployed[/] {safe(str(release))} again{safe(f'; it was {left}') if left else ''}")
-        out.print("         readers see what it changes after the next run: what arrives starts one, or `tidemark run`")
+        out.print("         readers see its changes after the next run: a delivery starts one, or `tidemark run`")
         return
     started = time.monotonic()
     release, is_new = deploy(settings, revision, print_line)
     if is_new:
         out.print(f"[bold]deployed[/] {safe(str(release))} in {time.monotonic() - started:.0f} s")
-        out.print("         what runs ends as it began; what begins now is of this release")
-        out.print("         readers see what it changes after the next run: what arrives starts one, or `tidemark run`")
+        out.print("         runs at work finish on the release they began with; new ones use this release")
+        out.print("         readers see its changes after the next run: a delivery starts one, or `tidemark run`")
     else:
         out.print(f"[bold]deployed[/] {safe(str(release))} is active already")
     if edited := read_release_status(settings).edited:
-        out.print(f"         [yellow]not in it:[/] {edited:,} edited files of the checkout that are not committed")
+        out.print(f"         [yellow]not in it:[/] {counted(edited, 'edited file')} of the checkout, not committed")
     if release.replaces:
         out.print(f"         `tidemark deploy --back` goes back to {release.replaces}")
 
@@ -342,7 +332,7 @@ def deploy_command(ctx: click.Context, revision: str, back: bool) -> None:
 def rollback_command(settings: Settings, version: str | None) -> None:
     """Show readers the version before the current one, or VERSION."""
     manifest = rollback(settings, version)
-    out.print(f"[bold]rollback[/] current is now {manifest.version}, made {manifest.created_at:%Y-%m-%d %H:%M} UTC")
+    out.print(f"[bold]rollback[/] readers see {manifest.version}, published {manifest.created_at:%Y-%m-%d %H:%M} UTC")
 
 
 @main.command()
@@ -360,10 +350,10 @@ def status(settings: Settings, as_json: bool) -> None:
     lake, health, release = read_status(settings, now), read_health(settings, now), read_release_status(settings)
     needs_a_person = lake.needs_a_person or health.needs_a_person
     if as_json:
-        told = TypeAdapter(LakeStatus).dump_python(lake, mode="json")
-        told |= TypeAdapter(Health).dump_python(health, mode="json")
-        told["release"] = asdict(release)
-        click.echo(json.dumps({"needs_a_person": needs_a_person, **told}, indent=2, default=str))
+        report = TypeAdapter(LakeStatus).dump_python(lake, mode="json")
+        report |= TypeAdapter(Health).dump_python(health, mode="json", by_alias=True)
+        report["release"] = asdict(release)
+        click.echo(json.dumps({"needs_a_person": needs_a_person, **report}, indent=2, default=str))
     else:
         print_status([*describe_lake(lake), *describe_health(health), ("release", describe_release(release, now))])
     if needs_a_person:
@@ -423,12 +413,12 @@ def _count_by_hand(settings: Settings, began: datetime, steps: list[str], has_bu
     try:
         counted = count(settings, began, steps, has_built)
     except TidemarkError as error:
-        out.print(f"         [yellow]not counted for jobs and incidents[/] {safe(str(error))}")
+        out.print(f"         [yellow]not recorded for jobs and incidents[/] {safe(str(error))}")
         return
     for job, slot in counted.slots:
         out.print(f"         job {job} counts as done for {safe(slot)}")
     for incident in counted.recovered:
-        out.print(f"[bold]over[/]     {safe(incident.problem.title)} (owner: {safe(incident.problem.owner)})")
+        out.print(f"[bold]resolved[/] {safe(incident.problem.title)} (owner: {safe(incident.problem.owner)})")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.audit.audit import Audit
-from flows.build.build import FAILED, Build
+from flows.build.build import BROKEN_RULES, FAILED, Build
 from flows.contract.spec import load_specs
 from flows.land.land import Landing
 from flows.land.receipts import Receipt, Status
@@ -20,7 +20,8 @@ from flows.land.retry import Retried
 from flows.publish.manifest import current_version, describe_causes
 from flows.publish.publish import Publication
 from flows.settings import Settings
-from flows.status.lake import Section
+from flows.status.lake import Section, Totals
+from flows.text import counted
 
 
 class _Console(Console):
@@ -53,9 +54,9 @@ def print_error(text: str) -> None:
 
 def print_landed(receipt: Receipt) -> None:
     """What became of a file, as soon as it did."""
-    what = f"{receipt.rows_landed:,} rows"
+    what = counted(receipt.rows_landed, "row")
     if receipt.rows_rejected:
-        what += f", {receipt.rows_rejected:,} rejected"
+        what += f", {receipt.rows_rejected:,} quarantined"
     if receipt.has_no_fit:
         what += f": {receipt.reason}"
     if receipt.status is not Status.LANDED:
@@ -75,11 +76,17 @@ def print_landing(settings: Settings, landing: Landing) -> None:
     if not landing.receipts:
         out.print("[bold]landed[/]   nothing new in the inbox")
     else:
-        out.print(
-            f"[bold]landed[/]   {rows('rows_landed'):,} rows from {files(Status.LANDED):,} files; "
-            f"{rows('rows_rejected'):,} rows quarantined; {files(Status.DUPLICATE):,} duplicate files; "
-            f"{files(Status.REFUSED):,} files refused; {rows('unknown_keys'):,} unknown keys set aside"
-        )
+        parts = [
+            f"{counted(rows('rows_landed'), 'row')} from {counted(files(Status.LANDED), 'file')}",
+            counted(rows("rows_rejected"), "row") + " quarantined",
+        ]
+        if refused := files(Status.REFUSED):
+            parts.append(counted(refused, "file") + " refused")
+        if duplicates := files(Status.DUPLICATE):
+            parts.append(counted(duplicates, "duplicate file"))
+        if unknown := rows("unknown_keys"):
+            parts.append(counted(unknown, "unknown key"))
+        out.print(f"[bold]landed[/]   {_joined(parts)}")
     for example in landing.examples[:5]:
         out.print(f"         [yellow]quarantined[/] {safe(example)}")
     if rows("rows_rejected") > 5:
@@ -89,20 +96,20 @@ def print_landing(settings: Settings, landing: Landing) -> None:
         if receipt.status is Status.REFUSED:
             out.print(f"         [yellow]refused[/] {safe(f'{receipt.file}: {receipt.reason}')}")
         elif receipt.has_no_fit:
-            told = f"{receipt.file}: {receipt.reason} (owner: {owners[receipt.dataset]})"
-            out.print(f"         [yellow]nothing fits[/] {safe(told)}")
+            line = f"{receipt.file}: {receipt.reason} (owner: {owners[receipt.dataset]})"
+            out.print(f"         [yellow]no row fits[/] {safe(line)}")
         elif receipt.rows_rejected > receipt.rows_landed:
-            share = f"{receipt.rows_rejected:,} of {receipt.rows_read:,} rows rejected"
-            out.print(f"         [yellow]mostly rejected[/] {safe(f'{receipt.file}: {share}')}")
+            share = f"{receipt.rows_rejected:,} of {receipt.rows_read:,} rows"
+            out.print(f"         [yellow]mostly quarantined[/] {safe(f'{receipt.file}: {share}')}")
     if any(receipt.has_no_fit for receipt in landing.receipts):
         out.print(
-            "         `tidemark status` names these until rows of them land: deliver them again, or mend the contract"
+            "         `tidemark status` lists these until rows of them land: deliver them again, or fix the contract"
         )
         out.print("         and run `tidemark land --retry-quarantine`")
     for name in landing.unsettled:
         out.print(f"         still being written, left for the next run: {safe(name)}")
-    for stray in landing.strays:
-        out.print(f"         [yellow]left alone[/] {safe(stray)}")
+    for line in landing.left_alone:
+        out.print(f"         [yellow]left alone[/] {safe(line)}")
 
 
 def print_retry(settings: Settings, done: Retried) -> None:
@@ -110,21 +117,24 @@ def print_retry(settings: Settings, done: Retried) -> None:
     rows = sum(r.rows_landed for r in done.receipts)
     tried = []
     if done.receipts or done.left:
-        still = sum(left.rows for left in done.left)
-        tried.append(f"{rows:,} rows landed now from {len(done.receipts):,} files; {still:,} rows still do not fit")
+        left_rows = sum(left.rows for left in done.left)
+        tried.append(f"{counted(rows, 'row')} landed from {counted(len(done.receipts), 'file')}")
+        tried.append(f"{counted(left_rows, 'row')} still quarantined")
     if done.still_refused:
-        tried.append(f"{len(done.still_refused):,} refused files tried again, and refused again")
-    out.print(f"[bold]retried[/]  {'; '.join(tried) or 'nothing: there is nothing that can be tried'}")
+        tried.append(f"{counted(len(done.still_refused), 'file')} refused again")
+    out.print(f"[bold]retried[/]  {_joined(tried) or 'nothing: no row or file can be retried'}")
     reasons: Counter[tuple[str, str | None]] = Counter()
     for left in done.left:
         reasons[left.reason, left.field] += left.rows
     for (reason, where), count in reasons.most_common():
         field = f", field {where}" if where else ""
-        out.print(f"         [yellow]still quarantined[/] {count:,} rows: {safe(reason.replace('_', ' ') + field)}")
+        out.print(
+            f"         [yellow]still quarantined[/] {counted(count, 'row')}: {safe(reason.replace('_', ' ') + field)}"
+        )
     for receipt in done.still_refused:
         out.print(f"         [yellow]still refused[/] {safe(f'{receipt.file}: {receipt.reason}')}")
     if done.still_refused:
-        out.print("         what mends these is to have them delivered again, corrected")
+        out.print("         have these delivered again, corrected")
     for line in done.not_tried:
         out.print(f"         [yellow]not retried[/] {safe(line)}")
     if rows:
@@ -133,7 +143,7 @@ def print_retry(settings: Settings, done: Retried) -> None:
 
 def print_audit(done: Audit) -> None:
     """The totals of an audit by dataset, and its findings."""
-    lines = [["dataset", "files", "refused or twice", "rows in", "landed", "quarantined"]]
+    lines = [["dataset", "files", "not landed", "rows in", "landed", "quarantined"]]
     lines[0] += ["kept", "duplicates", "conflicts", "superseded", "not built"]
     for t in done.totals:
         known = [t.files, t.not_landed, t.rows_in, t.landed, t.quarantined]
@@ -151,7 +161,25 @@ def print_audit(done: Audit) -> None:
         out.print(f"[red]{finding.dataset}, {finding.step}:[/] {safe(finding.text + which)}")
         out.print(f"    {safe(finding.remedy)}")
     if not done.findings:
-        out.print("[bold]audit[/]    nothing was lost and nothing invented, as far as it was looked at")
+        out.print("[bold]audit[/]    every row that was checked is accounted for")
+
+
+def print_totals(totals: Totals) -> None:
+    """The events of the warehouse, and what became of the other deliveries of them."""
+    parts = [f"{totals.events:,} unique", f"{counted(totals.duplicates, 'duplicate')} dropped", f"{totals.late:,} late"]
+    if totals.future:
+        parts.append(f"{totals.future:,} from the future, left out of every figure")
+    out.print(f"[bold]events[/]   {_joined(parts)}")
+    if totals.conflicts:
+        copies = "copy contradicts" if totals.conflicts == 1 else "copies contradict"
+        out.print(
+            f"         [yellow]{totals.conflicts:,} {copies} the one that counts:[/] "
+            "ops_event_conflicts names file and line of both"
+        )
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return " · ".join(parts)
 
 
 def _count(number: int | None) -> str:
@@ -162,16 +190,20 @@ def print_build(done: Build) -> None:
     """What a build did, with what warned and failed."""
     models, tests = done.count("model"), done.count("test")
     out.print(
-        f"[bold]built[/]    {done.count('model', 'success'):,} of {models:,} models; "
-        f"{done.count('test', 'pass'):,} of {tests:,} tests passed, {len(done.warned):,} warned, "
+        f"[bold]built[/]    {done.count('model', 'success'):,} of {models:,} models · "
+        f"{done.count('test', 'pass'):,} of {tests:,} tests passed · {len(done.warned):,} warned · "
         f"{sum(n.kind == 'test' and n.status in FAILED for n in done.nodes):,} failed"
     )
     for node in done.warned:
-        out.print(f"         [yellow]warning[/] {node.name}: {node.failures:,} rows (owner: {node.owner or 'none'})")
+        out.print(
+            f"         [yellow]warning[/] {node.name}: {counted(node.failures, 'row')} (owner: {node.owner or 'none'})"
+        )
     for node in done.failed:
-        found = f"{node.failures:,} rows" if node.failures else node.message.strip()[:500]
-        told = "\n".join(map(safe, found.splitlines()))
-        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {told}")
+        found = counted(node.failures, "row") if node.failures else node.message.strip()[:500]
+        if node.message.startswith(BROKEN_RULES):
+            found += f"; {node.message[:500]}"
+        text = "\n".join(map(safe, found.splitlines()))
+        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {text}")
         out.print(f"                reproduce: tidemark build -- --select {node.name}")
 
 
@@ -180,15 +212,17 @@ def print_publication(settings: Settings, publication: Publication) -> None:
     manifest = publication.manifest
     current = current_version(settings)
     what = "published" if publication.is_new else "newest   "
-    note = "" if publication.is_new else " (nothing new to publish)"
-    if current != manifest.version:
-        note += f"; readers see {current}, since a rollback"
     rows = sum(t.rows for t in manifest.tables)
-    out.print(f"[bold]{what}[/] {manifest.version}: {len(manifest.tables)} tables, {rows:,} rows{note}")
+    parts = [manifest.version, counted(len(manifest.tables), "table"), counted(rows, "row")]
+    if not publication.is_new:
+        parts.append("nothing new to publish")
+    if current != manifest.version:
+        parts.append(f"readers see {current} since a rollback")
+    out.print(f"[bold]{what}[/] {_joined(parts)}")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 9))
     for t in manifest.tables:
         if not t.name.startswith("ops_"):
-            table.add_row(t.name, f"{t.rows:,} rows")
+            table.add_row(t.name, counted(t.rows, "row"))
     out.print(table)
     for t in manifest.stale:
         since, as_of = f"{t.stale_since:%Y-%m-%d %H:%M} UTC", f"{t.as_of:%Y-%m-%d %H:%M} UTC"

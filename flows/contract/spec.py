@@ -5,6 +5,7 @@ descriptors into one :class:`DatasetSpec` a dataset; ``make contract`` commits t
 ``contracts/generated/``, and everything at run time reads that.
 """
 
+import re
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
@@ -52,6 +53,18 @@ class CsvDialect(_Frozen):
 
     headerless: bool = False
     encoding: str = "utf-8"
+
+
+class History(_Frozen):
+    """The models that keep the states of a dataset's things, in ``models/intermediate/<area>/``.
+
+    ``updated_at`` names the field that tells states apart; where it is None a thing has one state. ``versions`` asks
+    for the model of periods in which nothing changed.
+    """
+
+    area: str
+    updated_at: str | None = None
+    versions: bool = False
 
 
 class FieldSpec(_Frozen):
@@ -122,6 +135,7 @@ class DatasetSpec(_Frozen):
     retention_days: int = 0
     day_of: str | None = None
     csv: CsvDialect = CsvDialect()
+    history: History | None = None
 
     def columns(self) -> tuple[Column, ...]:
         """The landed columns in order: envelope, event_type, flags, payload fields, lineage.
@@ -260,6 +274,7 @@ def _dataset_spec(pool: descriptor_pool.DescriptorPool, message: Any, dataset: A
         retention_days=dataset.retention_days,
         day_of=dataset.day_of or None,
         csv=CsvDialect(headerless=dataset.csv.headerless, encoding=dataset.csv.encoding or "utf-8"),
+        history=_history(dataset),
         fields=tuple(fields),
         payloads=tuple(payloads),
     )
@@ -271,7 +286,9 @@ def _check_dataset(message: str, dataset: Any, fields: list[FieldSpec]) -> None:
         if not getattr(dataset, name):
             raise ValueError(f"{message}: the dataset option needs {name!r}")
     own = {field.name: field for field in fields if field.payload is None}
-    named = [(key, "key") for key in dataset.key] + ([(dataset.day_of, "day_of")] if dataset.day_of else [])
+    times = {"day_of": dataset.day_of, "history.updated_at": dataset.history.updated_at}
+    times = {option: name for option, name in times.items() if name}
+    named = [(key, "key") for key in dataset.key] + [(name, option) for option, name in times.items()]
     for name, option in named:
         if name not in own:
             close = get_close_matches(name, own, 1)
@@ -281,8 +298,32 @@ def _check_dataset(message: str, dataset: Any, fields: list[FieldSpec]) -> None:
             )
         if not own[name].required:
             raise ValueError(f"{message}: {option} names {name!r}, which must be `required: true`")
-    if dataset.day_of and own[dataset.day_of].type != "timestamp":
-        raise ValueError(f"{message}: day_of names {dataset.day_of!r}, which is no Timestamp")
+    for option, name in times.items():
+        if own[name].type != "timestamp":
+            raise ValueError(f"{message}: {option} names {name!r}, which is no Timestamp")
+    if dataset.HasField("history"):
+        _check_history(message, dataset)
+
+
+def _check_history(message: str, dataset: Any) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", dataset.history.area):
+        raise ValueError(
+            f"{message}: history.area names a folder of models/intermediate, in small letters, digits and _; "
+            f"it is {dataset.history.area!r}"
+        )
+    if len(dataset.key) != 1:
+        raise ValueError(f"{message}: a dataset with a history has one field as its key, not {len(dataset.key)}")
+    if dataset.history.versions and not dataset.history.updated_at:
+        raise ValueError(
+            f"{message}: history.versions needs history.updated_at: without it there is one state of a thing"
+        )
+
+
+def _history(dataset: Any) -> History | None:
+    if not dataset.HasField("history"):
+        return None
+    history = dataset.history
+    return History(area=history.area, updated_at=history.updated_at or None, versions=history.versions)
 
 
 def _field_spec(pool: descriptor_pool.DescriptorPool, field: Any, payload: str | None) -> FieldSpec:

@@ -1,6 +1,6 @@
 """Conform chunks to the contract: one generated SQL for every format says what a row is, and what is wrong with it.
 
-Rows that are plainly in order take the fast path (:mod:`flows.land.fast_path.columns`), which gives the same in less
+Rows that are clearly regular take the fast path (:mod:`flows.land.fast_path.columns`), which gives the same in less
 time. The others pass through the statement of :mod:`flows.land.conform_sql`. Rows without a fault go on to be
 pseudonymised.
 """
@@ -36,7 +36,7 @@ ARROW_TYPES = {
     "integer": pa.int32(),
     "boolean": pa.bool_(),
 }
-# The engine reads batches of so many rows in parallel.
+# Rows per batch, which the engine reads in parallel.
 BATCH_ROWS = 8_192
 # For fewer rows, optimizing the statement takes longer than it saves.
 FEW_ROWS = 2_000
@@ -101,10 +101,10 @@ class Conformer:
         if columns is None:
             return self._by_sql(chunk, batch_id)
         rows = self._landed(typed, columns.kind, chunk.table["_line"], batch_id)
-        if columns.plain.all():
+        if columns.regular.all():
             return Conformed(rows, chunk.rejects, chunk.unknown)
-        others = self._by_sql(chunk.taken(np.flatnonzero(~columns.plain)), batch_id)
-        return replace(others, rows=_merged(rows, np.flatnonzero(columns.plain), others.rows))
+        others = self._by_sql(chunk.taken(np.flatnonzero(~columns.regular)), batch_id)
+        return replace(others, rows=_merged(rows, np.flatnonzero(columns.regular), others.rows))
 
     def _by_sql(self, chunk: Chunk, batch_id: int) -> Conformed:
         """The chunk conformed as the contract defines it, row by row."""
@@ -188,7 +188,7 @@ class Conformer:
 
 
 def _in_columns(spec: DatasetSpec, chunk: Chunk) -> Columns | None:
-    """The chunk's values by field name, for the short way; None where it cannot be taken."""
+    """The chunk's values by field name, for the fast path; None where it cannot be taken."""
     if not chunk.is_json:
         return from_table(spec, chunk.table)
     if chunk.table.num_rows < LEAST_ROWS:
@@ -200,10 +200,10 @@ def _in_columns(spec: DatasetSpec, chunk: Chunk) -> Columns | None:
     return Lines(spec, np.frombuffer(text, np.uint8), bounds).columns()
 
 
-def _merged(rows: pa.Table, plain: np.ndarray, others: pa.Table) -> pa.Table:
-    """The plain ones of these rows, and the others, in order of line."""
-    places = np.searchsorted(rows["_line"].to_numpy()[plain], others["_line"].to_numpy())
-    order = np.insert(plain, places, np.arange(rows.num_rows, rows.num_rows + others.num_rows))
+def _merged(rows: pa.Table, regular: np.ndarray, others: pa.Table) -> pa.Table:
+    """The regular ones of these rows, and the others, in order of line."""
+    places = np.searchsorted(rows["_line"].to_numpy()[regular], others["_line"].to_numpy())
+    order = np.insert(regular, places, np.arange(rows.num_rows, rows.num_rows + others.num_rows))
     return pa.concat_tables([rows, others]).unify_dictionaries().combine_chunks().take(pa.array(order))
 
 

@@ -272,7 +272,7 @@ def _is_given(name: str) -> str:
 
 
 def _faults(f: FieldSpec, is_text: bool, source: _Source) -> list[tuple[str, str]]:
-    """What can be wrong with a field, in the order in which it is told."""
+    """What can be wrong with a field, in the order in which it is reported."""
     x, value = _id(f"x_{f.name}"), _id(f.name)
     path = _literal(source.json_path) if source.json_path else None
     found = []

@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 NUMBERS = {"double": pa.float64(), "bigint": pa.int64(), "integer": pa.int32()}
 MICROSECONDS = pa.timestamp("us")
 DAY = 86_400_000_000
-# Times beyond what the contract takes are brought here, so that they fit into microseconds and are told as such.
+# Times beyond what the contract takes are brought here, so that they fit into microseconds and are reported as such.
 FIRST, LAST = -62_135_596_800_000_000, 253_402_214_400_000_000
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 # Beyond it not every whole number is a double.
@@ -150,7 +150,7 @@ def _timestamp(values: pa.Array) -> Found:
 
 
 def _microseconds(values: pa.Array) -> tuple[pa.Array, Mask | None]:
-    """Times to the microsecond, of whatever unit and zone; a zone tells how to show an instant, not which it is."""
+    """Times to the microsecond, of whatever unit and zone; a zone says how to show an instant, not which it is."""
     unit = values.type.unit
     if unit == "us":
         return values.view(MICROSECONDS), None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from flows.contract.spec import DatasetSpec
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-# So many rejected rows are looked at.
+# Rejected rows that are looked at for a cause.
 LOOKED_AT = 20
 
 
@@ -32,7 +32,8 @@ def no_row_fits(
     spec: DatasetSpec,
     specs: Mapping[str, DatasetSpec],
 ) -> str:
-    """What is told of a file of which every row was rejected: how many, why, and the likely cause where there is one.
+    """What is reported of a file of which every row was rejected: how many, why, and the likely cause where there is
+    one.
 
     ``reasons`` counts the rows by reason and field, ``first`` are the first of them, ``columns`` the names of a CSV's
     columns, and ``specs`` the datasets that it may be meant for instead.
@@ -40,9 +41,9 @@ def no_row_fits(
     (reason, field), most = reasons.most_common(1)[0]
     where = f" in {field}" if field and field not in reason else ""
     share = "all" if most == rows else f"{most:,} of them"
-    told = f"no row fits ({rows:,} read, {share} {reason.replace('_', ' ')}{where})"
+    found = f"no row fits ({rows:,} read, {share} {reason.replace('_', ' ')}{where})"
     hint = likely_cause(first, columns, spec, specs)
-    return f"{told}; {hint}" if hint else told
+    return f"{found}; {hint}" if hint else found
 
 
 def likely_cause(

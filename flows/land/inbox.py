@@ -37,7 +37,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """What landing passes over for a reason that a person can mend: its name in the inbox, and the reason.
+    """What landing passes over for a reason that a person can fix: its name in the inbox, and the reason.
 
     ``stuck_since`` is when a file that lies under a temporary name last changed; None for all others.
     """
@@ -100,7 +100,7 @@ def new_deliveries(
 ) -> Iterator[Delivery]:
     """The deliveries that landing can take and has not dealt with, settled or not.
 
-    What it passes over for a reason that a person can mend goes to ``on_left_alone``; of what has a temporary name that
+    What it passes over for a reason that a person can fix goes to ``on_left_alone``; of what has a temporary name that
     is what ``now`` (seconds since 1970; the clock's where not given) has not changed for ``STUCK_SECONDS``.
     """
     for found in _walk(inbox):
@@ -118,14 +118,6 @@ def new_deliveries(
             yield found
         else:
             on_left_alone(LeftAlone(found.name, MAY_NOT))
-
-
-def strays(inbox: Path, datasets: Collection[str]) -> list[str]:
-    """What landing passes over, each with the reason: a wrong place, dataset, format or name, or no way to read it."""
-    left: list[LeftAlone] = []
-    for _ in new_deliveries(inbox, datasets, lambda name, stat: False, left.append):
-        pass
-    return [str(one) for one in left]
 
 
 def wait_for_settling(path: Path, settle_seconds: float, until: float) -> os.stat_result | None:
@@ -171,7 +163,7 @@ class _Place:
 
 
 def _walk(inbox: Path) -> Iterator[Delivery | _PassedOver | _Unfinished]:
-    """What is in the inbox, in order of name. Of partial names only files are told, as unfinished, and no faults.
+    """What is in the inbox, in order of name. Of partial names only files are reported, as unfinished, and no faults.
 
     Links to folders are followed, each folder once by way of a link, so that links cannot lead round for ever.
     """
@@ -249,7 +241,7 @@ def _not_ours(found: Delivery, datasets: Collection[str]) -> str | None:
 def _why_not(at: _Place, error: OSError) -> str | None:
     """Why something cannot be looked at; None where that is no fault, since it was taken away meanwhile."""
     if error.errno == errno.ENOENT:
-        return "a link to nothing; mend or remove it" if Path(at.path).is_symlink() else None
+        return "a link to nothing; fix or remove it" if Path(at.path).is_symlink() else None
     if error.errno == errno.ELOOP:
         return "a link that leads back to itself; remove it"
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -31,7 +31,7 @@ with objects as (
 select line, unnest(map_keys(members)) as key, coalesce(cast(unnest(map_values(members)) as varchar), 'null') as value
 from objects
 """
-# So many rows of one shape are worth a statement of their own, with so many keys at the most.
+# Rows of one shape that are worth a statement of their own, and the most keys it may have.
 MANY_ROWS, FEW_KEYS = 64, 32
 
 
@@ -66,15 +66,15 @@ class Shapes:
         if len(self._seen) > MOST_SHAPES:
             self._seen.clear()
         self._learn(connection, [shape for shape in present if shape not in self._seen], shapes, documents)
-        odd = [shape for shape in present if self._seen[shape] != _Shape()]
-        if not odd:
+        irregular = [shape for shape in present if self._seen[shape] != _Shape()]
+        if not irregular:
             return [], {}
         order = np.argsort(shapes, kind="stable")
-        bounds = np.searchsorted(shapes[order], [np.array(odd, np.uint64), np.array(odd, np.uint64) + 1])
+        bounds = np.searchsorted(shapes[order], [np.array(irregular, np.uint64), np.array(irregular, np.uint64) + 1])
         doubled: dict[int, str] = {}
         rare: list[int] = []
         unknown: list[Unknown] = []
-        for shape, first, last in zip(odd, *bounds, strict=True):
+        for shape, first, last in zip(irregular, *bounds, strict=True):
             positions, found = order[first:last].tolist(), self._seen[shape]
             if found.twice is not None:
                 doubled |= dict.fromkeys(positions, f"duplicate_key|{found.twice}")

@@ -55,7 +55,7 @@ class Landing:
 
     receipts: list[Receipt] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
+    left_alone: list[str] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
 
     def count(self, status: Status) -> int:
@@ -98,7 +98,7 @@ def open_for_landing(settings: Settings) -> Iterator[Receipts]:
     except (OSError, sqlite3.Error) as error:
         raise TidemarkError(
             f"landing stopped ({error}); what landed before is whole, the rest waits in {settings.inbox}; "
-            "mend the cause (a full disk, a missing permission) and run `tidemark land` again"
+            "fix the cause (a full disk, a missing permission) and run `tidemark land` again"
         ) from error
 
 
@@ -120,7 +120,9 @@ def _land_all(
 ) -> Landing:
     done = Landing()
     with Conformers(settings, receipts) as conformers:
-        new = new_deliveries(settings.inbox, specs, receipts.is_unchanged, lambda left: done.strays.append(str(left)))
+        new = new_deliveries(
+            settings.inbox, specs, receipts.is_unchanged, lambda left: done.left_alone.append(str(left))
+        )
         for delivery in _settled(settings, new, done, wait_for_young):
             try:
                 receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)
@@ -129,7 +131,7 @@ def _land_all(
                     raise
                 continue  # taken away while it was read
             except UnreadableFileError as error:
-                done.strays.append(f"{delivery.name}: {error}")
+                done.left_alone.append(f"{delivery.name}: {error}")
                 continue
             if receipt is not None:
                 done.receipts.append(receipt)

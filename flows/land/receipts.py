@@ -21,9 +21,9 @@ from flows.settings import Settings
 RECEIPT = "receipt.json"
 DATA = "data.parquet"
 INDEX = "index.sqlite"
-# What mends a file that was refused, or of which no row fits: nearly always the source, and seldom a command of ours.
+# What fixes a file that was refused, or of which no row fits: nearly always the source, and seldom a command of ours.
 FILE_REMEDY = (
-    "have it delivered again, corrected; only where the contract or a reader was at fault: mend that, then "
+    "have it delivered again, corrected; only where the contract or a reader was at fault: fix that, then "
     "`tidemark land --retry-quarantine`"
 )
 TABLES = """

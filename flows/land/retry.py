@@ -1,4 +1,4 @@
-"""Land again what did not fit: rows in quarantine and files refused whole, after the contract or a reader was mended.
+"""Land again what did not fit: rows in quarantine and files refused whole, after the contract or a reader was fixed.
 
 A retry of a file's quarantined rows is a batch of its own, committed like any other by one rename. It reads every row
 that the file's batch before it rejected: those that fit now land in it, with the lines they had, and the rest are its
@@ -45,7 +45,7 @@ from flows.land.receipts import Receipt, Receipts, Status, batch_name, work_fold
 from flows.settings import Settings
 
 PIECE_ROWS = 10_000
-MEND = "restore it, or have the rows delivered again in a new file"
+REMEDY = "restore it, or have the rows delivered again in a new file"
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _check_can_be_tried(
     if before.dataset not in specs:
         raise FileRefusedError(f"the contract no longer has the dataset {before.dataset}")
     if not (settings.lake / (before.rejects_path or "")).is_file():
-        raise FileRefusedError(f"{before.rejects_path} is missing; {MEND}")
+        raise FileRefusedError(f"{before.rejects_path} is missing; {REMEDY}")
 
 
 def _retry_batch(
@@ -151,12 +151,12 @@ def _retry_batch(
             parts = (decoded(chunk) for chunk in chunks)
             receipt = land_rows(settings, spec, receipt, made, parts, lambda: columns, conformers.of(spec), Landing())
     except pa.ArrowException as error:
-        raise FileRefusedError(f"{before.rejects_path} is damaged ({error}); {MEND}") from error
+        raise FileRefusedError(f"{before.rejects_path} is damaged ({error}); {REMEDY}") from error
     if receipt.rows_read != before.rows_rejected:
         discard(settings, receipt)
         raise FileRefusedError(
             f"{before.rejects_path} gave {receipt.rows_read:,} rows, and the receipt of batch {before.batch_id} counts "
-            f"{before.rows_rejected:,}; {MEND}"
+            f"{before.rows_rejected:,}; {REMEDY}"
         )
     if receipt.rejects_path:
         done.left += _left(settings.lake / receipt.rejects_path, receipt.file)

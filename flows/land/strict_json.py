@@ -79,8 +79,8 @@ def without_lone_surrogates(spec: DatasetSpec, table: pa.Table, name: str) -> pa
             replaced[position] = whole
     if not replaced:
         return table
-    mended = pa.array([replaced.get(position, text) for position, text in enumerate(texts.to_pylist())], pa.string())
-    return table.set_column(table.schema.get_field_index(name), name, mended)
+    cleaned = pa.array([replaced.get(position, text) for position, text in enumerate(texts.to_pylist())], pa.string())
+    return table.set_column(table.schema.get_field_index(name), name, cleaned)
 
 
 def _lands_without_surrogates(spec: DatasetSpec, text: str) -> bool:

@@ -25,9 +25,9 @@ from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import observe_failing
 from flows.orchestrate.report import NodesFailedError, Report, failures_of
 from flows.orchestrate.run_names import days, first_name, rename
-from flows.orchestrate.steps import flow_run_id, noted, outcome, step, turn
+from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, step
 from flows.orchestrate.task_runs import record_nodes
-from flows.orchestrate.writer import one_writer, seen_to_wait
+from flows.orchestrate.writer import one_writer, show_waiting
 from flows.publish.publish import Publication, publish
 from flows.schedule import JOBS
 from flows.settings import Settings
@@ -40,9 +40,9 @@ LOOK_SECONDS = 1.0
 @flow(
     name=BACKFILL,
     flow_run_name=first_name(BACKFILL),
-    description="Rebuilds days of what is kept by days, chunk by chunk, and publishes it. `select` names the models in "
-    "dbt's syntax; what is made from them is rebuilt too. Started again with the same parameters after it stopped, it "
-    "goes on where it stopped.",
+    description="Rebuilds days of what is partitioned by day, chunk by chunk, and publishes it. `select` names the "
+    "models in dbt's syntax; what is downstream of them is rebuilt too. Started again with the same parameters, it "
+    "continues where it stopped.",
 )
 def backfill_days(first_day: date, last_day: date, select: str = "", chunk_days: int = 7) -> State[Any]:
     """Rebuild these days, both ends included, and publish. One backfill at a time; others wait for it.
@@ -58,18 +58,18 @@ def _backfill(request: Request) -> State[Any]:
     run, started = flow_run_id(), datetime.now(UTC)
     check(settings, request)
     rename(run, BACKFILL, days(request.first_day, request.last_day), started)
-    with Journal(settings) as journal, turn(settings, journal, BACKFILL):
+    with Journal(settings) as journal, exclusive_run(settings, journal, BACKFILL):
         started = datetime.now(UTC)
         run_id = journal.begin(BACKFILL, f"{MANUAL}{run}", local_day(started), started, run)
         if run_id is None:
             raise TidemarkError(f"flow run {run} has done its backfill already; start a new run")
-        with noted(journal, run_id):
+        with record_outcome(journal, run_id):
             done = _rebuild_all(settings, journal, run, request)
     return Completed(message=done)
 
 
 def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request: Request) -> str:
-    """Do what is left, publish, and tell what was done."""
+    """Do what is left, publish, and report what was done."""
     with one_writer(settings, journal, BACKFILL, flow_run_id):
         chunks = step("plan", lambda: plan(settings, request))
     built: list[Build] = []
@@ -123,7 +123,7 @@ def _give_way(settings: Settings, journal: Journal, flow_run_id: str) -> None:
     """Wait while anything else has work for the warehouse, for a while."""
     until = time.monotonic() + GIVE_WAY_SECONDS
     while first := _first_in_line(settings, journal, flow_run_id):
-        with seen_to_wait(journal, BACKFILL, flow_run_id, first):
+        with show_waiting(journal, BACKFILL, flow_run_id, first):
             while time.monotonic() < until and _first_in_line(settings, journal, flow_run_id) == first:
                 time.sleep(LOOK_SECONDS)
         if time.monotonic() >= until:
@@ -135,11 +135,11 @@ def _first_in_line(settings: Settings, journal: Journal, flow_run_id: str) -> st
     """What has work to do before a backfill: a job that is due or at work, so also what landed and is not yet built,
     or a run that waits for its turn. None where nothing does."""
     now = datetime.now(UTC)
-    known = journal.known(settings, JOBS, now)
-    for job, slots in sorted(known.running.items()):
+    state = journal.read_schedule_state(settings, JOBS, now)
+    for job, slots in sorted(state.running.items()):
         if slots:
             return f"{job}, which is at work"
-    for decision in decide(JOBS, known, now, organisation_timezone()):
+    for decision in decide(JOBS, state, now, organisation_timezone()):
         if decision.state == "due":
             return f"{decision.job}, which is due"
     for wait in journal.waits():

@@ -2,7 +2,7 @@
 
 A command that built, tested, published or landed says so here when it has done. A job of which all steps were done by
 hand, one after the other, has succeeded for every slot that was due before: it fails no longer, is not late, and does
-not run for them again. Incidents that are over by that are closed, and their owners told, at once. Nothing new is
+not run for them again. Incidents that are over by that are closed, and their owners alerted, at once. Nothing new is
 opened: who types sees what fails.
 
 It does the same whether the service runs or not. A home in which no job has ever run has no journal, and nothing to do.
@@ -23,11 +23,11 @@ from flows.clock import local_day
 from flows.clock import organisation_timezone as timezone
 from flows.errors import WarehouseInUseError
 from flows.land.receipts import Receipts
-from flows.orchestrate.due import Decision, Known, decide, instant_of_slot, missing_data
+from flows.orchestrate.due import Decision, ScheduleState, decide, instant_of_slot, missing_data
 from flows.orchestrate.intake import SCOPE as INBOX
 from flows.orchestrate.intake import Intake
 from flows.orchestrate.job import BACKFILL, LAND, Arrival, Build, Extract, Job, Maintain, Publish, Step
-from flows.orchestrate.journal import ByHand, Journal, Unbroken
+from flows.orchestrate.journal import ByHand, FailureStreak, Journal
 from flows.orchestrate.problems import note_failing, observe_refused, observe_runs, observe_schedule, observing
 from flows.schedule import JOBS
 from flows.settings import Settings
@@ -70,7 +70,7 @@ def count(settings: Settings, started_at: datetime, steps: Sequence[str], has_bu
 
 
 def _look_at_build(settings: Settings) -> tuple[int | None, tuple[Incident, ...]]:
-    """The last batch with which everything is built and tested, None where something is open; and what is over."""
+    """The last batch with which everything is built and tested, None where something is pending; and what is over."""
     lock = warehouse_lock(settings)
     try:
         lock.acquire(timeout=LOCK_SECONDS)
@@ -94,8 +94,8 @@ def _close(settings: Settings, journal: Journal, now: datetime) -> Iterator[Inci
     if _is_open(settings, "flow"):
         yield from observe_runs(settings, journal.failures(), now, only_close=True)
     if _is_open(settings, "schedule"):
-        known = journal.known(settings, JOBS, now)
-        yield from observe_schedule(settings, decide(JOBS, known, now, timezone()), known, now, only_close=True)
+        state = journal.read_schedule_state(settings, JOBS, now)
+        yield from observe_schedule(settings, decide(JOBS, state, now, timezone()), state, now, only_close=True)
 
 
 def _is_open(settings: Settings, scope: str) -> bool:
@@ -113,13 +113,13 @@ def _last_batch(settings: Settings) -> int:
 def _succeed(settings: Settings, journal: Journal, now: datetime) -> Iterator[tuple[str, str]]:
     """Enter a success for each slot that was done by hand."""
     by_hand = journal.by_hand()
-    known = journal.known(settings, JOBS, now)
-    failures = {unbroken.newest.job: unbroken for unbroken in journal.failures()}
+    state = journal.read_schedule_state(settings, JOBS, now)
+    failures = {streak.newest.job: streak for streak in journal.failures()}
     found: list[tuple[str, str, date, datetime]] = []
     for job in JOBS:
         if done := done_by_hand(job, by_hand):
-            decisions = [d for d in decide(JOBS, known, now, timezone()) if d.job == job.name]
-            slots = slots_done(job, done, decisions, known, failures.get(job.name))
+            decisions = [d for d in decide(JOBS, state, now, timezone()) if d.job == job.name]
+            slots = slots_done(job, done, decisions, state, failures.get(job.name))
             found += [(job.name, slot, day, due_at) for slot, day, due_at in slots]
     for name, step in ((LAND, "land"), (BACKFILL, "backfill")):
         failing, done = failures.get(name), by_hand.get(step)
@@ -155,7 +155,7 @@ def _command_of(step: Step) -> str:
 
 
 def slots_done(
-    job: Job, done: ByHand, decisions: Iterable[Decision], known: Known, failing: Unbroken | None
+    job: Job, done: ByHand, decisions: Iterable[Decision], state: ScheduleState, failing: FailureStreak | None
 ) -> Iterator[tuple[str, date, datetime]]:
     """The slots of a job that ``done`` by hand did: name, local day, and when each was due.
 
@@ -168,8 +168,8 @@ def slots_done(
     if isinstance(job.when, Arrival):
         if failing and failing.newest.slot.isdigit() and int(failing.newest.slot) > done.batch_id:
             return
-        before = max((int(slot) for slot in known.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
-        landed = {batch for name in job.when.datasets for batch in known.arrived.get(name, ())}
+        before = max((int(slot) for slot in state.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
+        landed = {batch for name in job.when.datasets for batch in state.arrived.get(name, ())}
         batches = sorted(batch for batch in landed if before < batch[0] <= done.batch_id)
         if batches:
             due_at = batches[0][1]
@@ -177,14 +177,14 @@ def slots_done(
             return
     else:
         due = {d.slot: (d.day, d.due_at) for d in decisions if d.state != "runs"}
-        newest = max((s for s in known.succeeded.get(job.name, ()) if instant_of_slot(s)), default="")
-        for slot in known.failed.get(job.name, ()):
+        newest = max((s for s in state.succeeded.get(job.name, ()) if instant_of_slot(s)), default="")
+        for slot in state.failed.get(job.name, ()):
             if slot > newest and (instant := instant_of_slot(slot)):
                 due[slot] = (instant.astimezone(zone).date(), instant)
         found = [
             (slot, day, due_at)
             for slot, (day, due_at) in sorted(due.items())
-            if due_at <= done.started_at and not any(missing_data(job, day, known))
+            if due_at <= done.started_at and not any(missing_data(job, day, state))
         ]
         yield from found
         if found:

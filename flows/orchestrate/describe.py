@@ -38,14 +38,14 @@ def describe(jobs: Sequence[Job]) -> str:
     table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
     return (
         "<!-- Generated from flows/schedule.py by `make contract`; do not edit. -->\n\n# Jobs\n\n"
-        "What runs by itself, in the order of `JOBS` in [flows/schedule.py](../flows/schedule.py). "
+        "What runs automatically, in the order of `JOBS` in [flows/schedule.py](../flows/schedule.py). "
         f"Days are those of {organisation_timezone()}.\n\n{table}\n"
     )
 
 
 def _step(step: Step) -> str:
     if isinstance(step, Build):
-        return "build what is open" if step.select is None else f"build `{step.select}`"
+        return "build what is pending" if step.select is None else f"build `{step.select}`"
     if isinstance(step, Maintain):
         return MAINTENANCE[step.task]
     if isinstance(step, Extract):

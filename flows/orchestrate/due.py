@@ -21,13 +21,13 @@ MANUAL = "manual-"
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of the jobs and the lake. Slots are by job, moments aware.
+class ScheduleState:
+    """What the decision needs to know of jobs and lake. Slots are by job, moments aware.
 
     ``first_seen``: from when a job's slots count; a job that is not in it has none. ``succeeded`` and ``finished``
     (when) hold the same slots. ``failed`` are given up, after all retries; ``retry_at`` says from when one that is
     not may try again. ``arrived`` are the batches with rows by dataset, at least those after what any arrival job has
-    done; ``present`` the days each dataset is there for, None where that cannot be told, and ``trouble`` says why.
+    done; ``present`` the days each dataset is there for, None where that is not known, and ``trouble`` says why.
     ``downtimes`` are when nothing was served, from and to: deadlines stand still then.
     """
 
@@ -67,19 +67,19 @@ class _Slot:
     day: date
 
 
-def decide(jobs: Sequence[Job], known: Known, now: datetime, timezone: str) -> list[Decision]:
+def decide(jobs: Sequence[Job], state: ScheduleState, now: datetime, timezone: str) -> list[Decision]:
     """Every slot that is due, waits or runs, in the order in which they are to run: by when they were due, then as
     the jobs are listed. ``timezone`` is that of the organisation's days."""
     by_name = {job.name: job for job in jobs}
-    found = [d for job in jobs for d in _decisions(job, _open_slots(job, by_name, known, now, timezone), known, now)]
+    found = [d for job in jobs for d in _decisions(job, _open_slots(job, by_name, state, now, timezone), state, now)]
     return sorted(found, key=lambda decision: decision.due_at)
 
 
-def next_due(job: Job, known: Known, now: datetime) -> datetime | None:
-    """When the job's next slot comes, in UTC; None where only an arrival or another job can tell."""
+def next_due(job: Job, state: ScheduleState, now: datetime) -> datetime | None:
+    """When the job's next slot comes, in UTC; None where only an arrival or another job decides."""
     if not isinstance(job.when, Cron):
         return None
-    begins = max(known.first_seen.get(job.name, now), now + timedelta(microseconds=1))
+    begins = max(state.first_seen.get(job.name, now), now + timedelta(microseconds=1))
     zone = ZoneInfo(job.when.timezone)
     # The first slot after a moment: asked from some time before it, since a clock that goes back repeats an hour.
     comes = (slot.astimezone(UTC) for slot in CronSim(job.when.cron, _noon_before(begins, zone)))
@@ -136,18 +136,18 @@ def instant_of_slot(slot: str) -> datetime | None:
         return None
 
 
-def _open_slots(job: Job, jobs: Mapping[str, Job], known: Known, now: datetime, timezone: str) -> list[_Slot]:
+def _open_slots(job: Job, jobs: Mapping[str, Job], state: ScheduleState, now: datetime, timezone: str) -> list[_Slot]:
     """The slots of a job that neither succeeded nor were given up, in order; running ones are among them."""
-    if job.name not in known.first_seen:
+    if job.name not in state.first_seen:
         return []
     if isinstance(job.when, Arrival):
-        return _arrival_slots(job, job.when, known, now, timezone)
-    due = _cron_due(job, job.when, known, now) if isinstance(job.when, Cron) else _success_due(job, job.when, known)
+        return _arrival_slots(job, job.when, state, now, timezone)
+    due = _cron_due(job, job.when, state, now) if isinstance(job.when, Cron) else _success_due(job, job.when, state)
     names = sorted(due)
     if job.catch_up == "latest":
         names = names[-1:]
-    running = {slot for slot in known.running.get(job.name, ()) if not slot.startswith(MANUAL)}
-    done = known.succeeded.get(job.name, frozenset()) | known.failed.get(job.name, frozenset())
+    running = {slot for slot in state.running.get(job.name, ()) if not slot.startswith(MANUAL)}
+    done = state.succeeded.get(job.name, frozenset()) | state.failed.get(job.name, frozenset())
     zone = _zone(job, jobs, timezone)
     slots = []
     for name in sorted({*names, *running} - done):
@@ -158,49 +158,49 @@ def _open_slots(job: Job, jobs: Mapping[str, Job], known: Known, now: datetime, 
     return slots
 
 
-def _cron_due(job: Job, when: Cron, known: Known, now: datetime) -> dict[str, datetime]:
-    return {slot_of_instant(slot): slot for slot in cron_slots(when, known.first_seen[job.name], now)}
+def _cron_due(job: Job, when: Cron, state: ScheduleState, now: datetime) -> dict[str, datetime]:
+    return {slot_of_instant(slot): slot for slot in cron_slots(when, state.first_seen[job.name], now)}
 
 
-def _success_due(job: Job, when: Success, known: Known) -> dict[str, datetime]:
+def _success_due(job: Job, when: Success, state: ScheduleState) -> dict[str, datetime]:
     """The slots for which all the jobs it follows have succeeded, with the moment the last of them did."""
-    common = frozenset.intersection(*(known.succeeded.get(name, frozenset()) for name in when.jobs))
+    common = frozenset.intersection(*(state.succeeded.get(name, frozenset()) for name in when.jobs))
     due = {
-        slot: max(known.finished[name][slot] for name in when.jobs) for slot in common if not slot.startswith(MANUAL)
+        slot: max(state.finished[name][slot] for name in when.jobs) for slot in common if not slot.startswith(MANUAL)
     }
-    return {slot: moment for slot, moment in due.items() if moment >= known.first_seen[job.name]}
+    return {slot: moment for slot, moment in due.items() if moment >= state.first_seen[job.name]}
 
 
-def _arrival_slots(job: Job, when: Arrival, known: Known, now: datetime, timezone: str) -> list[_Slot]:
+def _arrival_slots(job: Job, when: Arrival, state: ScheduleState, now: datetime, timezone: str) -> list[_Slot]:
     """One slot for all that landed since the last success; none while the newest of it was given up."""
-    batches = _batches(job, when, known)
-    running = sorted(slot for slot in known.running.get(job.name, ()) if slot.isdigit())
+    batches = _batches(job, when, state)
+    running = sorted(slot for slot in state.running.get(job.name, ()) if slot.isdigit())
     if not batches and not running:
         return []
     name = running[0] if running else slot_of_batch(batches[-1][0])
-    if name in known.failed.get(job.name, ()):
+    if name in state.failed.get(job.name, ()):
         return []
     # What landed before the job was there is its first slot, and due since the job is.
-    due_at = max(batches[0][1], known.first_seen[job.name]) if batches else now
+    due_at = max(batches[0][1], state.first_seen[job.name]) if batches else now
     return [_Slot(name, due_at, due_at.astimezone(ZoneInfo(timezone)).date())]
 
 
-def _batches(job: Job, when: Arrival, known: Known) -> list[tuple[int, datetime]]:
+def _batches(job: Job, when: Arrival, state: ScheduleState) -> list[tuple[int, datetime]]:
     """What landed for a job since its last success, in order: the number of each batch, and when it landed."""
-    done = max((int(slot) for slot in known.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
+    done = max((int(slot) for slot in state.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
     return sorted(
         (batch_id, landed_at)
         for dataset in when.datasets
-        for batch_id, landed_at in known.arrived.get(dataset, ())
+        for batch_id, landed_at in state.arrived.get(dataset, ())
         if batch_id > done
     )
 
 
-def files_gathered(job: Job, known: Known, slot: str) -> int | None:
+def files_gathered(job: Job, state: ScheduleState, slot: str) -> int | None:
     """How many files the slot of an arrival gathers, each a batch; None for other slots."""
     if not isinstance(job.when, Arrival) or not slot.isdigit():
         return None
-    return sum(batch_id <= int(slot) for batch_id, _ in _batches(job, job.when, known))
+    return sum(batch_id <= int(slot) for batch_id, _ in _batches(job, job.when, state))
 
 
 def _zone(job: Job, jobs: Mapping[str, Job], timezone: str) -> ZoneInfo:
@@ -209,38 +209,38 @@ def _zone(job: Job, jobs: Mapping[str, Job], timezone: str) -> ZoneInfo:
     return ZoneInfo(crons[0].timezone if crons else timezone)
 
 
-def _decisions(job: Job, slots: Iterable[_Slot], known: Known, now: datetime) -> Iterable[Decision]:
+def _decisions(job: Job, slots: Iterable[_Slot], state: ScheduleState, now: datetime) -> Iterable[Decision]:
     """One run of a job at a time, and its slots in order, but for those whose data is missing: these let others by."""
-    running = known.running.get(job.name, frozenset())
+    running = state.running.get(job.name, frozenset())
     before = min(running, default=None)
     for slot in slots:
-        state: Literal["due", "waits", "runs"] = "runs"
+        verdict: Literal["due", "waits", "runs"] = "runs"
         waits_for: tuple[str, ...] = ()
         if slot.name not in running:
-            missing = tuple(missing_data(job, slot.day, known))
-            retry_at = known.retry_at.get(job.name, {}).get(slot.name, now)
+            missing = tuple(missing_data(job, slot.day, state))
+            retry_at = state.retry_at.get(job.name, {}).get(slot.name, now)
             again = (f"another try at {retry_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",) if retry_at > now else ()
             earlier = (f"{job.name} of {before}",) if before else ()
             waits_for = (*missing, *again, *earlier)
-            state = "waits" if waits_for else "due"
+            verdict = "waits" if waits_for else "due"
             if not missing:
                 before = before or slot.name
-        is_late = job.deadline is not None and _served_since(slot.due_at, known, now) > job.deadline
-        yield Decision(job.name, slot.name, slot.due_at, slot.day, state, waits_for, is_late)
+        is_late = job.deadline is not None and _served_since(slot.due_at, state, now) > job.deadline
+        yield Decision(job.name, slot.name, slot.due_at, slot.day, verdict, waits_for, is_late)
 
 
-def _served_since(moment: datetime, known: Known, now: datetime) -> timedelta:
+def _served_since(moment: datetime, state: ScheduleState, now: datetime) -> timedelta:
     """How long the service was up between a moment and now."""
-    down = (min(ended, now) - max(began, moment) for began, ended in known.downtimes)
+    down = (min(ended, now) - max(began, moment) for began, ended in state.downtimes)
     return now - moment - sum((length for length in down if length > timedelta()), timedelta())
 
 
-def missing_data(job: Job, day: date, known: Known) -> Iterable[str]:
+def missing_data(job: Job, day: date, state: ScheduleState) -> Iterable[str]:
     """What a job requires for a local day and is not there yet, for people."""
     for required in job.requires:
         needed = day - timedelta(days=required.days_before)
-        if known.present is None:
-            why = f": {known.trouble}" if known.trouble else ""
-            yield f"cannot tell whether {required.dataset} of {needed} are there{why}"
-        elif needed not in known.present.get(required.dataset, ()):
+        if state.present is None:
+            why = f": {state.trouble}" if state.trouble else ""
+            yield f"it is not known whether {required.dataset} of {needed} are there{why}"
+        elif needed not in state.present.get(required.dataset, ()):
             yield f"{required.dataset} of {needed}"

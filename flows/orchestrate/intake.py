@@ -1,7 +1,7 @@
 """What does not come in: files that cannot be taken, files that are not taken, and sources that have gone silent.
 
-Each is told to whoever can do something: the owner of the dataset, where the path names one and the delivery is at
-fault, else the operator. Files are told by folder or dataset, not each: a thousand wrong ones are one mistake.
+Each is reported to whoever can do something: the owner of the dataset, where the path names one and the delivery is at
+fault, else the operator. Files are reported by folder or dataset, not each: a thousand wrong ones are one mistake.
 """
 
 import sqlite3
@@ -45,8 +45,8 @@ class Intake:
     def observe(self, now: datetime, may_call_silent: bool = True, only_close: bool = False) -> tuple[Incident, ...]:
         """Write down what does not come in, and return what is over.
 
-        Unless it ``may_call_silent``, silence that was told goes on and none is told anew: whoever was away has not
-        heard what came. Raises :class:`TidemarkError` where inbox, receipts or incidents cannot be read or written.
+        Unless it ``may_call_silent``, silence already reported goes on and no new one is reported: whoever was away has
+        not heard what came. Raises :class:`TidemarkError` where inbox, receipts or incidents cannot be read or written.
         """
         try:
             with closing(Receipts(self._settings)) as receipts:
@@ -58,7 +58,7 @@ class Intake:
                 )
                 self._learn(receipts)
         except (OSError, sqlite3.Error, ValueError) as error:
-            raise TidemarkError(f"what comes into {self._settings.inbox} cannot be told: {error}") from error
+            raise TidemarkError(f"what comes into {self._settings.inbox} cannot be read: {error}") from error
         stuck = [one for one in left if one.stuck_since]
         left = [one for one in left if not one.stuck_since]
         settled: list[Delivery] = []
@@ -74,14 +74,14 @@ class Intake:
             *not_taken(settled, now),
         ]
         waiting = {(delivery.source, delivery.dataset) for delivery in new}
-        told = {incident.problem.key for incident in open_incidents(self._settings)}
+        reported = {incident.problem.key for incident in open_incidents(self._settings)}
         found += [
             problem
             for silence in self._rhythms.silent(now)
             if (silence.source, silence.dataset) not in waiting and silence.dataset in self._specs
             if f"{silence.source}/{silence.dataset}" not in RETIRED_SOURCES
             for problem in [silent(silence, self._specs[silence.dataset])]
-            if may_call_silent or problem.key in told
+            if may_call_silent or problem.key in reported
         ]
         return note(self._settings, SCOPE, found, now, only_close).recovered
 

@@ -44,7 +44,7 @@ class Success:
 
 @dataclass(frozen=True)
 class Requires:
-    """Waits until the dataset is present for the slot's local day minus so many days."""
+    """Waits until the dataset is present for the slot's local day minus ``days_before``."""
 
     dataset: str
     days_before: int = 1
@@ -101,7 +101,7 @@ class Job:
 
 
 def roots(job: Job, jobs: Mapping[str, Job]) -> frozenset[Cron | Arrival]:
-    """What a job hangs on at the end: its own ``when``, or that of the jobs it follows, through any chain.
+    """What triggers a job in the end: its own ``when``, or that of the jobs it follows, through any chain.
 
     ``jobs`` holds the jobs it follows, without cycles; those it lacks are left out.
     """

@@ -20,7 +20,7 @@ from typing import Literal
 from flows.clock import organisation_timezone
 from flows.errors import TidemarkError
 from flows.land.receipts import Receipts
-from flows.orchestrate.due import Known
+from flows.orchestrate.due import ScheduleState
 from flows.orchestrate.job import Arrival, Job
 from flows.orchestrate.readiness import Presence
 from flows.processes import is_alive, process_mark
@@ -66,7 +66,7 @@ class JobRun:
 
 
 @dataclass(frozen=True)
-class Unbroken:
+class FailureStreak:
     """The failures and crashes of a job since it last succeeded: the newest, how many, and since when in UTC."""
 
     newest: JobRun
@@ -105,8 +105,8 @@ class Journal:
     again reads only what landed since.
 
     ``clock`` gives the present moment, aware. One that is ``read_only`` must be there already and is not changed, for
-    those who only look: :meth:`known` then takes a run whose process is gone for one that runs. Every method raises
-    :class:`TidemarkError` where the journal cannot be read or written.
+    those who only look: :meth:`read_schedule_state` then takes a run whose process is gone for one that runs. Every
+    method raises :class:`TidemarkError` where the journal cannot be read or written.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Journal:
         Returns a line for each job that is new or changed, for the log: slots of its old schedule that were not done
         are not made up. A job that was taken out and comes back unchanged makes up what it missed.
         """
-        told = []
+        reported = []
         with self._transaction():
             known = dict(self._database.execute("select name, schedule from jobs").fetchall())
             for job in jobs:
@@ -185,10 +185,10 @@ class Journal:
                     (job.name, _text(now), schedule, _text(now)),
                 )
                 if job.name in known:
-                    told.append(f"job {job.name}: was {known[job.name]}, is {schedule}; counts anew from {_text(now)}")
+                    reported.append(f"job {job.name}: was {known[job.name]}, is {schedule}; counts from {_text(now)}")
                 else:
-                    told.append(f"job {job.name}: new, counts from {_text(now)}")
-        return told
+                    reported.append(f"job {job.name}: new, counts from {_text(now)}")
+        return reported
 
     def begin(self, job: str, slot: str, day: date, due_at: datetime, flow_run_id: str | None) -> int | None:
         """Note that this process begins a run, and give its id.
@@ -331,7 +331,7 @@ class Journal:
             if is_alive(pid, process)
         ]
 
-    def failures(self) -> list[Unbroken]:
+    def failures(self) -> list[FailureStreak]:
         """The jobs that have failed or crashed since they last succeeded, by name."""
         with self._explained():
             rows = self._database.execute(
@@ -341,7 +341,7 @@ class Journal:
                 "(select max(id) from runs as good where good.job = run.job and good.status = 'succeeded'), 0) "
                 f"group by job) select tries, since, {_RUN} from unbroken join runs on id = newest order by job"
             ).fetchall()
-        return [Unbroken(_run(row), tries, _moment(since)) for tries, since, *row in rows]
+        return [FailureStreak(_run(row), tries, _moment(since)) for tries, since, *row in rows]
 
     def newest(self) -> list[JobRun]:
         """The newest run of each job and status, by job; the watcher's landing is a job here."""
@@ -397,7 +397,7 @@ class Journal:
             self._database.execute("update jobs set counts_from = ? where counts_from < ?", (limit, limit))
             self._database.execute("delete from downtimes where ended_at < ?", (limit,))
 
-    def known(self, settings: Settings, jobs: Sequence[Job], now: datetime) -> Known:
+    def read_schedule_state(self, settings: Settings, jobs: Sequence[Job], now: datetime) -> ScheduleState:
         """What the decision needs to know of these jobs and the lake of ``settings``.
 
         Runs of dead processes are marked as crashed first, unless it is read only. Where the lake's receipts cannot be
@@ -435,7 +435,7 @@ class Journal:
             else:
                 retry_at[name][slot] = _moment(failed_at) + by_name[name].retry_delay
         arrived, present, trouble = self._read_lake(settings, jobs, succeeded)
-        return Known(
+        return ScheduleState(
             first_seen={name: _moment(counts_from[name]) for name in by_name if name in counts_from},
             succeeded=_frozen(succeeded),
             failed=_frozen(failed),
@@ -495,7 +495,7 @@ class Journal:
             yield
         except (OSError, sqlite3.Error) as error:
             raise TidemarkError(
-                f"the journal of jobs {self.path} cannot be used ({error}); mend the cause (a full disk, a missing "
+                f"the journal of jobs {self.path} cannot be used ({error}); fix the cause (a full disk, a missing "
                 "permission); if the file is damaged, move it away: a new one begins, which makes up nothing missed"
             ) from error
 
@@ -507,7 +507,7 @@ class Journal:
             try:
                 yield
             except BaseException:
-                if self._database.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                if self._database.in_transaction:  # SQLite has rolled back already where the disk is full
                     self._database.execute("rollback")
                 raise
             self._database.execute("commit")

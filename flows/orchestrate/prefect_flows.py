@@ -24,7 +24,7 @@ from prefect.states import Completed
 
 from flows.audit.audit import audit
 from flows.build.build import Build as Built
-from flows.build.build import build, build_open, run_every_test
+from flows.build.build import build, build_pending, run_every_test
 from flows.clock import local_day, organisation_timezone
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
@@ -32,7 +32,7 @@ from flows.land.land import Landing, land
 from flows.land.receipts import FILE_REMEDY, Receipt, Status
 from flows.orchestrate import report
 from flows.orchestrate.backfill_flow import backfill_days
-from flows.orchestrate.due import MANUAL, Decision, Known, decide, files_gathered
+from flows.orchestrate.due import MANUAL, Decision, ScheduleState, decide, files_gathered
 from flows.orchestrate.job import BACKFILL, LAND, Build, Extract, Job, Maintain, Publish, Step
 from flows.orchestrate.journal import Journal, RunStatus
 from flows.orchestrate.problems import (
@@ -45,14 +45,15 @@ from flows.orchestrate.problems import (
     send_digest,
 )
 from flows.orchestrate.report import Failure, Link, NodesFailedError, Report, failures_of
-from flows.orchestrate.run_names import BY_HAND, files, first_name, rename
-from flows.orchestrate.steps import flow_run_id, noted, outcome, step, turn
+from flows.orchestrate.run_names import BY_HAND, first_name, rename
+from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, step
 from flows.orchestrate.task_runs import record_nodes
-from flows.orchestrate.writer import one_writer, seen_to_wait
+from flows.orchestrate.writer import one_writer, show_waiting
 from flows.publish.publish import NothingGoodError, Publication, publish
 from flows.release.releases import is_outdated
 from flows.schedule import JOBS
 from flows.settings import Settings
+from flows.text import counted
 
 DEPLOYMENT = "tidemark"
 # What comes before a flow's name where Prefect looks for it here, or a job could have the name of a function here.
@@ -83,7 +84,7 @@ class _Run:
 
 @flow(name=LAND, flow_run_name=first_name(LAND), description="Lands what settled in the inbox; the watcher starts it.")
 def land_inbox() -> State[Any]:
-    """Land what settled, and tell whoever waits for arrivals which datasets came."""
+    """Land what settled, and let whoever waits for arrivals know which datasets came."""
     return outcome(_land_inbox)
 
 
@@ -96,22 +97,22 @@ def _land_inbox() -> State[Any]:
             return Completed(
                 name="Gathered", message="another landing is at work, and the watcher looks again after it"
             )
-        with noted(journal, run_id):
+        with record_outcome(journal, run_id):
             try:
                 landing = step("land", lambda: land(settings, wait_for_young=False))
             except TidemarkError as error:
                 report.write(LAND, Report(f"{LAND} failed", (_failure_of_job(LAND, None, error),)))
                 raise
-    rename(flow_run_id(), LAND, files(len(landing.receipts)), started)
-    _tell_landing(landing)
+    rename(flow_run_id(), LAND, counted(len(landing.receipts), "file"), started)
+    _report_landing(landing)
     refused = sum(receipt.status == Status.REFUSED for receipt in landing.receipts)
     return Completed(
-        message=f"{landing.rows('rows_landed'):,} rows landed from {files(len(landing.receipts))}, "
-        f"{landing.rows('rows_rejected'):,} quarantined" + (f"; {files(refused)} refused" if refused else "")
+        message=f"{landing.rows('rows_landed'):,} rows landed from {counted(len(landing.receipts), 'file')}, "
+        f"{landing.rows('rows_rejected'):,} quarantined" + (f"; {counted(refused, 'file')} refused" if refused else "")
     )
 
 
-def _tell_landing(landing: Landing) -> None:
+def _report_landing(landing: Landing) -> None:
     log = get_run_logger()
     for receipt in landing.receipts:
         why = f": {receipt.reason}" if receipt.reason else ""
@@ -121,7 +122,7 @@ def _tell_landing(landing: Landing) -> None:
     if refused := [receipt for receipt in landing.receipts if receipt.status == Status.REFUSED]:
         failures = tuple(_failure_of_file(receipt) for receipt in refused)
         rest = len(landing.receipts) - len(refused)
-        title = f"{LAND} · {files(len(refused))} refused of {len(landing.receipts):,}"
+        title = f"{LAND} · {counted(len(refused), 'file')} refused of {len(landing.receipts):,}"
         report.write(LAND, Report(title, failures, notes=("The other files landed.",) if rest else ()))
     datasets = sorted({receipt.dataset for receipt in landing.receipts if receipt.rows_landed})
     if datasets:
@@ -171,21 +172,21 @@ def flow_of(job: Job) -> Flow[Any, Any]:
 def _run_job(job: Job, only_if_due: bool) -> State[Any]:
     settings = Settings()
     _wait_for_schedule()
-    with Journal(settings) as journal, _turn(settings, journal, job.name, only_if_due) as is_mine:
+    with Journal(settings) as journal, _queued_run(settings, journal, job.name, only_if_due) as is_mine:
         if not is_mine:
             return Completed(name="Gathered", message=f"another run of {job.name} waits already, and will do this")
         run = _Run(settings, journal, job.name, flow_run_id(), datetime.now(UTC))
         done: list[str] = []
-        known, decisions = _decisions(run, job)
+        state, decisions = _decisions(run, job)
         while due := next((d for d in decisions if d.state == "due"), None):
             if (only_if_due or done) and is_outdated(settings):
                 return Completed(name="Outdated", message=f"{due.slot} is left to a run of the release deployed since")
-            if not _run_slot(run.for_slot(), job, due.slot, due, known):
+            if not _run_slot(run.for_slot(), job, due.slot, due, state):
                 break
             done.append(due.slot)
-            known, decisions = _decisions(run, job)
+            state, decisions = _decisions(run, job)
         if not only_if_due and not done:
-            done += _run_by_hand(run, job, decisions, known)
+            done += _run_by_hand(run, job, decisions, state)
     if done:
         return Completed(message=f"done: {', '.join(done)}")
     if waiting := [f"{d.slot} waits for {', '.join(d.waits_for)}" for d in decisions if d.state == "waits"]:
@@ -200,33 +201,33 @@ def _wait_for_schedule() -> None:
         time.sleep(early)
 
 
-def _run_by_hand(run: _Run, job: Job, decisions: Iterable[Decision], known: Known) -> list[str]:
+def _run_by_hand(run: _Run, job: Job, decisions: Iterable[Decision], state: ScheduleState) -> list[str]:
     """Somebody does not want to wait: then what waits is done without what it waits for, else the job for no slot."""
     waiting = [d for d in decisions if d.state == "waits"]
-    done = [d.slot for d in waiting if _run_slot(run.for_slot(), job, d.slot, d, known)]
-    if not waiting and _run_slot(run, job, slot := f"{MANUAL}{run.flow_run_id}", None, known):
+    done = [d.slot for d in waiting if _run_slot(run.for_slot(), job, d.slot, d, state)]
+    if not waiting and _run_slot(run, job, slot := f"{MANUAL}{run.flow_run_id}", None, state):
         done.append(slot)
     return done
 
 
-def _decisions(run: _Run, job: Job) -> tuple[Known, list[Decision]]:
+def _decisions(run: _Run, job: Job) -> tuple[ScheduleState, list[Decision]]:
     now = datetime.now(UTC)
     run.journal.seen(JOBS, now)
-    known = run.journal.known(run.settings, JOBS, now)
-    return known, [d for d in decide(JOBS, known, now, organisation_timezone()) if d.job == job.name]
+    state = run.journal.read_schedule_state(run.settings, JOBS, now)
+    return state, [d for d in decide(JOBS, state, now, organisation_timezone()) if d.job == job.name]
 
 
-def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None, known: Known) -> bool:
+def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None, state: ScheduleState) -> bool:
     """Do the job's steps for a slot; False where another process was quicker."""
     now = datetime.now(UTC)
     day, due_at = (due.day, due.due_at) if due else (local_day(now), now)
     run_id = run.journal.begin(job.name, slot, day, due_at, run.flow_run_id)
     if run_id is None:
         return False
-    gathered = files_gathered(job, known, slot)
-    about = BY_HAND if due is None else str(day) if gathered is None else files(gathered)
+    gathered = files_gathered(job, state, slot)
+    about = BY_HAND if due is None else str(day) if gathered is None else counted(gathered, "file")
     rename(run.flow_run_id, job.name, about, run.began)
-    with noted(run.journal, run_id):
+    with record_outcome(run.journal, run_id):
         error: BaseException | None = None
         try:
             for asked in job.runs:
@@ -237,7 +238,7 @@ def _run_slot(run: _Run, job: Job, slot: str, due: Decision | None, known: Known
             error = raised
             raise
         finally:
-            _tell(run, job, about, error)
+            _report(run, job, about, error)
     emit_event(
         event=JOB_SUCCEEDED,
         resource={"prefect.resource.id": job_resource(job.name), "prefect.resource.name": job.name},
@@ -250,7 +251,7 @@ def _take(run: _Run, asked: Step) -> None:
     settings = run.settings
     match asked:
         case Build(select=None):
-            _build(run, "build", lambda: build_open(settings))
+            _build(run, "build", lambda: build_pending(settings))
         case Build(select=str(select)):
             _build(run, f"build {select}", lambda: build(settings, ("--select", *select.split())))
         case Publish():
@@ -266,7 +267,7 @@ def _build(run: _Run, name: str, work: Callable[[], Built | None]) -> None:
 
     def work_or_fail() -> Built | None:
         done = work()
-        # Where nothing was open, what failed before may be mended all the same, by hand.
+        # Where nothing was pending, what failed before may be fixed all the same, by hand.
         run.built.append(done or Built())
         if done and done.failed:
             failures = failures_of([done])
@@ -288,8 +289,9 @@ def _publish(run: _Run) -> None:
                 raise
 
 
-def _tell(run: _Run, job: Job, about: str, error: BaseException | None) -> None:
-    """Say on the run's page how it went, and tell owners what fails or no longer does: last, as nobody waits for it."""
+def _report(run: _Run, job: Job, about: str, error: BaseException | None) -> None:
+    """Say on the run's page how it went, and alert owners to what fails or no longer does: last, as nobody waits for
+    it."""
     failures = failed_nodes = tuple(failures_of(run.built))
     if isinstance(error, Exception) and not isinstance(error, NodesFailedError):
         failures = (_failure_of_job(job.name, job, error), *failures)
@@ -311,14 +313,16 @@ def _tell(run: _Run, job: Job, about: str, error: BaseException | None) -> None:
 
 def _failure_of_job(name: str, job: Job | None, error: Exception) -> Failure:
     """What failed but is no model, test or file: the job itself."""
-    known = isinstance(error, TidemarkError)
+    why: tuple[str, ...] = (str(error),)
+    if not isinstance(error, TidemarkError):
+        why = (f"{type(error).__name__}: {error}", "a bug: its traceback is in the log")
     return Failure(
         title=f"job {name}",
-        why=(str(error),) if known else (f"{type(error).__name__}: {error}", "a bug: its traceback is in the log"),
+        why=why,
         owner=job.owner if job else OPERATOR,
         path="",
         command="",
-        remedy=f"mend it, then `{typed}`" if (typed := by_hand(name, job)) else "",
+        remedy=f"fix it, then `{typed}`" if (typed := by_hand(name, job)) else "",
     )
 
 
@@ -339,7 +343,7 @@ def _audit(run: _Run) -> None:
     def work() -> None:
         if findings := audit(run.settings).findings:
             first = "; ".join(f"{found.dataset}, {found.step}: {found.text} {found.remedy}" for found in findings[:5])
-            raise TidemarkError(f"the audit found {len(findings)} faults; `tidemark audit` tells all of them: {first}")
+            raise TidemarkError(f"the audit found {len(findings)} faults; `tidemark audit` lists all of them: {first}")
 
     with one_writer(run.settings, run.journal, run.job, run.flow_run_id):
         step("audit", work)
@@ -360,7 +364,7 @@ def _function(name: str) -> Callable[[Settings], Any]:
 
 
 @contextmanager
-def _turn(settings: Settings, journal: Journal, job: str, only_if_due: bool) -> Iterator[bool]:
+def _queued_run(settings: Settings, journal: Journal, job: str, only_if_due: bool) -> Iterator[bool]:
     """One run of a job at work, one more that waits for it; True for these, False for any other that was woken.
 
     A run by hand does what nobody else will, so it waits in any case.
@@ -373,11 +377,11 @@ def _turn(settings: Settings, journal: Journal, job: str, only_if_due: bool) -> 
         if only_if_due:
             yield False
             return
-        with seen_to_wait(journal, job, flow_run_id(), f"the runs of {job} before it"):
+        with show_waiting(journal, job, flow_run_id(), f"the runs of {job} before it"):
             queue.acquire()
     with ExitStack() as mine:
         try:
-            mine.enter_context(turn(settings, journal, job))
+            mine.enter_context(exclusive_run(settings, journal, job))
         finally:
             queue.release()
         yield True

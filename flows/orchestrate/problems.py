@@ -1,8 +1,8 @@
-"""What is wrong now, told to alerting: nodes that fail, files that were refused, jobs that fail or are late.
+"""What is wrong now, reported to alerting: nodes that fail, files that were refused, jobs that fail or are late.
 
 Each ``observe_...`` writes down all that holds in its scope, so that alerting knows what is new and what is over; who
-called it then sends that by :func:`flows.alerts.notify.deliver`. With ``only_close`` nothing new is told: so commands
-that a person types close what they mended, and leave it to the service to say what is wrong.
+called it then sends that by :func:`flows.alerts.notify.deliver`. With ``only_close`` nothing new is reported: so
+commands that a person types close what they fixed, and leave it to the service to say what is wrong.
 """
 
 import logging
@@ -19,9 +19,9 @@ from flows.alerts.notify import Problem, deliver, digest, note
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land.receipts import FILE_REMEDY, Receipts, Status
-from flows.orchestrate.due import Decision, Known, instant_of_slot
+from flows.orchestrate.due import Decision, ScheduleState, instant_of_slot
 from flows.orchestrate.job import BACKFILL, LAND, Build, Job, Maintain, Publish
-from flows.orchestrate.journal import Unbroken, Wait
+from flows.orchestrate.journal import FailureStreak, Wait
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.text import one_line
@@ -44,25 +44,25 @@ def observing(settings: Settings) -> Iterator[None]:
 
 
 def observe_failing(settings: Settings, flow_run_id: str) -> None:
-    """Tell which models and tests fail. Raises nothing: a build must not fail because telling of it did."""
+    """Report which models and tests fail. Raises nothing: a build must not fail because its report did."""
     # With them comes dbt, which the watcher has no need of.
     from flows.build.warehouse import once_free, warehouse_held  # noqa: PLC0415
 
     @once_free
     def look(settings: Settings) -> None:
-        with warehouse_held(settings, "telling what fails"):
+        with warehouse_held(settings, "reporting what fails"):
             note_failing(settings, flow_run_url(settings, flow_run_id))
 
     try:
         look(settings)
         deliver(settings, datetime.now(UTC))
     except TidemarkError as error:
-        log.error("what fails could not be told to its owners: %s", error)
+        log.error("what fails could not be reported to its owners: %s", error)
 
 
 def note_failing(settings: Settings, link: str | None, only_close: bool = False) -> tuple[Incident, ...]:
     """Write down which models and tests fail, and return what is over. ``link`` is the page of the run that looks, if
-    one does: it found what fails, and mended what is over. The caller holds the lock of the warehouse, so that no other
+    one does: it found what fails, and fixed what is over. The caller holds the lock of the warehouse, so that no other
     build comes between.
 
     Raises :class:`TidemarkError` where another process has the warehouse, or incidents cannot be written.
@@ -81,11 +81,11 @@ def note_failing(settings: Settings, link: str | None, only_close: bool = False)
             reproduce=f"tidemark build -- --select {failing.name}",
             link=link,
             is_warning=not failing.is_blocking,
-            remedy=f"mend it, then `{BUILD_AGAIN}`",
+            remedy=f"fix it, then `{BUILD_AGAIN}`",
         )
         for failing in read_failing(settings)
     ]
-    return note(settings, "build", found, datetime.now(UTC), only_close, mended_by=link).recovered
+    return note(settings, "build", found, datetime.now(UTC), only_close, fixed_by=link).recovered
 
 
 def _detail(path: str, message: str, skipped: Sequence[str]) -> str:
@@ -94,7 +94,8 @@ def _detail(path: str, message: str, skipped: Sequence[str]) -> str:
 
 
 def observe_refused(settings: Settings, only_close: bool = False) -> tuple[Incident, ...]:
-    """Tell which files were refused, or had no row that fits, and were not delivered again since. Returns what is over.
+    """Report which files were refused, or had no row that fits, and were not delivered again since. Returns what is
+    over.
 
     Raises :class:`TidemarkError` where the receipts cannot be read, or incidents not written.
     """
@@ -128,15 +129,15 @@ def observe_refused(settings: Settings, only_close: bool = False) -> tuple[Incid
 def observe_schedule(
     settings: Settings,
     decisions: Sequence[Decision],
-    known: Known,
+    state: ScheduleState,
     now: datetime,
     waits: Sequence[Wait] = (),
     only_close: bool = False,
 ) -> tuple[Incident, ...]:
-    """Tell which slots are past their deadline, and what they wait for. Returns what is over.
+    """Report which slots are past their deadline, and what they wait for. Returns what is over.
 
     One that was given up is as late as before, until the job succeeds for it or a later one; and while it cannot be
-    told what landed, nothing is said to have recovered.
+    known what landed, nothing is said to have recovered.
     """
     owners = {job.name: job.owner for job in JOBS}
     found = [
@@ -154,13 +155,13 @@ def observe_schedule(
         for decision in decisions
         if decision.is_late
     ]
-    told = {problem.key for problem in found}
-    given_up = {_late_key(job, due_at) for job, due_at in _given_up(known)}
+    reported = {problem.key for problem in found}
+    given_up = {_late_key(job, due_at) for job, due_at in _given_up(state)}
     found += [
         incident.problem
         for incident in open_incidents(settings)
-        if incident.problem.scope == "schedule" and incident.problem.key not in told
-        if known.trouble or incident.problem.key in given_up
+        if incident.problem.scope == "schedule" and incident.problem.key not in reported
+        if state.trouble or incident.problem.key in given_up
     ]
     return note(settings, "schedule", found, now, only_close).recovered
 
@@ -169,10 +170,10 @@ def _late_key(job: str, due_at: datetime) -> str:
     return f"late:{job}:{due_at.isoformat()}"
 
 
-def _given_up(known: Known) -> Iterator[tuple[str, datetime]]:
+def _given_up(state: ScheduleState) -> Iterator[tuple[str, datetime]]:
     """The slots of clocks that no later success of their job made up for, by when they were due."""
-    for job, slots in known.failed.items():
-        succeeded = [slot for slot in known.succeeded.get(job, ()) if instant_of_slot(slot)]
+    for job, slots in state.failed.items():
+        succeeded = [slot for slot in state.succeeded.get(job, ()) if instant_of_slot(slot)]
         for slot in slots:
             if (due_at := instant_of_slot(slot)) and slot > max(succeeded, default=""):
                 yield job, due_at
@@ -188,9 +189,9 @@ def _stands(decision: Decision, waits: Sequence[Wait]) -> str:
 
 
 def observe_runs(
-    settings: Settings, failures: Sequence[Unbroken], now: datetime, only_close: bool = False
+    settings: Settings, failures: Sequence[FailureStreak], now: datetime, only_close: bool = False
 ) -> tuple[Incident, ...]:
-    """Tell which jobs failed in all their tries, and return what is over. What models and tests made fail, the owners
+    """Report which jobs failed in all their tries, and return what is over. What models and tests made fail, the owners
     of these know."""
     jobs = {job.name: job for job in JOBS}
     allowed = {LAND: 0, BACKFILL: 0} | {job.name: job.retries for job in JOBS}
@@ -235,7 +236,7 @@ def by_hand(name: str, job: Job | None) -> str | None:
 
 
 def observe_server(settings: Settings, error: str | None, now: datetime) -> None:
-    """Tell that Prefect's server does not answer, or does again."""
+    """Report that Prefect's server does not answer, or does again."""
     found = Problem(
         key="server",
         scope="server",

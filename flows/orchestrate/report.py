@@ -18,7 +18,7 @@ from flows.orchestrate.problems import NODES_FAILED
 from flows.publish.publish import Publication
 from flows.text import cut, one_line
 
-# Of an error, a line of the log and the run's state hold so many characters, the page so many lines.
+# Characters of an error in a line of the log and in the run's state, and lines of it on the page.
 LINE_CHARACTERS = 300
 PAGE_LINES = 15
 # How many of what failed the state names with the reason.
@@ -42,7 +42,7 @@ class NodesFailedError(TidemarkError):
 class Failure:
     """One thing that ``verb``: ``why`` as lines, whose it is, its file if it has one.
 
-    ``command`` shows it again, ``remedy`` is what mends it; of what all on a page have in common, the page's notes say
+    ``command`` shows it again, ``remedy`` is what fixes it; of what all on a page have in common, the page's notes say
     it once.
     """
 
@@ -68,9 +68,9 @@ class Failure:
     def line(self) -> str:
         """All of it in one line of a log."""
         where = ", ".join(part for part in (self.path, f"owner {self.owner or 'none'}") if part)
-        told = [f"{self.title} {self.verb} ({where}): {self.reason.rstrip('.')}"]
-        told += [f"to see it again: {self.command}"] if self.command else []
-        return "; ".join(told + ([f"remedy: {self.remedy}"] if self.remedy else []))
+        parts = [f"{self.title} {self.verb} ({where}): {self.reason.rstrip('.')}"]
+        parts += [f"to see it again: {self.command}"] if self.command else []
+        return "; ".join(parts + ([f"remedy: {self.remedy}"] if self.remedy else []))
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,11 @@ def log_failures(failures: Iterable[Failure]) -> None:
 
 
 def write(job: str, report: Report) -> None:
-    """Make it an artifact of the flow run at hand. A server that cannot be told is a warning."""
+    """Make it an artifact of the flow run at hand. A server that cannot be reached is a warning."""
     try:
         create_markdown_artifact(markdown(report), key=job.replace("_", "-"), description=report.title)
     except httpx.HTTPError as error:
-        get_run_logger().warning(f"the server could not be told how the run went: {error}")
+        get_run_logger().warning(f"how the run went could not be reported to the server: {error}")
 
 
 def markdown(report: Report) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-# So many hours in which something used to come have passed without it: three days of a daily source.
+# Hours in which something used to come and did not, until a source is silent: three days of a daily source.
 MISSED = 3
 WEEKS = 4
 LEAST_WEEKS = 2
@@ -26,7 +26,7 @@ KEPT_HOURS = 400 * 24
 @dataclass(frozen=True)
 class Silence:
     """A source and dataset that brings nothing: since when, in UTC to the hour, and in how many of the hours since then
-    it used to bring something, in each of so many times before."""
+    it used to bring something, in each of the times before."""
 
     source: str
     dataset: str

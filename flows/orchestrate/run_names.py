@@ -26,17 +26,12 @@ def first_name(job: str) -> Callable[[], str]:
 
 
 def rename(flow_run_id: str, job: str, about: str, began: datetime) -> None:
-    """Say in the name of a run what it is about; a run does not fail because its server could not be told."""
+    """Say in the name of a run what it is about; a run does not fail because its server could not be reached."""
     try:
         with get_client(sync_client=True) as client:
             client.set_flow_run_name(UUID(flow_run_id), run_name(job, about, began))
     except httpx.HTTPError as error:
-        get_run_logger().warning(f"the server could not be told what the run is about: {error}")
-
-
-def files(count: int) -> str:
-    """So many files."""
-    return f"{count:,} file" if count == 1 else f"{count:,} files"
+        get_run_logger().warning(f"what the run is about could not be reported to the server: {error}")
 
 
 def days(first: date, last: date) -> str:

@@ -20,7 +20,7 @@ from prefect.states import Completed, Failed
 from flows.errors import TidemarkError
 from flows.orchestrate.journal import Journal
 from flows.orchestrate.report import NodesFailedError
-from flows.orchestrate.writer import seen_to_wait
+from flows.orchestrate.writer import show_waiting
 from flows.settings import Settings
 from flows.text import cut, one_line
 
@@ -79,7 +79,7 @@ def failed(error: TidemarkError) -> State[Any]:
 
 
 @contextmanager
-def noted(journal: Journal, run_id: int) -> Iterator[None]:
+def record_outcome(journal: Journal, run_id: int) -> Iterator[None]:
     """Note in the journal how the run ended."""
     try:
         yield
@@ -101,14 +101,14 @@ def _is_cancelled() -> bool:
 
 
 @contextmanager
-def turn(settings: Settings, journal: Journal, job: str) -> Iterator[None]:
+def exclusive_run(settings: Settings, journal: Journal, job: str) -> Iterator[None]:
     """One run of a job at work; others wait, and can be seen to. A process that is killed gives its turn back."""
     settings.jobs.mkdir(parents=True, exist_ok=True)
     lock = FileLock(settings.jobs / f".{job}.turn.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        with seen_to_wait(journal, job, flow_run_id(), f"the run of {job} before it"):
+        with show_waiting(journal, job, flow_run_id(), f"the run of {job} before it"):
             lock.acquire()
     try:
         yield

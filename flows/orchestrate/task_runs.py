@@ -1,4 +1,4 @@
-"""Tell Prefect's server how each dbt node of a build went: a task run each."""
+"""Report to Prefect's server how each dbt node of a build went: a task run each."""
 
 from collections.abc import Sequence
 
@@ -18,19 +18,19 @@ STATES = {"skipped": (StateType.CANCELLED, "Skipped"), "warn": (StateType.COMPLE
 
 @task(name="node")
 def _node() -> None:
-    """Stands for dbt's nodes, which dbt runs: the task runs below are only told."""
+    """Stands for dbt's nodes, which dbt runs: the task runs below only report them."""
 
 
 def record_nodes(built: Sequence[Build], recorded: int = 0) -> None:
     """Make a task run in the flow run at hand for each node that was built or tested.
 
-    ``recorded`` is how many the flow run has already, where it tells of them as it goes. A server that cannot be told
+    ``recorded`` is how many the flow run has already, where it reports them as it goes. A server that cannot be reached
     is a warning.
     """
     try:
         _record([node for build in built for node in build.nodes], recorded)
     except httpx.HTTPError as error:  # what was built is so all the same
-        get_run_logger().warning(f"the server could not be told how each node went: {error}")
+        get_run_logger().warning(f"how each node went could not be reported to the server: {error}")
 
 
 def _record(nodes: Sequence[Node], recorded: int) -> None:

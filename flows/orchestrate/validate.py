@@ -132,7 +132,7 @@ def wrong_selection(select: str) -> Iterable[str]:
     """
     terms = [term for term in re.split(r"[\s,]+", select) if term]
     if not terms:
-        yield "runs: the selection is empty; leave it out to build what is open"
+        yield "runs: the selection is empty; leave it out to build what is pending"
     known = _models()
     for term in terms:
         name = re.sub(r"^@|^\d*\+|\+\d*$", "", re.sub(r"\+\d*$", "", term))

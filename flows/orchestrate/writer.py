@@ -24,9 +24,9 @@ from flows.orchestrate.journal import Journal
 from flows.settings import Settings
 
 WAREHOUSE = "warehouse"
-# A process that was killed with the slot gives it back after so many seconds, the least that the server takes.
+# A process that was killed with the slot gives it back after this many seconds, the least that the server takes.
 LEASE_SECONDS = 60
-# A server that is being restarted answers again within so many seconds.
+# A server that is being restarted answers again within this many seconds.
 RESTART_SECONDS = 120.0
 
 
@@ -39,11 +39,11 @@ def one_writer(settings: Settings, journal: Journal, job: str, flow_run_id: str)
             _wait_for_server(client)
             taken = client.read_global_concurrency_limit_by_name(WAREHOUSE).active_slots
         if taken:
-            with seen_to_wait(journal, job, flow_run_id, "the warehouse, which another run writes"):
+            with show_waiting(journal, job, flow_run_id, "the warehouse, which another run writes"):
                 slot.enter_context(_slot())
         else:
             slot.enter_context(_slot())
-        await_free(settings, lambda held_by: seen_to_wait(journal, job, flow_run_id, f"the warehouse: {held_by}"))
+        await_free(settings, lambda held_by: show_waiting(journal, job, flow_run_id, f"the warehouse: {held_by}"))
         yield
 
 
@@ -70,7 +70,7 @@ def _slot() -> Iterator[None]:
 
 
 @contextmanager
-def seen_to_wait(journal: Journal, job: str, flow_run_id: str, waits_for: str) -> Iterator[None]:
+def show_waiting(journal: Journal, job: str, flow_run_id: str, waits_for: str) -> Iterator[None]:
     """Let it be seen that the flow run waits, in the journal and in its state, as long as the block lasts."""
     get_run_logger().info(f"waits for {waits_for}")
     with journal.waiting(flow_run_id, job, waits_for):
@@ -85,4 +85,4 @@ def _show(flow_run_id: str, state: State[None]) -> None:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(UUID(flow_run_id), state, force=True)
     except httpx.HTTPError as error:
-        get_run_logger().warning(f"the server could not be told that the run is {state.name}: {error}")
+        get_run_logger().warning(f"that the run is {state.name} could not be reported to the server: {error}")

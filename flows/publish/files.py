@@ -89,7 +89,7 @@ def write_changed(
     changes: dict[date | None, int],
     kept: set[date | None],
 ) -> list[PublishedFile]:
-    """Write the days that changed, or the table that is not kept by days."""
+    """Write the days that changed, or the table that is not partitioned by day."""
     changed = [day for day in changes if day not in kept]
     if not changed:
         return []

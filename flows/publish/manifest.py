@@ -11,7 +11,7 @@ from flows.publish.views import MANIFEST, versions
 from flows.settings import Settings
 
 CURRENT = "current"
-# The number of no change: a file that is to be written anew as soon as its table is good.
+# The number of no change: a file that is to be written again as soon as its table is good.
 UNCOMPARABLE = -1
 # How files are named and which types they hold; files of another number are not linked but written.
 FORMAT = 2
@@ -37,7 +37,7 @@ class PublishedFile(BaseModel):
 class PublishedTable(BaseModel):
     """A published table: its files, and the column of the day it is kept by, if it is.
 
-    A stale table has the files of an earlier version, because what it is made from failed or was not built:
+    A stale table has the files of an earlier version, because what it depends on failed or was not built:
     ``stale_since`` is when the first version was made in which it was stale, ``stale_because`` what it waits for.
     ``as_of`` is when the version was made in which its rows were last good: this one, where it is not stale. (It is
     None in versions that Tidemark published before tables could be stale.) Both are UTC.

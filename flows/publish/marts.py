@@ -10,7 +10,7 @@ from flows.publish.manifest import Manifest, PublishedTable, describe_causes
 from flows.publish.views import MARTS, VERSION_FOLDER, version_folder_macro
 from flows.settings import Settings
 
-# The table in MARTS that tells readers how fresh the others are.
+# The table in MARTS that says how fresh the others are.
 PUBLISHED_TABLES = "published_tables"
 # The newest storage format that DuckDB 1.4 clients still open.
 STORAGE_VERSION = "v1.4.0"
@@ -20,7 +20,7 @@ def make_views(
     settings: Settings, version: str, project: Project, tables: list[PublishedTable], columns: Columns
 ) -> None:
     """Make the DuckDB file that readers open: a view of each table, with what the project says of it and its columns,
-    and the table that tells how fresh they are.
+    and the table that says how fresh they are.
 
     All are in the file's default schema: one called like the file would be ambiguous to name. The columns of a stale
     table are those that it had: what the warehouse has of it may be changed, or gone.
@@ -125,7 +125,7 @@ FRESHNESS = pa.schema(
         pa.field(name, kind, metadata={"description": description})
         for name, kind, description in [
             ("name", pa.string(), "The table."),
-            ("is_stale", pa.bool_(), "Whether its rows are those of an earlier version: what it is made from failed."),
+            ("is_stale", pa.bool_(), "Whether its rows are those of an earlier version: what it depends on failed."),
             ("as_of", pa.timestamp("us"), "When the version was made in which its rows were last good; UTC."),
             ("stale_since", pa.timestamp("us"), "When the first version was made in which it was stale; UTC."),
             ("stale_because", pa.string(), "What it waits for, with owners; NULL where it is not stale."),

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from flows.build.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, read_project
 from flows.build.staleness import Cause, find_causes
-from flows.build.warehouse import once_free, open_warehouse, read_open_work, warehouse_held
+from flows.build.warehouse import once_free, open_warehouse, read_pending_work, warehouse_held
 from flows.errors import TidemarkError
 from flows.land.receipts import sync_folder
 from flows.publish.files import PARTITIONS, finish, link_files, link_unchanged, write_changed
@@ -73,8 +73,8 @@ class _Source:
 def publish(settings: Settings, force: bool = False) -> Publication:
     """Publish what is good in the warehouse, unless the newest version shows just that already, and is whole.
 
-    A table is good when nothing it is made from is behind and no blocking test that guards it is due. One that is not
-    keeps the rows of the newest version, marked stale, and is missing where it never was good.
+    A table is good when nothing it depends on is outdated and no blocking test that guards it is pending. One that is
+    not keeps the rows of the newest version, marked stale, and is missing where it never was good.
 
     Raises :class:`TidemarkError` where no whole build of the project has come to its end, and
     :class:`NothingGoodError` where nothing is good and there is no version yet: what readers see then stays as it is.
@@ -82,17 +82,17 @@ def publish(settings: Settings, force: bool = False) -> Publication:
     # No build may begin between the check and the copy: what it leaves half done would be published.
     with warehouse_held(settings, "publishing"), _one_publication(settings):
         project = read_project(settings)
-        still = read_open_work(settings, project)
-        if still.everything:
-            raise TidemarkError(f"nothing was published: {still.reason}; `tidemark status` says more")
-        causes = find_causes(project, still)
+        pending = read_pending_work(settings, project)
+        if pending.everything:
+            raise TidemarkError(f"nothing was published: {pending.reason}; `tidemark status` says more")
+        causes = find_causes(project, pending)
         _clean_up(settings)
         heal_views(settings)
         newest = newest_manifest(settings)
         if newest is None and causes.keys() == {model.name for model in _published_models(project)}:
             failed = sorted({cause.name for because in causes.values() for cause in because})
             raise NothingGoodError(
-                f"nothing was published: no table is good so far, and all wait for {', '.join(failed)}; mend the cause "
+                f"nothing was published: no table is good so far, and all wait for {', '.join(failed)}; fix the cause "
                 "and run `tidemark build --retry`, then `tidemark publish`; `tidemark status` says more"
             )
         with open_warehouse(settings) as warehouse:
@@ -192,7 +192,7 @@ def _publish(
 def _is_comparable(model: Model, newest: Manifest, source: _Source, project: Project) -> bool:
     """Whether the change numbers of a table's files in the newest version mean what they mean in the warehouse."""
     if newest.warehouse_id != source.warehouse_id:
-        return False  # a warehouse made anew counts its changes anew
+        return False  # a rebuilt warehouse counts its changes from the start
     if newest.format != FORMAT:
         return False
     # A view of another logic shows other rows though nothing was noted to have changed.
@@ -226,7 +226,7 @@ def _table(
 def rollback(settings: Settings, version: str | None = None) -> Manifest:
     """Point ``current`` at an older version: the one before it where none is named.
 
-    The version rolled back from stays; a later `tidemark run` publishes anew only when there is something new.
+    The version rolled back from stays; a later `tidemark run` publishes again only when there is something new.
     Raises :class:`TidemarkError` where there is no such version.
     """
     if not settings.published.is_dir():
@@ -285,7 +285,7 @@ def _point_current_at(settings: Settings, version: str) -> None:
 
 
 def _prepare_current(settings: Settings, version: str) -> Path:
-    """The link to swap in. Made before the version gets its name, it tells a killed publication, which the next one
+    """The link to swap in. Made before the version gets its name, it shows a killed publication, which the next one
     finishes, from a version rolled back from, which stays so."""
     fresh = settings.published / f".{CURRENT}.new"
     fresh.unlink(missing_ok=True)

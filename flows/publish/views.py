@@ -28,8 +28,8 @@ FALLBACK = re.compile(r"ELSE '((?:[^']|'')*)' END")
 def version_folder_macro(folder: Path) -> list[str]:
     """The statements that make the macro by which a version's views find its folder.
 
-    DuckDB tells a query nothing of the file that it is asked of but where its temporary files go: beside the file that
-    was opened, unless the reader set that. So, in this order:
+    DuckDB lets a query know nothing of the file that it is asked of but where its temporary files go: beside the file
+    that was opened, unless the reader set that. So, in this order:
 
     - what the reader set: ``set variable version_folder = '/path'``, for a copy attached to another database;
     - where a version was opened under the name of a version, or as ``current``: this version beside it. It is the same
@@ -106,17 +106,17 @@ def heal_views(settings: Settings) -> None:
     for version in kept:
         folder = settings.published / version
         if _is_moved(folder):
-            _name_anew(folder.absolute())
+            _rename_files(folder.absolute())
 
 
 def _is_moved(folder: Path) -> bool:
     try:
         return moved_from(folder) is not None
-    except TidemarkError:  # a damaged one is told by status, and holds up no other
+    except TidemarkError:  # status reports a damaged one, which holds up no other
         return False
 
 
-def _name_anew(folder: Path) -> None:
+def _rename_files(folder: Path) -> None:
     """Put a copy of the version's DuckDB file with new views in its place: a reader has the old one or the new."""
     partial = folder / f".{MARTS}.partial"
     partial.unlink(missing_ok=True)

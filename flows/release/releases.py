@@ -3,7 +3,7 @@
 `tidemark deploy` takes a commit, never the edits of a checkout: it copies the commit's files to a folder, has them
 checked by their own code (:mod:`flows.trial`), and then makes them active by one rename of the link
 ``current``. Each process runs the release that was active when it began (:mod:`flows.entry`); those of the service look
-whether another is by now, and begin anew once their work is done. Releases share the Python environment that deployed
+whether another is by now, and restart once their work is done. Releases share the Python environment that deployed
 them.
 """
 
@@ -32,6 +32,7 @@ from flows.contract.spec import PROJECT
 from flows.entry import ABOUT, CURRENT, active_project, environment_of
 from flows.errors import TidemarkError
 from flows.settings import Settings
+from flows.text import counted
 
 # The newest are kept, and whatever runs or `--back` needs.
 KEEP = 5
@@ -61,7 +62,7 @@ class ReleaseStatus:
     """What runs on a home: the ``active`` release, None where that is the checkout as it is saved.
 
     ``ahead`` counts the commits that the checkout has after the release, None where it does not descend from it;
-    ``edited`` its files that are not committed. ``note`` says why these cannot be told, or that the release is gone.
+    ``edited`` its files that are not committed. ``note`` says why these are not known, or that the release is gone.
     """
 
     active: Release | None
@@ -181,19 +182,19 @@ def describe_release(status: ReleaseStatus, now: datetime) -> list[str]:
         return [status.note or f"none: what is saved in {status.checkout} is live; `tidemark deploy` serves a commit"]
     lines = [f"{status.active}, active for {duration(now - status.since)}"]
     if status.note:
-        return [*lines, f"how the checkout differs cannot be told: {status.note}"]
-    edits = f" and {status.edited:,} edited files not committed" if status.edited else ""
+        return [*lines, f"how the checkout differs is not known: {status.note}"]
+    edits = f" and {counted(status.edited, 'edited file')} not committed" if status.edited else ""
     if status.ahead is None:
         lines.append(f"the checkout {status.checkout} is at a commit that does not follow it{edits}")
     elif status.ahead or status.edited:
-        lines.append(f"the checkout {status.checkout} has {status.ahead:,} commits more{edits}: not live")
+        lines.append(f"the checkout {status.checkout} has {counted(status.ahead, 'more commit')}{edits}: not live")
     else:
         lines.append(f"the checkout {status.checkout} is the same")
     return lines
 
 
 def code_revision(project: Path = PROJECT) -> str | None:
-    """The commit of a project's code, with '+changes' where files differ from it; None where nobody can tell."""
+    """The commit of a project's code, with '+changes' where files differ from it; None where that is not known."""
     if (project / ABOUT).exists():
         return str(json.loads((project / ABOUT).read_text())["commit"])
     try:
@@ -311,7 +312,7 @@ def _try(release: Release, files: Path, scratch: Path, progress: Callable[[str],
         goes_on = (
             f"release {release.replaces} goes on serving"
             if release.replaces
-            else "the checkout goes on serving AS IT IS, so mend it there"
+            else "the checkout goes on serving AS IT IS, so fix it there"
         )
         raise TidemarkError(
             f'commit {release.commit[:7]}, "{release.subject}", did not pass its check and was not deployed; '

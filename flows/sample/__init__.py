@@ -38,7 +38,7 @@ from flows.sample.values import Values
 FIRST_DAY = date(2026, 1, 1)
 TIME_ZONE = ZoneInfo("Europe/Stockholm")
 
-# Raised when the same parameters come to mean other bytes, so that an older sample is made anew.
+# Raised when the same parameters come to mean other bytes, so that an older sample is made again.
 VERSION = 1
 
 SHARE = {
@@ -73,7 +73,7 @@ Nothing is received after the lake's last day, so the last days have fewer late 
 LATE_MS = (6 * 3_600_000, 120 * 3_600_000)
 RETRY_MS = (30_000, 600_000)
 
-# Every so many days, from the first, the first file of a source's day comes twice.
+# Every this many days, from the first, the first file of a source's day comes twice.
 FILES_TWICE = {"web": 15, "apps": 20}
 
 # How a source's files are written, day by day in turn.
@@ -131,7 +131,7 @@ def generate(
     """Write the sample lake of `events` distinct well-formed events on `days` days below `home`.
 
     The same parameters give the same bytes. Where all files are in place nothing is done; where some are
-    missing, all are written anew (with the bytes they had). `progress` hears a line about each day.
+    missing, all are written again (with the bytes they had). `progress` hears a line about each day.
 
     Raises:
         ValueError: `events` or `days` is less than 1.
@@ -174,7 +174,7 @@ def _refuse_other_parameters(home: Path, there: dict[str, int], asked: dict[str,
     wanted = ", ".join(f"{name} {value}" for name, value in asked.items())
     raise SampleConflict(
         f"{home} already holds a sample lake of {described}; asked for: {wanted}. "
-        f"Ask for the same again, choose another home (TIDEMARK_HOME), or delete {home} to start anew."
+        f"Ask for the same again, choose another home (TIDEMARK_HOME), or delete {home} to start over."
     )
 
 

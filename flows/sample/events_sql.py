@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 # The share of clicks that an advert loses by standing lower: position -> factor.
 POSITION_EFFECT = {1: 1.0, 2: 0.72, 3: 0.57, 4: 0.47, 5: 0.41, 6: 0.36, 7: 0.32, 8: 0.29}
 
-# How many heartbeats are told as each kind of event that the contract has and the sample has no recipe for.
+# How many heartbeats are sent as each kind of event that the contract has and the sample has no recipe for.
 OTHER_SHARE = 0.01
 
 
@@ -378,14 +378,14 @@ def events(end_ms: int, others: Sequence[str] = ()) -> str:
     `others` are kinds of event without a recipe: each takes the place of some heartbeats.
     """
     kinds = ", ".join(f"'{kind}'" for kind in others)
-    told_as = f"""
+    reported_as = f"""
         if(
             kind = 'content_progress' and rnd(event_no, 'other') < {OTHER_SHARE * len(others)},
             choose(event_no, 'which other', [{kinds}]),
             kind
         )
     """
-    content_events = f"* replace ({told_as} as kind)" if others else "*"
+    content_events = f"* replace ({reported_as} as kind)" if others else "*"
     return f"""
     create or replace table events as
     with content_steps as (

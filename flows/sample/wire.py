@@ -164,7 +164,7 @@ ADVERT = {
 }
 CONTENT = {"content_id": "item_id", "content_type": "item_type"}
 
-# What the payloads hold that the sample tells of. Which fields are written, the contract says.
+# What the payloads hold that the sample fills. Which fields are written, the contract says.
 PAYLOADS = {
     "content_view": CONTENT | {"referrer": "detail"},
     "content_progress": CONTENT | {"depth": "depth", "active_ms": "number"},

@@ -7,23 +7,26 @@ written but the landing index where it was behind. How lake and publication stan
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
 
 from flows.alerts.incidents import Incident, open_incidents, unsent
 from flows.clock import ago, minute, organisation_timezone
 from flows.errors import TidemarkError
-from flows.orchestrate.due import MANUAL, Decision, Known, decide, next_due
+from flows.orchestrate.due import MANUAL, Decision, ScheduleState, decide, next_due
 from flows.orchestrate.job import LAND, Arrival, Job, Success
-from flows.orchestrate.journal import JobRun, Journal, RunStatus, Unbroken, Wait
+from flows.orchestrate.journal import FailureStreak, JobRun, Journal, RunStatus, Wait
 from flows.orchestrate.service.supervisor import programs, ui_url
 from flows.orchestrate.service.watcher import server_error
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.status.lake import Section
-from flows.text import cut
+from flows.text import counted, cut
 
-# People are told so many slots of a job, and so many characters of what went wrong.
-TOLD_SLOTS = 5
-TOLD_CHARACTERS = 300
+# How many slots of a job are shown, and how many characters of what went wrong.
+SHOWN_SLOTS = 5
+SHOWN_CHARACTERS = 300
 # A supervised program with which nothing is wrong.
 GOOD_STATES = ("RUNNING", "STARTING")
 
@@ -60,8 +63,8 @@ class FailingNow:
 
 @dataclass(frozen=True)
 class JobHealth:
-    """How a job stands. ``open_slots`` are due or wait; ``next_due`` is None where ``hangs_on`` says what it comes
-    with. ``is_late``: some slot is past its deadline, be it that it waits, was not begun, or runs."""
+    """How a job stands. ``open_slots`` are due or wait; ``next_due`` is None where it is ``triggered_by`` something
+    other than a clock. ``is_late``: some slot is past its deadline, be it that it waits, was not begun, or runs."""
 
     job: str
     owner: str
@@ -71,7 +74,7 @@ class JobHealth:
     open_slots: tuple[Decision, ...]
     waiting: tuple[Wait, ...]
     next_due: datetime | None
-    hangs_on: str | None
+    triggered_by: Annotated[str | None, Field(serialization_alias="hangs_on")]
     is_late: bool
 
     @property
@@ -82,7 +85,7 @@ class JobHealth:
 
 @dataclass(frozen=True)
 class JobsHealth:
-    """Every job. ``note`` says what of that cannot be told and why; ``is_broken`` that a person must see to it."""
+    """Every job. ``note`` says what of that cannot be read and why; ``is_broken`` that a person must see to it."""
 
     jobs: tuple[JobHealth, ...] = ()
     note: str | None = None
@@ -116,8 +119,8 @@ class ServiceHealth:
 
 @dataclass(frozen=True)
 class OpenIncident:
-    """A problem that holds, or is over. ``is_told``: every channel of its owner has the messages about it; ``attempts``
-    is how often that was tried in vain, ``unsent_error`` what went wrong last."""
+    """A problem that holds, or is over. ``is_delivered``: every channel of its owner has the messages about it;
+    ``attempts`` is how often that was tried in vain, ``unsent_error`` what went wrong last."""
 
     title: str
     owner: str
@@ -128,14 +131,14 @@ class OpenIncident:
     link: str | None
     is_warning: bool
     is_over: bool
-    is_told: bool
+    is_delivered: Annotated[bool, Field(serialization_alias="is_told")]
     attempts: int
     unsent_error: str | None
 
 
 @dataclass(frozen=True)
 class IncidentsHealth:
-    """Open incidents, and those that are over of which somebody was not told yet. ``note``: why they cannot be told."""
+    """Open incidents, and those that are over and not reported to everybody yet. ``note``: why they cannot be read."""
 
     incidents: tuple[OpenIncident, ...] = ()
     note: str | None = None
@@ -157,7 +160,7 @@ class Health:
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether something is wrong that does not mend itself."""
+        """Whether something is wrong that does not fix itself."""
         return (
             self.jobs.is_broken
             or any(job.needs_a_person for job in self.jobs.jobs)
@@ -167,7 +170,7 @@ class Health:
 
 
 def read_health(settings: Settings, now: datetime, jobs: Sequence[Job] = JOBS) -> Health:
-    """Read how things stand. What cannot be read is told in its place, and raises nothing."""
+    """Read how things stand. What cannot be read says so in its place, and raises nothing."""
     found = programs(settings)
     return Health(
         read_at=now,
@@ -190,34 +193,34 @@ def parse_program(line: str) -> Program:
 
 def _read_jobs(settings: Settings, jobs: Sequence[Job], now: datetime) -> JobsHealth:
     if not (settings.jobs / "journal.sqlite").exists():
-        return JobsHealth(note="no job has run by itself yet; `tidemark serve` starts them")
+        return JobsHealth(note="no job has run automatically yet; `tidemark serve` starts them")
     try:
         with Journal(settings, read_only=True) as journal:
-            known = journal.known(settings, jobs, now)
+            state = journal.read_schedule_state(settings, jobs, now)
             newest, gone, failures, waits = journal.newest(), journal.gone(), journal.failures(), journal.waits()
     except TidemarkError as error:
         return JobsHealth(note=str(error), is_broken=True)
-    decisions = decide(jobs, known, now, organisation_timezone())
+    decisions = decide(jobs, state, now, organisation_timezone())
     return JobsHealth(
-        jobs=health_of_jobs(jobs, known, decisions, newest, gone, failures, waits, now),
-        note=known.trouble,
-        is_broken=known.trouble is not None,
+        jobs=health_of_jobs(jobs, state, decisions, newest, gone, failures, waits, now),
+        note=state.trouble,
+        is_broken=state.trouble is not None,
     )
 
 
 def health_of_jobs(
     jobs: Sequence[Job],
-    known: Known,
+    state: ScheduleState,
     decisions: Sequence[Decision],
     newest: Sequence[JobRun],
     gone: Collection[int],
-    failures: Sequence[Unbroken],
+    failures: Sequence[FailureStreak],
     waits: Sequence[Wait],
     now: datetime,
 ) -> tuple[JobHealth, ...]:
     """Put together what is known of each job: the watcher's landing first, then the schedule's in their order."""
     found = {(run.job, run.status): run for run in newest}
-    failing = {unbroken.newest.job: unbroken for unbroken in failures}
+    failing = {streak.newest.job: streak for streak in failures}
     by_name = {job.name: job for job in jobs}
     return tuple(
         JobHealth(
@@ -228,8 +231,8 @@ def health_of_jobs(
             failing=_failing(failing.get(name), job.retries if job else 0),
             open_slots=tuple(d for d in decisions if d.job == name and d.state != "runs"),
             waiting=tuple(wait for wait in waits if wait.job == name),
-            next_due=next_due(job, known, now) if job else None,
-            hangs_on=_hangs_on(job) if job else "files in the inbox",
+            next_due=next_due(job, state, now) if job else None,
+            triggered_by=_triggered_by(job) if job else "files in the inbox",
             is_late=any(d.is_late for d in decisions if d.job == name),
         )
         for name in (LAND, *by_name)
@@ -245,15 +248,15 @@ def _running(run: JobRun | None, gone: Collection[int]) -> RunningNow | None:
     return RunningNow(run.slot, run.started_at, run.attempt, run.run_id in gone) if run else None
 
 
-def _failing(unbroken: Unbroken | None, retries: int) -> FailingNow | None:
-    if unbroken is None:
+def _failing(streak: FailureStreak | None, retries: int) -> FailingNow | None:
+    if streak is None:
         return None
-    run = unbroken.newest
-    is_given_up = unbroken.tries > retries
-    return FailingNow(unbroken.tries, unbroken.since, run.status, run.slot, run.message or "", is_given_up)
+    run = streak.newest
+    is_given_up = streak.tries > retries
+    return FailingNow(streak.tries, streak.since, run.status, run.slot, run.message or "", is_given_up)
 
 
-def _hangs_on(job: Job) -> str | None:
+def _triggered_by(job: Job) -> str | None:
     match job.when:
         case Arrival(datasets=datasets):
             return f"the arrival of {', '.join(datasets)}"
@@ -265,15 +268,15 @@ def _hangs_on(job: Job) -> str | None:
 
 def _read_incidents(settings: Settings) -> IncidentsHealth:
     try:
-        held, untold = open_incidents(settings), unsent(settings)
+        held, undelivered = open_incidents(settings), unsent(settings)
     except TidemarkError as error:
         return IncidentsHealth(note=str(error))
-    return IncidentsHealth(incidents_to_tell(held, untold))
+    return IncidentsHealth(incidents_to_show(held, undelivered))
 
 
-def incidents_to_tell(held: Sequence[Incident], untold: Sequence[Incident]) -> tuple[OpenIncident, ...]:
-    """The incidents that are open, and those that are over and not told to everybody, the oldest first."""
-    waiting = {incident.id: incident for incident in untold}
+def incidents_to_show(held: Sequence[Incident], undelivered: Sequence[Incident]) -> tuple[OpenIncident, ...]:
+    """The incidents that are open, and those that are over and not delivered to everybody, the oldest first."""
+    waiting = {incident.id: incident for incident in undelivered}
     found = {incident.id: incident for incident in held} | waiting
     return tuple(
         OpenIncident(
@@ -286,7 +289,7 @@ def incidents_to_tell(held: Sequence[Incident], untold: Sequence[Incident]) -> t
             link=incident.problem.link,
             is_warning=incident.problem.is_warning,
             is_over=incident.recovered_at is not None,
-            is_told=incident.id not in waiting,
+            is_delivered=incident.id not in waiting,
             attempts=incident.attempts,
             unsent_error=incident.last_error,
         )
@@ -317,34 +320,34 @@ def _describe_when(job: JobHealth, now: datetime) -> str:
         slot = "" if job.last_success.slot.startswith(MANUAL) else f", for {job.last_success.slot}"
         at = job.last_success.finished_at
         last = f"last success at {minute(at)}, {ago(at, now)} ago{slot}"
-    return f"{last}; " + (f"next due at {minute(job.next_due)}" if job.next_due else f"comes with {job.hangs_on}")
+    return f"{last}; " + (f"next due at {minute(job.next_due)}" if job.next_due else f"triggered by {job.triggered_by}")
 
 
 def _describe_job(job: JobHealth, now: datetime) -> Iterator[str]:
     if job.running:
         since = f"since {minute(job.running.since)}, {ago(job.running.since, now)}, try {job.running.attempt}"
         gone = "; its process is gone, and the next run heals what it left" if job.running.is_gone else ""
-        yield f"runs {since}{gone}"
+        yield f"running {since}{gone}"
     for wait in job.waiting:
         yield f"a run waits for {wait.waits_for}, for {ago(wait.since, now)}"
-    for slot in job.open_slots[:TOLD_SLOTS]:
+    for slot in job.open_slots[:SHOWN_SLOTS]:
         late = "LATE: " if slot.is_late else ""
-        what = f"waits for {', '.join(slot.waits_for)}" if slot.waits_for else "has not begun"
+        what = f"waits for {', '.join(slot.waits_for)}" if slot.waits_for else "not started"
         yield f"{late}{slot.slot}, due at {minute(slot.due_at)}, {ago(slot.due_at, now)} ago, {what}"
-    if len(job.open_slots) > TOLD_SLOTS:
-        yield f"and {len(job.open_slots) - TOLD_SLOTS:,} slots more"
-    if job.is_late and not any(slot.is_late for slot in job.open_slots[:TOLD_SLOTS]):
+    if len(job.open_slots) > SHOWN_SLOTS:
+        yield f"and {counted(len(job.open_slots) - SHOWN_SLOTS, 'more slot')}"
+    if job.is_late and not any(slot.is_late for slot in job.open_slots[:SHOWN_SLOTS]):
         yield "LATE: past its deadline"
     if job.failing:
         tries = "1 try" if job.failing.tries == 1 else f"{job.failing.tries:,} tries"
         end = ", given up" if job.failing.is_given_up else ""
-        message = cut(job.failing.message, TOLD_CHARACTERS)
+        message = cut(job.failing.message, SHOWN_CHARACTERS)
         yield f"{job.failing.status} since {minute(job.failing.since)}, {tries}{end}: {message}"
 
 
 def _describe_service(service: ServiceHealth) -> Iterator[str]:
     if not service.is_served:
-        yield "nothing is being served from this home by this user: no job starts by itself; `tidemark serve` starts it"
+        yield "nothing is being served from this home by this user: no job starts; `tidemark serve` starts the service"
         if service.server_error is None:
             yield f"something answers at {service.ui_url}: another home, another user, or no Tidemark"
         return
@@ -360,16 +363,16 @@ def _describe_incidents(incidents: IncidentsHealth, now: datetime) -> Iterator[s
     if incidents.note:
         yield incidents.note
     elif not incidents.incidents:
-        yield "none is open, and every message was sent"
+        yield "none open, and every message was sent"
     for i in incidents.incidents:
         kind = "over" if i.is_over else "warning" if i.is_warning else "FAILURE"
         yield f"{kind}: {i.title}, since {minute(i.since)}, {ago(i.since, now)} (owner: {i.owner})"
         if not i.is_over:
-            yield f"  {cut(' '.join(i.detail.split()), TOLD_CHARACTERS)}"
+            yield f"  {cut(' '.join(i.detail.split()), SHOWN_CHARACTERS)}"
             if i.reproduce and i.reproduce != "tidemark status":
-                yield f"  {'to see it again' if i.remedy else 'type'}: {i.reproduce}"
+                yield f"  {'to see it again' if i.remedy else 'run'}: {i.reproduce}"
             if i.remedy:
                 yield f"  remedy: {i.remedy}"
-        if not i.is_told:
-            why = f"{i.attempts} tries: {i.unsent_error}" if i.unsent_error else "no try yet"
-            yield f"  not told to everybody: {why}"
+        if not i.is_delivered:
+            tries = "1 try" if i.attempts == 1 else f"{i.attempts} tries"
+            yield f"  not delivered to everybody: {f'{tries}: {i.unsent_error}' if i.unsent_error else 'no try yet'}"

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from flows.build.warehouse import (
     has_tables,
     lock_file,
-    models_behind,
     once_free,
     open_warehouse,
+    outdated_models,
     warehouse_at_rest,
     warehouse_held,
 )
@@ -29,6 +29,7 @@ from flows.locks import holder_of
 from flows.publish.manifest import Manifest, current_version, damaged_files, describe_causes, read_manifest
 from flows.publish.views import MARTS, moved_from, versions
 from flows.settings import Settings
+from flows.text import counted
 
 Section = tuple[str, list[str]]
 
@@ -94,7 +95,7 @@ class FailedNode:
 
 @dataclass(frozen=True)
 class WarehouseStatus:
-    """How the last run went. ``note`` says why that cannot be told, ``is_broken`` that a person must see to it.
+    """How the last run went. ``note`` says why that is not known, ``is_broken`` that a person must see to it.
 
     ``models_behind`` have not seen all that was entered, failed, or are not there, as after a build that was killed."""
 
@@ -151,7 +152,7 @@ class LakeStatus:
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether something is wrong that does not mend itself."""
+        """Whether something is wrong that does not fix itself."""
         return bool(
             self.left_alone
             or self.refused
@@ -191,7 +192,7 @@ def read_totals(settings: Settings) -> Totals:
             """
             select
                 (select coalesce(sum(events_count), 0) from ops.ops_late_arrivals),
-                (select coalesce(sum(copies_count), 0) from intermediate.int_events__days_landed),
+                (select coalesce(sum(copies_count), 0) from intermediate.int_events__days_touched),
                 (select coalesce(sum(late_events_count), 0) from ops.ops_late_arrivals),
                 (select count(*) from ops.ops_event_conflicts),
                 (select coalesce(sum(future_events_count), 0) from ops.ops_late_arrivals)
@@ -250,7 +251,7 @@ def _receipts(settings: Settings) -> Iterator[Receipts]:
         index = settings.landed / INDEX
         raise TidemarkError(
             f"the landing index {index} cannot be read ({error}); see to disk space and rights; where it is damaged, "
-            "delete it: it is made anew from the receipts"
+            "delete it: it is rebuilt from the receipts"
         ) from error
 
 
@@ -281,7 +282,7 @@ def _read_warehouse(settings: Settings, last_batch_id: int) -> WarehouseStatus:
     except BlockingIOError:
         holder = holder_of(lock_file(settings))
         return WarehouseStatus(
-            f"in use by {holder or 'a build or a publication at work'}; how the last run went can be told afterwards"
+            f"in use by {holder or 'a build or a publication at work'}; how the last run went is shown afterwards"
         )
 
 
@@ -290,7 +291,7 @@ def _read_free_warehouse(settings: Settings, last_batch_id: int) -> WarehouseSta
     try:
         warehouse = open_warehouse(settings, read_only=True)
     except WarehouseInUseError as error:
-        return WarehouseStatus(f"in use: {error}; builds wait for it; how the last run went can be told afterwards")
+        return WarehouseStatus(f"in use: {error}; builds wait for it; how the last run went is shown afterwards")
     except TidemarkError as error:
         return WarehouseStatus(str(error), is_broken=True)
     with warehouse:
@@ -312,7 +313,7 @@ def _read_free_warehouse(settings: Settings, last_batch_id: int) -> WarehouseSta
             [run_id],
         ).fetchall()
         # To parse the project would take seconds; the names of its models are those of their files.
-        behind = models_behind(warehouse, {path.stem for path in (PROJECT / "models").rglob("*.sql")})
+        behind = outdated_models(warehouse, {path.stem for path in (PROJECT / "models").rglob("*.sql")})
     return WarehouseStatus(
         last_run=command,
         last_run_at=started_at.replace(tzinfo=UTC),
@@ -366,14 +367,15 @@ def describe_lake(status: LakeStatus) -> list[Section]:
 
 def _describe_inbox(status: LakeStatus) -> Iterator[str]:
     waiting = sum(d.waiting_files for d in status.datasets)
-    yield f"{waiting:,} files wait for landing, {status.still_being_written:,} still being written"
+    yield f"{counted(waiting, 'file')} waiting to land, {status.still_being_written:,} still being written"
     for d in status.datasets:
         if d.waiting_since:
-            yield f"{d.dataset}: {d.waiting_files:,} files wait, the oldest for {ago(d.waiting_since, status.read_at)}"
+            oldest = ago(d.waiting_since, status.read_at)
+            yield f"{d.dataset}: {counted(d.waiting_files, 'file')} waiting, the oldest for {oldest}"
     if status.left_alone:
-        yield f"{len(status.left_alone):,} left alone, each for the reason it is told with"
-    for stray in status.left_alone:
-        yield f"left alone: {stray}"
+        yield f"{len(status.left_alone):,} left alone:"
+    for line in status.left_alone:
+        yield f"left alone: {line}"
 
 
 def _describe_landed(status: LakeStatus) -> Iterator[str]:
@@ -384,17 +386,17 @@ def _describe_landed(status: LakeStatus) -> Iterator[str]:
             continue
         yield (
             f"{d.dataset}: last at {minute(d.last.landed_at)}, {ago(d.last.landed_at, now)} ago, {d.last.file} "
-            f"({d.last.rows_landed:,} rows, {d.last.rows_rejected:,} rejected)"
+            f"({counted(d.last.rows_landed, 'row')}, {d.last.rows_rejected:,} quarantined)"
         )
         if d.unpublished_batches:
             lag = duration(timedelta(seconds=d.lag_seconds))
             seen = f"what landed up to {minute(d.readers_see)}" if d.readers_see else "nothing of it"
-            behind = f"{d.unpublished_batches:,} batches not published, the oldest for {lag}"
-            yield f"{d.dataset}: {behind}; readers see {seen}"
+            batches = "1 batch" if d.unpublished_batches == 1 else f"{d.unpublished_batches:,} batches"
+            yield f"{d.dataset}: {batches} not published, the oldest for {lag}; readers see {seen}"
     for receipt in status.refused:
         yield f"refused: {receipt.file}: {receipt.reason}"
     for unfit in status.unfit:
-        yield f"NOTHING FITS: {unfit.file}: {unfit.reason} (owner: {unfit.owner})"
+        yield f"NO ROW FITS: {unfit.file}: {unfit.reason} (owner: {unfit.owner})"
     if status.refused or status.unfit:
         yield f"remedy: {FILE_REMEDY}"
 
@@ -407,11 +409,11 @@ def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:
     if ended == "running":
         ended = "was killed before its end (or runs in another process); the next build continues from there"
     yield f"last run: {warehouse.last_run} at {minute(warehouse.last_run_at)}: {ended}"
-    behind = f", {warehouse.models_behind:,} models behind" if warehouse.models_behind else ""
-    remedy = "; `tidemark build --retry`, or the next run, builds them" if behind else ""
-    yield f"{warehouse.landings_not_built:,} landings not built yet{behind}{remedy}"
+    outdated = warehouse.models_behind
+    models = f", {counted(outdated, 'model')} outdated; `tidemark build --retry` or the next run builds them"
+    yield f"{counted(warehouse.landings_not_built, 'landing')} not built yet{models if outdated else ''}"
     for node in warehouse.failed:
-        found = f"{node.rows:,} rows" if node.rows else " ".join(node.message.split())
+        found = counted(node.rows, "row") if node.rows else " ".join(node.message.split())
         yield f"failed: {node.kind} {node.name}: {found}; reproduce: tidemark build -- --select {node.name}"
 
 
@@ -423,17 +425,17 @@ def _describe_published(published: PublishedStatus) -> Iterator[str]:
         yield f"current is {published.version}: {published.note}"
         return
     yield (
-        f"current is {published.version}: {published.tables} tables, made {minute(published.created_at)}, "
-        f"{published.landings_behind:,} landings behind"
+        f"current is {published.version}: {counted(published.tables, 'table')}, published "
+        f"{minute(published.created_at)}, {counted(published.landings_behind, 'landing')} behind"
     )
     if published.moved_from:
         yield (
-            f"MOVED: its views name files below {published.moved_from}, as where it was made: who attaches it gets "
-            "errors, or what is there; `tidemark run` mends it"
+            f"MOVED: its views still point to files in {published.moved_from}, where it was published: readers get "
+            "errors or other rows; `tidemark run` fixes it"
         )
     if damaged := published.damaged:
         more = f" and {len(damaged) - 1:,} more" if len(damaged) > 1 else ""
-        yield f"DAMAGED: {damaged[0]}{more} missing or of another size; `tidemark publish --force` writes them anew"
+        yield f"DAMAGED: {damaged[0]}{more} missing or of another size; `tidemark publish --force` writes them again"
     for table in published.not_good:
         if table.since:
             as_of = minute(table.as_of) if table.as_of else "before"
@@ -442,4 +444,4 @@ def _describe_published(published: PublishedStatus) -> Iterator[str]:
             yield f"missing: {table.table}: waits for {table.because}"
     if published.newest_version != published.version:
         yield f"rolled back: the newest version is {published.newest_version}"
-    yield f"{published.versions_kept} versions kept"
+    yield f"{counted(published.versions_kept, 'version')} kept"

@@ -20,17 +20,6 @@ timezone('UTC', timezone('{{ var("timezone") }}', cast({{ day }} as timestamp)))
 to_utc_timestamp(cast({{ day }} as timestamp), '{{ var("timezone") }}')
 {%- endmacro %}
 
-{#- The day so many days after another. -#}
-{% macro days_after(day, days) %}{{ return(adapter.dispatch('days_after')(day, days)) }}{% endmacro %}
-
-{% macro duckdb__days_after(day, days) -%}
-cast({{ day }} + cast({{ days }} as integer) as date)
-{%- endmacro %}
-
-{% macro spark__days_after(day, days) -%}
-date_add({{ day }}, cast({{ days }} as int))
-{%- endmacro %}
-
 {#- The ISO day of the week: Monday 1 to Sunday 7. -#}
 {% macro iso_day_of_week(day) %}{{ return(adapter.dispatch('iso_day_of_week')(day)) }}{% endmacro %}
 
@@ -42,7 +31,7 @@ cast(extract(isodow from {{ day }}) as integer)
 cast(extract(dow_iso from {{ day }}) as int)
 {%- endmacro %}
 
-{#- The UTC timestamp so many hours before now. -#}
+{#- The UTC timestamp that lies this many hours before now. -#}
 {% macro hours_ago(hours) %}{{ return(adapter.dispatch('hours_ago')(hours)) }}{% endmacro %}
 
 {% macro duckdb__hours_ago(hours) -%}

@@ -1,6 +1,6 @@
 {#-
     Which parts of a model a build changed, in ops.changes: a row per model and day, with a number that only
-    grows; one row with no day for a model that is not kept by days. Publishing copies what changed since the
+    grows; one row with no day for a model that is not partitioned by day. Publishing copies what changed since the
     version before, and data tests look at what changed since they last passed: neither looks through history.
 -#}
 
@@ -11,7 +11,7 @@
 {% endmacro %}
 
 {#- SQL that notes that these days of a model changed. -#}
-{% macro note_days_changed(name, days) %}
+{% macro record_changed_days(name, days) %}
     {% if days %}
     delete from ops.changes where model = '{{ name }}' and {{ in_days('day', days) }};
     insert into ops.changes
@@ -20,14 +20,14 @@
 {% endmacro %}
 
 {#- Pre-hook: a model about to be built whole changes every day; which days it has, the post-hook sees. -#}
-{% macro forget_changes() %}
+{% macro clear_changes() %}
     {% if execute and model.config.materialized in ('incremental', 'table') and flags.WHICH in ('build', 'run', 'retry') and not is_incremental() %}
     delete from ops.changes where model = '{{ model.name }}';
     {% endif %}
 {% endmacro %}
 
 {#- Part of the post-hook: an incremental strategy by days has noted its own. -#}
-{% macro mark_changes() %}
+{% macro record_changes() %}
     {% if model.config.get('incremental_strategy') == 'replace_days' %}
     insert into ops.changes
     select '{{ model.name }}', day, nextval('ops.change_number')

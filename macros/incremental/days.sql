@@ -1,12 +1,12 @@
-{#- The first and last day that `tidemark build --from --to` builds anew; none in a usual run. -#}
-{% macro days_chosen() %}
+{#- The first and last day that `tidemark build --from --to` rebuilds; none in a usual run. -#}
+{% macro backfill_days() %}
     {% set days = env_var('TIDEMARK_DAYS', '') %}
     {% do return(days.split(':') if days else none) %}
 {% endmacro %}
 
 {#-
     How many days before and after a touched one change with it, as a list of two: worked out from what the model and
-    all above it read around their days (flows/build/logic.py). None where that cannot be told.
+    everything upstream of it read around their days (flows/build/logic.py). None where that is not known.
 -#}
 {% macro reach_of(node) %}
     {% do return(known_logic(node).get('reach', [0, 0])) %}
@@ -16,10 +16,10 @@
     The days that new batches hold events of, or the days chosen, as a list of 'YYYY-MM-DD'; the days that these reach
     belong too.
 -#}
-{% macro days_touched() %}
+{% macro affected_days() %}
     {% set before, after = reach_of(model) %}
     {% set batches = batches_to_see() %}
-    {% set chosen = days_chosen() %}
+    {% set chosen = backfill_days() %}
     {% if chosen %}
         {% set touched = "landed.event_date between date '" ~ chosen[0] ~ "' and date '" ~ chosen[1] ~ "'" %}
     {% else %}
@@ -27,7 +27,7 @@
     {% endif %}
     {% set rows = run_query("
         select distinct strftime(landed.event_date + reach.days, '%Y-%m-%d')
-        from " ~ ref('int_events__days_landed') ~ " as landed
+        from " ~ ref('int_events__days_touched') ~ " as landed
         cross join (select unnest(range(-" ~ before ~ ", " ~ (after + 1) ~ ")) :: integer as days) as reach
         where " ~ touched ~ "
         order by 1
@@ -42,7 +42,7 @@
 {% macro days_to_replace() %}
     {% do refuse_in_unit_test("days_to_replace: ['2026-01-15']") %}
     {% if '_days' not in model %}
-        {% set name = config.get('meta', {}).get('days_to_replace', 'days_touched') %}
+        {% set name = config.get('meta', {}).get('days_to_replace', 'affected_days') %}
         {% do model.update({'_days': context[name]()}) %}
     {% endif %}
     {% do return(model['_days']) %}
@@ -54,7 +54,7 @@
 -#}
 {% macro in_days_to_replace(column='event_date', before=0, after=0) %}
     {#- Named here too, so that dbt sees the dependency when it parses; a unit test need not give it. -#}
-    {%- if model.resource_type != 'unit_test' %}{% do ref('int_events__days_landed') %}{% endif -%}
+    {%- if model.resource_type != 'unit_test' %}{% do ref('int_events__days_touched') %}{% endif -%}
     {%- if not is_incremental() %}true{% else %}
     {%- set days = days_to_replace() %}
     {%- if before or after %}{% set days = widen_days(days, before, after) %}{% endif %}
@@ -82,7 +82,7 @@
 {% endmacro %}
 
 {#-
-    Incremental strategy: the days an incremental run is for are deleted and inserted anew, whole, in one
+    Incremental strategy: the days an incremental run is for are deleted and inserted again, whole, in one
     transaction with the model's progress.
 -#}
 {% macro get_incremental_replace_days_sql(arg_dict) %}
@@ -91,5 +91,5 @@
     {% set days = days_to_replace() %}
     delete from {{ target }} where {{ in_days(config.require('unique_key'), days) }};
     insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ arg_dict['temp_relation'] }};
-    {{ note_days_changed(model.name, days) }}
+    {{ record_changed_days(model.name, days) }}
 {% endmacro %}

@@ -4,9 +4,9 @@
 -#}
 
 {#- For meta.days_to_replace: the touched days, and the last days of the weeks and months that hold them. -#}
-{% macro period_ends_touched() %}
+{% macro affected_period_ends() %}
     {% set ends = [] %}
-    {% for day in days_touched() %}
+    {% for day in affected_days() %}
         {% set date = modules.datetime.date.fromisoformat(day) %}
         {% for end in [date, week_end(date), month_end(date)] %}
             {% if end.isoformat() not in ends %}{% do ends.append(end.isoformat()) %}{% endif %}

@@ -3,7 +3,7 @@
 
     Every landed row carries its batch, and batch numbers only grow. Each model that keeps rows keeps, in
     ops.model_progress and in the transaction that writes the model, the last batch it has seen. What it has
-    still to do is what lies between that and the last batch that everything above it has seen. A build that
+    still to do is what lies between that and the last batch that everything upstream of it has seen. A build that
     stopped half-way therefore needs no repair: the next one finds in each model where it stopped.
 
     A batch of a dataset that a model does not read is seen by it without being looked at: so it is marked where
@@ -31,7 +31,7 @@
 {% endmacro %}
 
 {#-
-    What Tidemark tells of a model or seed (flows/build/logic.py): the mark of its logic, and its reach. Nothing where dbt was
+    What Tidemark says of a model or seed (flows/build/logic.py): the mark of its logic, and its reach. Nothing where dbt was
     started without Tidemark.
 -#}
 {% macro known_logic(node) %}
@@ -40,7 +40,7 @@
 
 {#-
     A mark of the logic that makes a model: its SQL, the macros, variables and seeds behind it, and the same of
-    everything above it. '' where it is not known, or where `--empty` leaves out the rows: no mark is equal to that.
+    everything upstream of it. '' where it is not known, or where `--empty` leaves out the rows: no mark is equal to that.
 -#}
 {% macro logic_of(node) %}
     {% do return('' if flags.EMPTY else known_logic(node).get('mark', '')) %}
@@ -100,11 +100,11 @@
     Post-hook, inside the model's own transaction: what the model has now seen, and by which logic. A build of
     chosen days (backfill) sees no batch: what is new to the model stays so.
 -#}
-{% macro mark_progress() %}
+{% macro record_progress() %}
     {% if execute and model.config.materialized in ('incremental', 'table') and flags.WHICH in ('build', 'run', 'retry') %}
     {% set progress = read_progress() %}
     {% set seen = batch_seen_above(model, progress) %}
-    {% if days_chosen() %}{% set seen = progress.get(model.name, {}).get('batch_id', 0) %}{% endif %}
+    {% if backfill_days() %}{% set seen = progress.get(model.name, {}).get('batch_id', 0) %}{% endif %}
     delete from ops.model_progress where model = '{{ model.name }}';
     insert into ops.model_progress
     select
@@ -118,20 +118,6 @@
             else nextval('ops.change_number')
         end,
         {{ utc_now() }};
-    {{ mark_changes() }}
+    {{ record_changes() }}
     {% endif %}
-{% endmacro %}
-
-{#-
-    dbt's own rule, and one more: a model that another logic built, or that kept no progress, is rebuilt whole. So is one
-    of which it is not known whether another logic built it, or how far what is new reaches.
--#}
-{% macro should_full_refresh() %}
-    {% set asked = config.get('full_refresh') %}
-    {% if asked is none %}{% set asked = flags.FULL_REFRESH %}{% endif %}
-    {% if asked or not execute or model.config.materialized != 'incremental' %}{% do return(asked) %}{% endif %}
-    {% if load_relation(this) is none %}{% do return(asked) %}{% endif %}
-    {% set logic = logic_of(model) %}
-    {% if not logic or reach_of(model) is none %}{% do return(true) %}{% endif %}
-    {% do return(read_progress().get(model.name, {}).get('logic') != logic) %}
 {% endmacro %}

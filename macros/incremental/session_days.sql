@@ -3,7 +3,7 @@
     at midnight, so a touched day can change a session that started earlier. A touched day changes its own
     fragments, and whether the next day's first ones continue; the start days of all sessions made of those are
 
-    - the touched days and the days after (reach_days: 1 in the model's meta);
+    - the touched days and the days after (lookback_days: 1 in the model's meta);
     - those of the sessions built before that reach into such a day: it may lengthen, shorten or split them;
     - those of the sessions built before that ended the day before it, on devices that now go on across midnight.
 
@@ -11,8 +11,8 @@
     to the day before that one nothing of it changed, so a session of that start was built before, and it ended
     that day or went on.
 -#}
-{% macro session_start_days_touched() %}
-    {% set touched = days_touched() %}
+{% macro affected_session_days() %}
+    {% set touched = affected_days() %}
     {% if not touched %}{% do return([]) %}{% endif %}
     {% set day_before = widen_days(touched, 1, 0) %}
     {% set reaching_in = [] %}
@@ -20,19 +20,19 @@
         {% do reaching_in.append("(started_date < date '" ~ day ~ "' and ended_date >= date '" ~ day ~ "')") %}
     {% endfor %}
     {% set rows = run_query("
-        with crossed as (
+        with continuing as (
             select distinct event_date, product, device_key
-            from " ~ ref('int_audience__midnights_crossed') ~ "
+            from " ~ ref('int_audience__session_fragments_continued') ~ "
             where " ~ in_days('event_date', touched) ~ "
         ),
         ended_just_before as (
             select distinct sessions.started_date
             from " ~ this ~ " as sessions
-            inner join crossed
+            inner join continuing
                 on
-                    sessions.product = crossed.product
-                    and sessions.device_key = crossed.device_key
-                    and sessions.ended_date = " ~ add_days('crossed.event_date', -1) ~ "
+                    sessions.product = continuing.product
+                    and sessions.device_key = continuing.device_key
+                    and sessions.ended_date = " ~ add_days('continuing.event_date', -1) ~ "
             where " ~ in_days('sessions.ended_date', day_before) ~ "
         ),
         reaching_in as (

@@ -2,11 +2,11 @@
     A data test looks at what changed since it last passed: what passed before cannot have come to fail without
     changing. ops.test_progress keeps, for each test, the last change and the last batch there were when it passed.
     With TIDEMARK_TEST_ROWS=all (`tidemark test`, for the nightly run) every test looks at everything, and so it does
-    without Tidemark: dbt cannot tell whether the test was edited since.
+    without Tidemark: dbt does not know whether the test was edited since.
 -#}
 
 {#- Whether the running test looks at everything, whatever it passed before. -#}
-{% macro tests_everything() %}
+{% macro tests_all_rows() %}
     {% do return(
         not execute
         or env_var('TIDEMARK_TEST_ROWS', 'changed') == 'all'
@@ -22,7 +22,7 @@
 
 {#- The condition that leaves only the days of a model that changed since the running test passed, and those around. -#}
 {% macro in_days_changed(column, name, around=0) %}
-    {% if tests_everything() %}{% do return('true') %}{% endif %}
+    {% if tests_all_rows() %}{% do return('true') %}{% endif %}
     {% set rows = run_query("
         select
             passed.change,
@@ -38,11 +38,11 @@
 {% endmacro %}
 
 {#-
-    The condition that leaves only rows of batches that came since the running test passed, of what is made from these
+    The condition that leaves only rows of batches that came since the running test passed, of what is built from these
     appended models. Where one of them was built whole since, everything is looked at.
 -#}
 {% macro in_batches_changed(names, column='_batch_id') %}
-    {% if tests_everything() %}{% do return('true') %}{% endif %}
+    {% if tests_all_rows() %}{% do return('true') %}{% endif %}
     {% set rows = run_query("
         select passed.batch_id
         from ops.test_progress as passed
@@ -55,17 +55,3 @@
     ") %}
     {% do return(column ~ ' > ' ~ rows[0][0] if rows else 'true') %}
 {% endmacro %}
-
-{#- What a generic test reads: of a model kept by days or appended to, what changed since the test passed. -#}
-{% macro get_where_subquery(relation) -%}
-    {%- set where = config.get('where', '') -%}
-    {%- set tested = graph.nodes.get(model.attached_node, {}) if execute else {} -%}
-    {%- if not where and tested -%}
-        {%- if tested.config.get('incremental_strategy') == 'append' -%}
-            {%- set where = in_batches_changed([tested.name]) -%}
-        {%- elif day_column(tested) -%}
-            {%- set where = in_days_changed(day_column(tested), tested.name) -%}
-        {%- endif -%}
-    {%- endif -%}
-    {%- do return('(select * from ' ~ relation ~ ' where ' ~ where ~ ') as tested' if where else relation) -%}
-{%- endmacro %}

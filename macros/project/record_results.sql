@@ -1,13 +1,15 @@
 {#-
     Keeps how the run and every node of it went, for the ops models and for whoever is on call. A run that was
-    killed never comes here: it stays 'running' in ops.dbt_runs. A run counts as finished last of all, when what it
-    left unmade is known.
+    killed never comes here: it stays 'running' in ops.dbt_runs. A run counts as finished last of all, when it is
+    known what it failed or skipped to build.
 -#}
 {% macro record_results(results) %}
     {% if not execute or flags.WHICH not in ('build', 'run', 'test', 'seed', 'retry') %}{% do return('') %}{% endif %}
     {% set failed = results | selectattr('status', 'in', ['error', 'fail', 'runtime error']) | list %}
-    {{ note_unmade(results) }}
+    {{ record_failed_or_skipped(results) }}
     {% if results %}
+    {% set messages = [] %}
+    {% for result in results %}{% do messages.append(broken_rules(result) or result.message) %}{% endfor %}
     insert into ops.dbt_results values
     {% for result in results %}
     {% set timing = result.timing | selectattr('name', 'equalto', 'execute') | list | first %}
@@ -18,15 +20,15 @@
         '{{ result.node.name }}',
         '{{ result.status }}',
         {{ result.failures if result.failures is not none else 'null' }},
-        {{ "'" ~ (result.message | string | replace("'", "''")) ~ "'" if result.message else 'null' }},
+        {{ "'" ~ (messages[loop.index0] | string | replace("'", "''")) ~ "'" if messages[loop.index0] else 'null' }},
         {{ "timestamp '" ~ timing.started_at.strftime('%Y-%m-%d %H:%M:%S.%f') ~ "'" if timing and timing.started_at else 'null' }},
         {{ "timestamp '" ~ timing.completed_at.strftime('%Y-%m-%d %H:%M:%S.%f') ~ "'" if timing and timing.completed_at else 'null' }},
         {{ result.execution_time }},
         {{ utc_now() }}
     ){{ ',' if not loop.last }}
     {% endfor %};
-    {{ note_days_changed('ops_model_runs', [utc_today()]) }}
-    {{ note_days_changed('ops_test_runs', [utc_today()]) }}
+    {{ record_changed_days('ops_model_runs', [utc_today()]) }}
+    {{ record_changed_days('ops_test_runs', [utc_today()]) }}
     {% set passed = results | selectattr('node.resource_type', 'equalto', 'test') | selectattr('status', 'in', ['pass', 'warn']) | list %}
     {# On all rows a test found what no look at changes would find again: until it passes, it looks at all of them. #}
     {% set fell = results | selectattr('node.resource_type', 'equalto', 'test') | selectattr('status', 'in', ['error', 'fail', 'runtime error']) | list %}
@@ -51,31 +53,45 @@
     where run_id = '{{ invocation_id }}';
 {% endmacro %}
 
+{#- Which rules the rows break that a test of valid rows found, and how many rows each; nothing of other results. -#}
+{% macro broken_rules(result) %}
+    {% set metadata = result.node.test_metadata if result.node.resource_type == 'test' else none %}
+    {% if not metadata or metadata.name != 'valid_rows' or result.status not in ['fail', 'warn'] %}{% do return(none) %}{% endif %}
+    {% set found = run_query("
+        select broken_rules || ' (' || count(*) || ')'
+        from (" ~ result.node.compiled_code ~ ") as found
+        group by broken_rules
+        order by count(*) desc, broken_rules
+        limit 5
+    ") %}
+    {% do return('broken rules, with rows: ' ~ found.columns[0].values() | join('; ')) %}
+{% endmacro %}
+
 {#-
-    Which models and seeds are not as this project makes them: after a whole build all but those it made; a build of
-    some takes away what it made and adds what it did not. A build of chosen days tells nothing of it: what stops there
-    is told by ops.backfill_chunks, and the model is as it was.
+    Which models and seeds are not as this project builds them: after a whole build all but those it built; a build of
+    some takes away what it built and adds what failed or was skipped. A backfill changes nothing here: what stops in
+    one is in ops.backfill_chunks, and the model is as it was.
 -#}
-{% macro note_unmade(results) %}
-    {% if days_chosen() %}{% do return('') %}{% endif %}
-    {% set made, unmade = [], [] %}
+{% macro record_failed_or_skipped(results) %}
+    {% if backfill_days() %}{% do return('') %}{% endif %}
+    {% set built, not_built = [], [] %}
     {% for result in results if result.node.resource_type in ['model', 'seed'] %}
-        {% do (made if result.status == 'success' else unmade).append(result.node.name) %}
+        {% do (built if result.status == 'success' else not_built).append(result.node.name) %}
     {% endfor %}
     {% if is_whole_build() %}
         {% for node in graph.nodes.values() if node.resource_type in ['model', 'seed'] and node.config.materialized != 'ephemeral' %}
-            {% if node.name not in made and node.name not in unmade %}{% do unmade.append(node.name) %}{% endif %}
+            {% if node.name not in built and node.name not in not_built %}{% do not_built.append(node.name) %}{% endif %}
         {% endfor %}
-    delete from ops.unmade where not list_contains({{ names_listed(unmade) }}, node);
+    delete from ops.failed_or_skipped where not list_contains({{ names_listed(not_built) }}, node);
     {% else %}
-    delete from ops.unmade where list_contains({{ names_listed(made) }}, node);
+    delete from ops.failed_or_skipped where list_contains({{ names_listed(built) }}, node);
     {% endif %}
-    insert into ops.unmade
+    insert into ops.failed_or_skipped
     select
         failed.node,
         {{ utc_now() }}
-    from (select unnest({{ names_listed(unmade) }}) as node) as failed
-    where failed.node not in (select known.node from ops.unmade as known);
+    from (select unnest({{ names_listed(not_built) }}) as node) as failed
+    where failed.node not in (select known.node from ops.failed_or_skipped as known);
 {% endmacro %}
 
 {% macro names_listed(names) -%}

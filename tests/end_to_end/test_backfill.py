@@ -22,7 +22,7 @@ from prefect.client.schemas.sorting import TaskRunSort
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import sample
-from flows.build.backfill import Request, backfill, check, plan, split_days, with_those_below
+from flows.build.backfill import Request, backfill, check, plan, split_days, with_downstream
 from flows.build.build import build
 from flows.build.project import Model
 from flows.build.warehouse import open_warehouse, warehouse_lock
@@ -43,7 +43,7 @@ from tests.support.processes import FORKSERVER
 from tests.support.sample_lake import run_all, settings_of
 
 Rows = dict[str, list[tuple[object, ...]]]
-KEPT_BY_DAYS = {
+PARTITIONED_BY_DAY = {
     "intermediate.int_events__copies_compared": "event_date",
     "intermediate.int_audience__session_fragments_split": "event_date",
     "marts.fct_sessions": "started_date",
@@ -58,7 +58,7 @@ KEPT_BY_DAYS = {
 
 def rows_of(settings: Settings) -> Rows:
     with open_warehouse(settings, read_only=True) as warehouse:
-        return {name: warehouse.execute(f"from {name} order by all").fetchall() for name in KEPT_BY_DAYS}
+        return {name: warehouse.execute(f"from {name} order by all").fetchall() for name in PARTITIONED_BY_DAY}
 
 
 FRAGMENTS = "int_audience__session_fragments_split"
@@ -77,12 +77,14 @@ def request(first_day: date = FIRST, last_day: date = LAST, selection: str = "",
     return Request(first_day, last_day, selection, chunk_days)
 
 
-def damage(settings: Settings, first_day: date, last_day: date, names: Iterable[str] = tuple(KEPT_BY_DAYS)) -> None:
-    """Lose the odd rows of these days, as a bug since mended would have."""
+def damage(
+    settings: Settings, first_day: date, last_day: date, names: Iterable[str] = tuple(PARTITIONED_BY_DAY)
+) -> None:
+    """Lose some rows of these days, as a bug since fixed would have."""
     with open_warehouse(settings) as warehouse:
         for name in names:
             warehouse.execute(
-                f"delete from {name} where {KEPT_BY_DAYS[name]} between ? and ? and rowid % 3 = 0",
+                f"delete from {name} where {PARTITIONED_BY_DAY[name]} between ? and ? and rowid % 3 = 0",
                 [first_day, last_day],
             )
 
@@ -140,7 +142,7 @@ def test_a_selection_is_rebuilt_with_what_is_made_from_it_and_nothing_else(lake:
     assert not done.failed
     assert {node.name for node in done.nodes if node.kind == "model"} == {
         FRAGMENTS,
-        "int_audience__midnights_crossed",
+        "int_audience__session_fragments_continued",
         "int_audience__devices_active",
         "fct_sessions",
         "agg_audience_daily",
@@ -154,8 +156,8 @@ def test_a_selection_is_rebuilt_with_what_is_made_from_it_and_nothing_else(lake:
 
 
 def test_what_is_below_is_rebuilt_by_days_or_whole_or_not_at_all() -> None:
-    def model(name: str, materialized: str, *above: str) -> Model:
-        return Model(name, "marts", materialized, None, "", {}, frozenset(above))
+    def model(name: str, materialized: str, *upstream: str) -> Model:
+        return Model(name, "marts", materialized, None, "", {}, frozenset(upstream))
 
     models = {
         made.name: made
@@ -168,9 +170,9 @@ def test_what_is_below_is_rebuilt_by_days_or_whole_or_not_at_all() -> None:
         )
     }
     by_days = frozenset({"days", "beside"})
-    assert with_those_below(models, by_days, frozenset({"days"})) == {"days", "table"}
+    assert with_downstream(models, by_days, frozenset({"days"})) == {"days", "table"}
     with pytest.raises(TidemarkError, match=r"beside cannot be rebuilt for some days alone: keys below .* beside\+"):
-        with_those_below(models, by_days, frozenset({"beside"}))
+        with_downstream(models, by_days, frozenset({"beside"}))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_what_is_below_is_rebuilt_by_days_or_whole_or_not_at_all() -> None:
     [
         ("fct_sesions", r"names nothing in the project by 'fct_sesions'"),
         ("fct_sessions nosuch+", r"names nothing in the project by 'nosuch\+'"),
-        ("dim_dates", r"'dim_dates' holds no model that is kept by days; these are: agg_adverts_daily, "),
+        ("dim_dates", r"'dim_dates' holds no model that is partitioned by day; these are: agg_adverts_daily, "),
         ("colour:red", r"'colour:red' cannot be read: .*'colour' is not a valid method name"),
     ],
 )
@@ -397,7 +399,7 @@ def test_a_request_that_is_wrong_fails_the_flow_with_the_reason_alone(served: tu
     )
 
 
-def test_a_chunk_that_fails_fails_the_flow_which_goes_on_there_once_it_is_mended(served: tuple[Settings, Rows]) -> None:
+def test_a_chunk_that_fails_fails_the_flow_which_goes_on_there_once_it_is_fixed(served: tuple[Settings, Rows]) -> None:
     settings, _ = served
     deduplicated = "intermediate.int_events__events_deduplicated"
     with open_warehouse(settings) as warehouse:

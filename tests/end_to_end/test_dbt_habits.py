@@ -31,7 +31,7 @@ unit_tests:
     overrides: {macros: {is_incremental: true}}
     given: &nothing
       - {input: ref('int_audience__session_fragments_split'), rows: []}
-      - {input: ref('int_audience__midnights_crossed'), rows: []}
+      - {input: ref('int_audience__session_fragments_continued'), rows: []}
     expect: {rows: []}
   - name: is_told_the_days
     model: int_audience__devices_active
@@ -139,8 +139,8 @@ def test_the_habits_of_a_day(settings: Settings, project: Path, dbt: Callable[..
 
 def test_where_nothing_has_landed_models_are_empty_and_dbt_says_why(project: Path, dbt: Callable[..., str]) -> None:
     assert "All checks passed" in dbt("debug")
-    told = dbt("build", "--select", "+fct_sessions", *WITHOUT_UNIT_TESTS)
-    assert f"nothing has landed in {project / 'data' / 'lake' / 'landed'}" in told
+    result = dbt("build", "--select", "+fct_sessions", *WITHOUT_UNIT_TESTS)
+    assert f"nothing has landed in {project / 'data' / 'lake' / 'landed'}" in result
     assert rows(Settings(home=project / "data"), "marts.fct_sessions") == []
     dbt("source", "freshness")
     dbt("clean")
@@ -165,9 +165,9 @@ def test_from_elsewhere_the_home_is_the_project_s_or_the_one_given(
     assert not settings.home.exists()
 
 
-def test_a_unit_test_that_overrides_what_it_need_not_is_told_so(project: Path, dbt: Callable[..., str]) -> None:
+def test_a_unit_test_that_overrides_what_it_need_not_is_reported_so(project: Path, dbt: Callable[..., str]) -> None:
     (project / "models" / "mine.yml").write_text(OVERRIDDEN)
     dbt("run", "--empty", "--select", "+int_audience__devices_active")
-    told = dbt("test", "--select", "asks_the_warehouse", "is_told_the_days", fails=True)
-    assert "the unit test overrides is_incremental" in told and "days_to_replace: ['2026-01-15']" in told
-    assert "ERROR=1" in told and "PASS int_audience__devices_active::is_told_the_days" in told
+    result = dbt("test", "--select", "asks_the_warehouse", "is_told_the_days", fails=True)
+    assert "the unit test overrides is_incremental" in result and "days_to_replace: ['2026-01-15']" in result
+    assert "ERROR=1" in result and "PASS int_audience__devices_active::is_told_the_days" in result

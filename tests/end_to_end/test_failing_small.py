@@ -1,4 +1,4 @@
-"""What fails stops only what lies below it; the rest goes on, and readers are told what is stale, and why."""
+"""What fails stops only what is downstream of it; the rest goes on, and readers see what is stale, and why."""
 
 import csv
 import gzip
@@ -17,9 +17,9 @@ from click.testing import CliRunner
 
 from flows import cli, sample
 from flows.build import project as project_module
-from flows.build.build import Build, build, build_open, run_every_test
+from flows.build.build import Build, build, build_pending, run_every_test
 from flows.build.staleness import read_failing
-from flows.build.warehouse import open_warehouse, read_open_work
+from flows.build.warehouse import open_warehouse, read_pending_work
 from flows.errors import TidemarkError
 from flows.publish.manifest import Manifest, PublishedTable, read_manifest
 from flows.publish.publish import publish
@@ -30,7 +30,7 @@ from tests.support.sample_lake import run_all, settings_of
 from tests.support.workshop import Workshop
 
 BROKEN = "int_audience__session_fragments_split"
-BELOW = {"fct_sessions", "agg_audience_daily", "agg_audience_periods"}
+DOWNSTREAM = {"fct_sessions", "agg_audience_daily", "agg_audience_periods"}
 # A lake, and the files of its second day and its third.
 Lake = tuple[Settings, list[Path], list[Path]]
 # Fails with each content that is called so.
@@ -89,7 +89,7 @@ def run_good(settings: Settings) -> Run:
     done = run(settings)
     assert done.is_good and done.publication is not None
     assert done.publication.manifest.stale == done.publication.manifest.missing == ()
-    assert build_open(settings) is None
+    assert build_pending(settings) is None
     return done
 
 
@@ -110,7 +110,7 @@ def read_marts(settings: Settings, sql: str) -> list[Any]:
         return db.execute(sql).fetchall()
 
 
-def test_a_failing_model_stops_only_what_lies_below_it(lake: Lake, workshop: Workshop) -> None:
+def test_a_failing_model_stops_only_what_is_downstream_it(lake: Lake, workshop: Workshop) -> None:
     settings, second_day, third_day = lake
     first_events = [path for path in third_day if "events" in path.parts]
     first = marts_of(settings)
@@ -121,41 +121,43 @@ def test_a_failing_model_stops_only_what_lies_below_it(lake: Lake, workshop: Wor
     whole, second = run_failing(settings, BROKEN)
     assert whole.count("model") == len(project_module.read_project(settings).models)
     seen = marts_of(settings)
-    assert {name: seen[name] for name in BELOW} == {name: first[name] for name in BELOW}
+    assert {name: seen[name] for name in DOWNSTREAM} == {name: first[name] for name in DOWNSTREAM}
     for name in ("agg_content_daily", "agg_adverts_daily", "fct_content_engagement", "dim_contents", "dim_adverts"):
         assert seen[name] != first[name], name
     stale = stale_of(second)
-    assert stale.keys() == BELOW and second.missing == ()
+    assert stale.keys() == DOWNSTREAM and second.missing == ()
     for table in stale.values():
         assert table.stale_since == second.created_at
         assert table.as_of is not None and table.as_of < second.created_at
         assert [(cause.name, cause.owner) for cause in table.stale_because] == [(BROKEN, "data-platform")]
-    told = read_marts(
+    reported = read_marts(
         settings, "select name, strftime(stale_since, '%Y-%m-%d %H:%M'), stale_because, owner from published_tables "
         "where is_stale order by name"
     )  # fmt: skip
     since = f"{second.created_at:%Y-%m-%d %H:%M}"
     because = f"{BROKEN} (owner: data-platform)"
-    assert told == [(name, since, because, "audience-insight") for name in sorted(BELOW)]
+    assert reported == [(name, since, because, "audience-insight") for name in sorted(DOWNSTREAM)]
     comments = dict(read_marts(settings, "select view_name, comment from duckdb_views() where not internal"))
-    assert {name for name, text in comments.items() if text.startswith(f"STALE since {since} UTC. One row")} == BELOW
+    assert {
+        name for name, text in comments.items() if text.startswith(f"STALE since {since} UTC. One row")
+    } == DOWNSTREAM
 
-    # What lands then is built, and no more is tried again than what failed and lies below.
+    # What lands then is built, and no more is tried again than what failed and is downstream of it.
     release(first_events)
     some, third = run_failing(settings, BROKEN)
     assert some.count("model") < 28
     assert not {node.name for node in some.nodes} & {"dim_dates", "raw_contents", "dim_contents", "raw_adverts"}
-    assert {node.name for node in some.nodes if node.status == "skipped"} >= BELOW
+    assert {node.name for node in some.nodes if node.status == "skipped"} >= DOWNSTREAM
     later = marts_of(settings)
     assert later["agg_content_daily"] != seen["agg_content_daily"]
-    assert {name: later[name] for name in BELOW} == {name: first[name] for name in BELOW}
+    assert {name: later[name] for name in DOWNSTREAM} == {name: first[name] for name in DOWNSTREAM}
     assert {name: (t.stale_since, t.as_of) for name, t in stale_of(third).items()} == {
         name: (t.stale_since, t.as_of) for name, t in stale.items()
     }
     (failing,) = [f for f in read_failing(settings) if f.is_blocking]
     assert (failing.name, failing.kind, failing.owner) == (BROKEN, "model", "data-platform")
     assert failing.path == f"models/intermediate/audience/{BROKEN}.sql"
-    assert set(failing.skipped) == BELOW and "out of" in failing.message
+    assert set(failing.skipped) == DOWNSTREAM and "out of" in failing.message
     assert second.created_at > failing.since > min(t.as_of for t in stale.values() if t.as_of)
 
     # The warehouse is disposable, even now: the stale rows come from the version before.
@@ -163,11 +165,11 @@ def test_a_failing_model_stops_only_what_lies_below_it(lake: Lake, workshop: Wor
     rebuilt, fourth = run_failing(settings, BROKEN)
     assert rebuilt.count("model") == whole.count("model")
     assert marts_of(settings) == later
-    assert {name: t.stale_since for name, t in stale_of(fourth).items()} == dict.fromkeys(BELOW, second.created_at)
+    assert {name: t.stale_since for name, t in stale_of(fourth).items()} == dict.fromkeys(DOWNSTREAM, second.created_at)
     assert {file.change for table in fourth.stale for file in table.files} == {-1}
-    assert read_open_work(settings, project_module.read_project(settings)).behind
+    assert read_pending_work(settings, project_module.read_project(settings)).outdated
 
-    workshop.mend()
+    workshop.fix()
     release([path for path in third_day if path not in first_events])
     run_good(settings)
     assert marts_of(settings)["fct_sessions"] != first["fct_sessions"]
@@ -179,7 +181,7 @@ def test_a_failing_model_stops_only_what_lies_below_it(lake: Lake, workshop: Wor
 
 
 def deliver_title(settings: Settings, title: str) -> None:
-    """Deliver a content anew under this title, in a file that takes the place of the one before."""
+    """Deliver a content again under this title, in a file that takes the place of the one before."""
     delivered = next(settings.inbox.glob("cms/contents/2026-01-01.csv")).read_text()
     row = next(csv.DictReader(io.StringIO(delivered))) | {"title": title}
     out = io.StringIO()
@@ -200,7 +202,7 @@ def tidemark(settings: Settings, *arguments: str) -> tuple[int, str]:
     return done.exit_code, re.sub(r"\s+", " ", done.output)
 
 
-def test_a_failing_test_stops_only_what_lies_below_it_until_the_data_are_mended(
+def test_a_failing_test_stops_only_what_is_downstream_it_until_the_data_are_fixed(
     settings: Settings, workshop: Workshop
 ) -> None:
     test = "assert_contents_are_called_something"
@@ -244,7 +246,7 @@ def test_a_failing_test_stops_only_what_lies_below_it_until_the_data_are_mended(
         ).fetchall()
     assert set(tried) == {("int_content__contents_versioned", "skipped"), ("dim_contents", "skipped")}
 
-    deliver_title(settings, "mended")
+    deliver_title(settings, "fixed")
     done = run_good(settings)
     assert done.build is not None and done.build.count("model") < 20
     assert marts_of(settings)["dim_contents"] != first["dim_contents"]
@@ -257,21 +259,21 @@ def test_a_failing_test_stops_only_what_lies_below_it_until_the_data_are_mended(
 def test_what_fails_in_the_first_build_is_missing_until_it_is_made(settings: Settings, workshop: Workshop) -> None:
     workshop.break_model(BROKEN)
     _, first = run_failing(settings, BROKEN)
-    assert {missing.name for missing in first.missing} == BELOW
+    assert {missing.name for missing in first.missing} == DOWNSTREAM
     assert {cause.name for missing in first.missing for cause in missing.because} == {BROKEN}
     assert first.stale == ()
-    assert not BELOW & marts_of(settings).keys() and marts_of(settings)["agg_content_daily"]
+    assert not DOWNSTREAM & marts_of(settings).keys() and marts_of(settings)["agg_content_daily"]
     # Nothing new, and the same missing, is no new version.
     assert not publish(settings).is_new
     code, output = tidemark(settings, "run")
     assert code == 1 and f"missing agg_audience_daily: waits for {BROKEN} (owner: data-platform)" in output
-    workshop.mend()
+    workshop.fix()
     run_good(settings)
-    assert marts_of(settings).keys() >= BELOW
+    assert marts_of(settings).keys() >= DOWNSTREAM
     assert_as_built_at_once(settings)
 
 
-def test_where_nothing_is_good_readers_are_told_if_there_are_any(settings: Settings, workshop: Workshop) -> None:
+def test_where_nothing_is_good_readers_are_reported_if_there_are_any(settings: Settings, workshop: Workshop) -> None:
     held_back = hold_back(settings, "2026-01-03")
     # A test that reads no model holds all of them back.
     test = "assert_local_days_follow_the_clock"
@@ -281,8 +283,8 @@ def test_where_nothing_is_good_readers_are_told_if_there_are_any(settings: Setti
     with pytest.raises(TidemarkError, match=rf"no table is good so far, and all wait for {test}; .*--retry"):
         publish(settings)
     code, output = tidemark(settings, "run")
-    assert code == 1 and "no table is good so far" in output
-    workshop.mend()
+    assert code == 1 and "no table is good yet" in output
+    workshop.fix()
     run_good(settings)
     first = marts_of(settings)
 
@@ -292,7 +294,7 @@ def test_where_nothing_is_good_readers_are_told_if_there_are_any(settings: Setti
     published = [m for m in project_module.read_project(settings).models.values() if m.schema in project_module.SCHEMAS]
     assert len(manifest.stale) == len(manifest.tables) == len(published)
     assert marts_of(settings) == first
-    workshop.mend()
+    workshop.fix()
     run_good(settings)
     assert marts_of(settings) != first
 
@@ -310,7 +312,7 @@ def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(lake: Lake,
     macros = "macros/incremental/changes.sql"
     text = (workshop.folder / macros).read_text()
     # When the old days are gone and the new ones are there: in what notes it, which is no part of the model's logic.
-    noted = "{% macro note_days_changed(name, days) %}"
+    noted = "{% macro record_changed_days(name, days) %}"
     assert text.count(noted) == 1
     fails = "{% if name == 'fct_sessions' %}select error('out of ' || cast(random() as varchar));{% endif %}"
     workshop.write(macros, text.replace(noted, f"{noted}\n    {fails}"))
@@ -320,7 +322,7 @@ def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(lake: Lake,
     with open_warehouse(settings, read_only=True) as warehouse:
         assert warehouse.execute("from marts.fct_sessions order by all").fetchall() == first["fct_sessions"]
     # Mended but for what landed: all of it is new to this model alone.
-    workshop.mend()
+    workshop.fix()
     run_good(settings)
     grown = marts_of(settings)["fct_sessions"]
     assert [row for row in first["fct_sessions"] if row not in grown], "no old day was made again"
@@ -330,7 +332,8 @@ def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(lake: Lake,
 def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(lake: Lake, workshop: Workshop) -> None:
     settings, second_day, third_day = lake
     first = marts_of(settings)
-    # The model was renamed a column, is no longer kept by days, and fails; its relation is gone from the warehouse.
+    # The model was renamed a column, is no longer partitioned by day, and fails; its relation is gone from the
+    # warehouse.
     path = next(workshop.folder.glob("models/**/agg_content_daily.sql"))
     workshop.write(
         str(path.relative_to(workshop.folder)),
@@ -354,7 +357,7 @@ def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(lak
         settings, "select comment from duckdb_columns() where table_name = 'agg_content_daily' and comment is not null"
     ) == [("The old day.",)]
     assert "event_date" in text
-    workshop.mend()
+    workshop.fix()
     run_good(settings)
     assert_as_built_at_once(settings)
 
@@ -363,14 +366,16 @@ def test_what_the_night_finds_is_not_forgotten_by_the_next_build(lake: Lake) -> 
     settings, _, third_day = lake
     with open_warehouse(settings) as warehouse:
         warehouse.execute("update marts.fct_sessions set engaged_seconds = -1 where started_date = '2026-01-01'")
-    assert build_open(settings) is None  # nothing changed by a build: only a look at all rows finds it
-    assert [node.name for node in run_every_test(settings).failed] == ["fct_sessions_is_sound"]
+    assert build_pending(settings) is None  # nothing changed by a build: only a look at all rows finds it
+    (failed,) = run_every_test(settings).failed
+    assert failed.name == "fct_sessions_has_valid_rows"
+    assert failed.message == f"broken rules, with rows: engaged_seconds is not negative ({failed.failures})"
 
     release(third_day)  # which are other days
-    _, manifest = run_failing(settings, "fct_sessions_is_sound")
+    _, manifest = run_failing(settings, "fct_sessions_has_valid_rows")
     assert stale_of(manifest).keys() == {"fct_sessions"}
     (failing,) = [failing for failing in read_failing(settings) if failing.is_blocking]
-    assert (failing.name, failing.skipped) == ("fct_sessions_is_sound", ("fct_sessions",))
+    assert (failing.name, failing.skipped) == ("fct_sessions_has_valid_rows", ("fct_sessions",))
 
     build(settings, ("--full-refresh", "--select", "fct_sessions"))
     run_good(settings)

@@ -1,4 +1,5 @@
-"""The flows on the real server, worker and watcher: what is delivered is published by itself, whatever is killed."""
+"""The flows on the real server, worker and watcher: what is delivered is published automatically, whatever is
+killed."""
 
 import os
 import re
@@ -88,7 +89,7 @@ def assert_as_built_at_once(served: Served) -> None:
 # --- the chain -------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_delivered_is_landed_built_and_published_by_itself(served: Served) -> None:
+def test_what_is_delivered_is_landed_built_and_published_automatically(served: Served) -> None:
     before = served.manifest()
     assert before is not None and before.is_fresh
     names = served.deliver_sample("2026-01-02")
@@ -118,16 +119,16 @@ def test_what_is_delivered_is_landed_built_and_published_by_itself(served: Serve
     assert flow_run["deployment_id"] == deployment["id"]
     served.tasks_come_to(run.flow_run_id, "COMPLETED", "build", "publish", "fct_sessions")
     (page,) = (str(found["data"]) for found in served.artifacts(run.flow_run_id))
-    told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, flags=re.MULTILINE))
-    assert told["fct_sessions"] == "success"
-    until(lambda: told.keys() <= served.task_runs(run.flow_run_id).keys())
+    sent = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, flags=re.MULTILINE))
+    assert sent["fct_sessions"] == "success"
+    until(lambda: sent.keys() <= served.task_runs(run.flow_run_id).keys())
 
 
-def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended(served: Served) -> None:
+def test_what_a_model_holds_back_is_reported_once_to_its_owner_and_when_it_is_fixed(served: Served) -> None:
     served.workshop.break_model(BROKEN)
     test = served.project / "tests" / "singular" / "marts" / f"{FAILING_TEST}.sql"
     test.write_text("select date_day from {{ ref('dim_dates') }} order by all limit 2\n")
-    told = len(served.alerts())
+    sent = len(served.alerts())
     try:
         names = served.deliver()
         until(lambda: served.receipts().keys() >= {*names})
@@ -138,16 +139,16 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         assert stale >= BELOW and not stale & {"agg_content_daily", "dim_contents", "agg_adverts_daily"}
         fresh = [t.name for t in manifest.tables if t.name not in stale]
         assert {"agg_content_daily", "fct_content_engagement"} <= {*fresh}
-        until(lambda: sum(" failed" in text.splitlines()[0] for text in served.alerts()[told:]) >= 2)
-        alerts = served.alerts()[told:]
+        until(lambda: sum(" failed" in text.splitlines()[0] for text in served.alerts()[sent:]) >= 2)
+        alerts = served.alerts()[sent:]
         (model,) = (text for text in alerts if f"model {BROKEN} failed" in text)
         assert "owner: data-platform" in model and "since: 20" in model and "rows:" not in model
-        assert f"reproduce: tidemark build -- --select {BROKEN}\nremedy: mend it, then `tidemark build --re" in model
+        assert f"reproduce: tidemark build -- --select {BROKEN}\nremedy: fix it, then `tidemark build --re" in model
         assert f"link: http://127.0.0.1:{served.port}/runs/flow-run/{failed.flow_run_id}" in model
         assert "as they were before: agg_audience_daily, agg_audience_periods, fct_sessions" in model
         (rows,) = (text for text in alerts if f"test {FAILING_TEST} failed" in text)
         assert "rows: 2" in rows
-        # What is compatible with Slack's hooks was told the same.
+        # What is compatible with Slack's hooks got the same.
         slack = [body["text"] for path, body in served.hook.bodies if path.startswith("/hooks/")]
         assert any(f"model {BROKEN} failed" in text for text in slack)
         served.comes_to(failed.flow_run_id, "FAILED")
@@ -161,20 +162,20 @@ def test_what_a_model_holds_back_is_told_once_to_its_owner_and_when_it_is_mended
         slot = served.receipts()[names[0]].batch_id
         until(lambda: any(r.slot.isdigit() and int(r.slot) >= slot for r in served.journal("refine") if r.finished_at))
         until(lambda: not any(r.status == "running" for r in served.journal("refine")))
-        assert sum("failed" in text.splitlines()[0] for text in served.alerts()[told:]) == 2, "each once"
+        assert sum("failed" in text.splitlines()[0] for text in served.alerts()[sent:]) == 2, "each once"
     finally:
-        served.workshop.mend()
+        served.workshop.fix()
         test.unlink()
     for command in (["build", "--retry"], ["publish"]):
         done = served.tidemark(*command)
         assert done.returncode == 0, done.stdout + done.stderr
     # Before anything is delivered.
-    until(lambda: sum("recovered" in text.splitlines()[0] for text in served.alerts()[told:]) >= 2)
+    until(lambda: sum("recovered" in text.splitlines()[0] for text in served.alerts()[sent:]) >= 2)
     until(lambda: served.journal("refine")[-1].status == "succeeded")
     served.settle(*served.deliver_sample("2026-01-03"))
     manifest = served.manifest()
     assert manifest is not None and manifest.is_fresh
-    heads = [text.splitlines()[0] for text in served.alerts()[told:]]
+    heads = [text.splitlines()[0] for text in served.alerts()[sent:]]
     assert sum(f"model {BROKEN}" in head for head in heads) == 2, heads
     assert not any("job refine" in head for head in heads), "its owner knows of the model"
 
@@ -200,7 +201,7 @@ def assert_page_says_why(served: Served, flow_run_id: str | None) -> None:
     assert "`fct_sessions` (of 20" in page and f"http://127.0.0.1:{served.port}/deployments/deployment/" in page
 
 
-def test_a_clock_fires_by_itself_and_what_follows_it_after_it(served: Served) -> None:
+def test_a_clock_fires_automatically_and_what_follows_it_after_it(served: Served) -> None:
     def fired(job: str, by: str) -> set[str]:
         runs = [run for run in served.flow_runs(job) if run["state_type"] == "COMPLETED"]
         return {
@@ -241,7 +242,7 @@ def test_a_person_starts_a_job_that_is_not_due_and_what_it_delivers_is_published
 @pytest.mark.parametrize(
     "victim", ["warm", pytest.param("run", marks=pytest.mark.long), pytest.param("worker", marks=pytest.mark.long)]
 )
-def test_what_is_killed_in_the_middle_of_a_build_is_marked_and_done_again_by_itself(
+def test_what_is_killed_in_the_middle_of_a_build_is_marked_and_done_again_automatically(
     served: Served, victim: str
 ) -> None:
     logged = served.log_size("watcher")
@@ -363,7 +364,7 @@ def test_many_small_files_at_once_are_few_builds_and_none_is_lost(served: Served
 
 
 def shrink_journal(served: Served) -> None:
-    """Keep the journal small enough for what follows: who cannot even write there can tell no more than its log."""
+    """Keep the journal small enough for what follows: who cannot even write there can report no more than its log."""
     with closing(sqlite3.connect(served.settings.jobs / "journal.sqlite", timeout=30)) as journal:
         journal.execute("pragma wal_checkpoint(truncate)").fetchall()
 
@@ -382,48 +383,48 @@ def full_disk(served: Served, size: int) -> Iterator[None]:
 
 
 @pytest.mark.long
-def test_a_disk_that_is_full_while_building_is_told_and_the_next_run_heals(served: Served) -> None:
-    told, version = len(served.alerts()), current_version(served.settings)
+def test_a_disk_that_is_full_while_building_is_reported_and_the_next_run_heals(served: Served) -> None:
+    sent, version = len(served.alerts()), current_version(served.settings)
     with warehouse_lock(served.settings):
         names = served.deliver(events=30_000)
         until(lambda: served.receipts().keys() >= {*names})
         run = until(lambda: next((r for r in served.journal("refine") if r.status == "running"), None))
         until(lambda: served.flow_run(run.flow_run_id)["state_name"] == "Waiting")
-        # The run can write no file beyond so many bytes; the next one can, as if somebody had made room.
+        # The run can write no file beyond a number of bytes; the next one can, as if somebody had made room.
         shrink_journal(served)
         resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
     until(lambda: run.run_id in {r.run_id for r in served.journal("refine") if r.finished_at})
     (failed,) = (r for r in served.journal("refine") if r.run_id == run.run_id)
     assert failed.status == "failed", (failed.message, served.logs("warm", "worker"))
     assert "raw_events" in (failed.message or "")
-    text = until(lambda: next((text for text in served.alerts()[told:] if "raw_events failed" in text), None))
+    text = until(lambda: next((text for text in served.alerts()[sent:] if "raw_events failed" in text), None))
     assert "File too large" in text
     served.settle(*names)
     assert served.receipts()[names[0]].rows_landed == 30_000
     assert current_version(served.settings) != version
-    until(lambda: any("recovered" in text and "raw_events" in text for text in served.alerts()[told:]))
+    until(lambda: any("recovered" in text and "raw_events" in text for text in served.alerts()[sent:]))
     assert_as_built_at_once(served)
 
 
 @pytest.mark.long
-def test_a_disk_that_is_full_while_landing_is_told_and_nothing_is_lost(served: Served) -> None:
-    told = len(served.alerts())
+def test_a_disk_that_is_full_while_landing_is_reported_and_nothing_is_lost(served: Served) -> None:
+    sent = len(served.alerts())
     with full_disk(served, 1_000_000):
         names = served.deliver(events=30_000)
-        until(lambda: any("job land failed" in text for text in served.alerts()[told:]))
-        (text,) = (text for text in served.alerts()[told:] if "job land failed" in text)
+        until(lambda: any("job land failed" in text for text in served.alerts()[sent:]))
+        (text,) = (text for text in served.alerts()[sent:] if "job land failed" in text)
         assert "landing stopped" in text and "a full disk" in text
         assert not served.receipts().keys() & {*names}
     served.settle(*names)
     assert served.receipts()[names[0]].rows_landed == 30_000
-    until(lambda: any("recovered" in text and "job land failed" in text for text in served.alerts()[told:]))
+    until(lambda: any("recovered" in text and "job land failed" in text for text in served.alerts()[sent:]))
     assert_each_once(served)
 
 
 # --- what is said, and the end ---------------------------------------------------------------------------------------
 
 
-def test_data_that_do_not_come_are_told_at_the_deadline(served: Served) -> None:
+def test_data_that_do_not_come_are_reported_at_the_deadline(served: Served) -> None:
     (text,) = until(lambda: [text for text in served.alerts() if "job needy is late" in text], 2 * PATIENCE_SECONDS)
     assert "no data by the deadline: it waits for calls of 2" in text
     assert "owner: audience-insight" in text
@@ -448,7 +449,7 @@ def test_serving_twice_says_so(served: Served) -> None:
     assert "it is already being served" in " ".join((done.stdout + done.stderr).split())
 
 
-def test_another_program_on_the_port_is_told(served: Served, tmp_path: Path) -> None:
+def test_another_program_on_the_port_is_reported(served: Served, tmp_path: Path) -> None:
     hook = Hook()
     try:
         for port in (hook.server_port, served.port):

@@ -1,4 +1,5 @@
-"""A disk that is full while Tidemark lands, builds or publishes: told in a line, nothing lost, healed by the next try.
+"""A disk that is full while Tidemark lands, builds or publishes: reported in a line, nothing lost, healed by the next
+try.
 
 The disk is a real one, small, mounted for one process alone; where the system does not let anybody do that, there is
 nothing to run here.
@@ -56,7 +57,7 @@ def whole(lake: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, lis
 
 # With nothing left a step fails at its beginning, with a little in the middle.
 @pytest.mark.parametrize("free_kib", [(0, 0, 0), (200, 1_000, 400)], ids=["nothing", "a little"])
-def test_a_full_disk_is_told_loses_nothing_and_is_healed(
+def test_a_full_disk_is_reported_loses_nothing_and_is_healed(
     lake: Path, whole: dict[str, list[tuple[object, ...]]], free_kib: tuple[int, ...], tmp_path: Path
 ) -> None:
     disk, marts = tmp_path / "disk", tmp_path / "marts.pickle"

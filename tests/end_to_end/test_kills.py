@@ -35,7 +35,7 @@ COMMITS = {"os.rename", "os.symlink"}  # as Python's audit hooks name them
 
 
 def _tidemark(home: Path, arguments: list[str], output: Path, below: Path | None, commits: int) -> None:
-    """The console command, in a process group of its own, telling what it does in a file. It is killed just before it
+    """The console command, in a process group of its own, writing what it does to a file. It is killed just before it
     renames or links something for the ``commits``-th time below a folder, if one is given."""
     left = itertools.count(commits, -1)
 
@@ -168,7 +168,7 @@ def portions_of(inbox: Path) -> list[list[Path]]:
 
 
 def live(calm: Settings, home: Path, kills: dict[str, int], seed: int) -> Lakeside:
-    """The calm lake's files again, day by day, with so many kills a day in each phase."""
+    """The calm lake's files again, day by day, with a number of kills a day in each phase."""
     lakeside = Lakeside(settings_of(home), seed)
     lakeside.settings.key_file.parent.mkdir(parents=True)
     shutil.copy(calm.key_file, lakeside.settings.key_file)  # the same keys of people and devices

@@ -78,7 +78,7 @@ def test_a_lake_that_grows_day_by_day_equals_one_built_at_once(tmp_path: Path) -
     assert marts_of(grown) == marts_of(whole)
 
 
-def test_the_command_tells_and_is_idempotent(tmp_path: Path) -> None:
+def test_the_command_says_and_is_idempotent(tmp_path: Path) -> None:
     made = tidemark(tmp_path, "sample", "--events", "3000", "--days", "2")
     assert made.returncode == 0, made.stdout + made.stderr
     first = tidemark(tmp_path, "run")
@@ -131,11 +131,11 @@ def test_a_blocking_test_stops_what_it_guards_and_readers_keep_the_last_good_row
             "where batch_id = (select max(batch_id) from landed.landings where status = 'landed')"
         )
     # Every model is built: what is left open is the tests that failed.
-    mended = run(settings)
-    assert mended.build is not None and mended.publication is not None
-    assert {n.name for n in mended.build.nodes} == {"assert_files_conserve_rows", "assert_rejects_are_counted"}
-    assert mended.publication.is_new and current_version(settings) == mended.publication.manifest.version
-    assert mended.is_good
+    repaired = run(settings)
+    assert repaired.build is not None and repaired.publication is not None
+    assert {n.name for n in repaired.build.nodes} == {"assert_files_conserve_rows", "assert_rejects_are_counted"}
+    assert repaired.publication.is_new and current_version(settings) == repaired.publication.manifest.version
+    assert repaired.is_good
     assert rollback(settings, first.manifest.version).version == current_version(settings)
 
 

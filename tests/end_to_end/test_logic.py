@@ -7,7 +7,7 @@ import pytest
 
 from flows import sample
 from flows.build import project as project_module
-from flows.build.build import Build, build, build_open
+from flows.build.build import Build, build, build_pending
 from flows.build.project import read_project
 from flows.build.warehouse import open_warehouse
 from flows.land.land import land
@@ -35,7 +35,11 @@ from both_days where {{{{ in_days_to_replace('event_date') }}}} group by event_d
 """
 CHAIN = {
     "int_events__two_days_summed": ("int_events__events_deduplicated", "count(*)", ""),
-    "int_events__three_days_summed": ("int_events__two_days_summed", "sum(events_count)", ", meta={'reach_days': 1}"),
+    "int_events__three_days_summed": (
+        "int_events__two_days_summed",
+        "sum(events_count)",
+        ", meta={'lookback_days': 1}",
+    ),
 }
 
 
@@ -56,10 +60,10 @@ def settings(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Se
     sample.generate(made.home, 2_000, 3, 3)
     first_day = hold_back(made, "2026-01-01")
     land(made)
-    assert_good(build_open(made))
+    assert_good(build_pending(made))
     release(first_day)
     land(made)
-    assert_good(build_open(made))
+    assert_good(build_pending(made))
     return made
 
 
@@ -118,13 +122,13 @@ def test_what_a_changed_macro_variable_or_seed_makes_is_rebuilt_whole_and_nothin
     replace(workshop, LATENESS, exact, f"(1000 * {rough})")
     replace(workshop, SETTINGS, "last_year: 2035", "last_year: 2034")
     replace(workshop, RULES, "*,article,0.5,15,60,1", "*,article,0.1,1,2,1")
-    assert_good(build_open(settings))
+    assert_good(build_pending(settings))
     judged = {"fct_content_engagement", "agg_content_daily", "agg_content_periods", "agg_audience_periods"}
     assert changed(whole, built_whole(settings)) == {"ops_late_arrivals", *judged}
     grown = rows_of(settings)
     assert changed(rows, grown) == {"ops_late_arrivals", *judged, "dim_dates"}
     assert max(row[0] for row in grown["dim_dates"]).year == 2034
-    assert build_open(settings) is None
+    assert build_pending(settings) is None
     assert_good(build(settings, ("--full-refresh",)))
     assert changed(grown, rows_of(settings)) == set()
 
@@ -136,7 +140,7 @@ def test_variables_given_to_one_build_are_gone_with_the_next(settings: Settings)
     done = build(settings, ("--vars", given))
     split = {
         "int_audience__session_fragments_split",
-        "int_audience__midnights_crossed",
+        "int_audience__session_fragments_continued",
         "int_audience__devices_active",
         "fct_sessions",
         "agg_audience_daily",
@@ -145,26 +149,26 @@ def test_variables_given_to_one_build_are_gone_with_the_next(settings: Settings)
     assert {node.name for node in done.failed} == set()
     assert changed(whole, built_whole(settings)) == split
     assert changed(rows, rows_of(settings)) >= {"int_audience__session_fragments_split", "fct_sessions", "dim_dates"}
-    assert_good(build_open(settings))
+    assert_good(build_pending(settings))
     assert changed(rows, rows_of(settings)) == set()
 
 
-def test_what_dbt_built_by_itself_is_built_whole_again(settings: Settings) -> None:
+def test_what_dbt_built_automatically_is_built_whole_again(settings: Settings) -> None:
     whole = built_whole(settings)
     project = read_project(settings)
     project_module._invoke(settings, ["build", "--select", "fct_enquiries"], "", project.manifest)
     by_itself = built_whole(settings)
     assert changed(whole, by_itself) == {"fct_enquiries"}
-    assert_good(build_open(settings))
+    assert_good(build_pending(settings))
     assert changed(by_itself, built_whole(settings)) == {"fct_enquiries"}
-    assert build_open(settings) is None
+    assert build_pending(settings) is None
 
 
-def test_a_model_whose_reach_cannot_be_told_is_built_whole_each_time(settings: Settings, workshop: Workshop) -> None:
+def test_a_model_whose_reach_is_unknown_is_built_whole_each_time(settings: Settings, workshop: Workshop) -> None:
     path = Path("models/intermediate/events/int_events__three_days_summed.sql")
     text = (workshop.folder / path).read_text()
     workshop.write(str(path), "{% set days = 2 - 1 %}" + text.replace("before=1", "before=days"))
-    assert_good(build_open(settings))
+    assert_good(build_pending(settings))
     whole = built_whole(settings)
     assert_good(build(settings))
     assert changed(whole, built_whole(settings)) == {"int_events__three_days_summed"}

@@ -76,7 +76,7 @@ def test_the_service_runs_releases_and_never_the_edits_of_the_checkout(served: S
     assert manifest.git_revision and manifest.git_revision.startswith(first.rpartition("-")[2])
     assert programs_run(served, first)
     status = served.tidemark("status")
-    assert first in status.stdout and "1 edited files not committed" in status.stdout
+    assert first in status.stdout and "1 edited file not committed" in status.stdout
 
     (served.project / MODEL).write_text(f"-- another version\n{whole}")
     (served.project / "models" / "marts" / "audience" / "dim_news.sql").write_text("select 'news' as product\n")

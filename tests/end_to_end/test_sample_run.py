@@ -103,7 +103,7 @@ def test_clicks_follow_the_truth(sample_run: Run, query: Query) -> None:
     assert rates[first] > rates[last]  # type: ignore[operator]
 
 
-def test_the_manifest_tells_what_was_published(sample_run: Run) -> None:
+def test_the_manifest_says_what_was_published(sample_run: Run) -> None:
     settings, landing, _, publication = sample_run
     folder = settings.published / publication.manifest.version
     assert publication.manifest.batch_high_water == max(r.batch_id for r in landing.receipts)

@@ -116,8 +116,8 @@ CHANGES: dict[str, Callable[[Event], Event]] = {
 
 @dataclass(frozen=True)
 class Visit:
-    """Events of one device, each a gap in milliseconds after the one before, then a ``marathon`` of so many half an
-    hour apart. Its ``echo``: so many days later another device begins alike, delivered so many steps later."""
+    """Events of one device, each a gap in milliseconds after the one before, then a ``marathon`` of this many half an
+    hour apart. Its ``echo``: this many days later another device begins alike, delivered this many steps later."""
 
     product: str
     platform: str
@@ -202,7 +202,7 @@ _STATES = st.builds(
 CASE = st.builds(
     Case,
     anchor=st.sampled_from(list(ANCHORS)),
-    # Many cases with little in them: a later delivery would mend what an earlier one should have.
+    # Many cases with little in them: a later delivery would fix what an earlier one should have.
     visits=_tuples(_VISITS, 1, 2) | _tuples(_VISITS, 1, 5),
     retries=_tuples(_RETRIES, 0, 1) | _tuples(_RETRIES, 1, 5),
     states=_tuples(_STATES, 0, 4),

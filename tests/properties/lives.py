@@ -16,7 +16,7 @@ import duckdb
 from hypothesis import event
 from hypothesis import strategies as st
 
-from flows.build.build import build, build_open
+from flows.build.build import build, build_pending
 from flows.build.warehouse import open_warehouse
 from flows.land.land import land
 from flows.publish.publish import publish
@@ -30,13 +30,13 @@ from tests.support.processes import FORKSERVER
 
 SUFFIXES = ("ndjson", "ndjson.gz", "pb", "parquet")
 NO_TESTS = ("--exclude-resource-type", "test")
-# What dbt is told to build, besides whole runs with tests and publication. A build may stop half-way: what it did not
+# What dbt is asked to build, besides whole runs with tests and publication. A build may stop half-way: what it did not
 # reach, the next one finds.
 BUILDS = {
     "all": NO_TESTS,
-    "to midnights": ("--select", "+int_audience__midnights_crossed", *NO_TESTS),
+    "to midnights": ("--select", "+int_audience__session_fragments_continued", *NO_TESTS),
     "to sessions": ("--select", "+fct_sessions", *NO_TESTS),
-    "to content": ("--select", "+agg_content_periods", "+int_adverts__adverts_landed", *NO_TESTS),
+    "to content": ("--select", "+agg_content_periods", "+int_adverts__adverts_touched", *NO_TESTS),
 }
 DEDUPLICATED = "int_events__events_deduplicated"
 # Its columns but for lineage: which of two copies that are the same all through stays is nobody's business.
@@ -109,7 +109,7 @@ class Home:
         for name, expected in self._built_at_once().items():
             wrong.compare(name, "one full build", published.pop(name), expected)
         assert not published, f"published and not built: {sorted(published)}"
-        return wrong.told()
+        return wrong.report()
 
     def _forget(self) -> None:
         for folder in (self.settings.lake, self.settings.published):
@@ -169,7 +169,7 @@ class Home:
         partial.rename(path)
 
     def _clock(self) -> Callable[[str], None]:
-        """Told of each phase, it learns how long the one before took."""
+        """Called with each phase, it learns how long the one before took."""
         before: list[tuple[str, float]] = []
 
         def reached(phase: str) -> None:
@@ -183,7 +183,7 @@ class Home:
     def _work_and_kill(self, what: str, phase: str, twentieths: int) -> None:
         """Run in a process of its own and kill that so far into the phase; it may be done sooner."""
         here, there = FORKSERVER.Pipe(duplex=False)
-        process = FORKSERVER.Process(target=_work_and_tell, args=(self.settings.home, what, there))
+        process = FORKSERVER.Process(target=_work_and_report, args=(self.settings.home, what, there))
         process.start()
         there.close()
         try:
@@ -199,13 +199,13 @@ class Home:
 
 
 def work(settings: Settings, what: str, reached: Callable[[str], None]) -> None:
-    """Land and build, and publish where a whole run is asked for; ``reached`` is told each phase as it begins, and the
-    end."""
+    """Land and build, and publish where a whole run is asked for; ``reached`` is called with each phase as it begins,
+    and the end."""
     reached("land")
     land(settings)
     if what != "none":
         reached("build")
-        done = build_open(settings) if what == "run" else build(settings, BUILDS[what])
+        done = build_pending(settings) if what == "run" else build(settings, BUILDS[what])
         assert done is None or not done.failed, [(node.name, node.message) for node in done.failed]
     if what == "run":
         reached("publish")
@@ -213,12 +213,12 @@ def work(settings: Settings, what: str, reached: Callable[[str], None]) -> None:
     reached("end")
 
 
-def _work_and_tell(home: Path, what: str, told: Connection) -> None:
-    work(Settings(home=home, settle_seconds=0, pseudonym_key=KEY), what, told.send)  # type: ignore[arg-type]
+def _work_and_report(home: Path, what: str, report: Connection) -> None:
+    work(Settings(home=home, settle_seconds=0, pseudonym_key=KEY), what, report.send)  # type: ignore[arg-type]
 
 
 def marts_of(db: duckdb.DuckDBPyConnection, schema: str = "main") -> list[str]:
-    """The marts there are, without what tells how runs went."""
+    """The marts there are, without what says how runs went."""
     names = db.execute(
         "select table_name from information_schema.tables "
         "where table_schema = $1 and table_name not like 'ops_%' and table_name <> 'published_tables' order by all",
@@ -250,7 +250,7 @@ class Differences:
             for row in rows.elements():
                 self._lines[_case_of(row)].append(f"{sign} {table}, against {of}: {row}")
 
-    def told(self) -> dict[int, str]:
+    def report(self) -> dict[int, str]:
         """The cases that went wrong, each with its rows."""
         return {n: "\n".join([repr(self._cases[n]), *lines[:20]]) for n, lines in sorted(self._lines.items())}
 

@@ -110,7 +110,7 @@ def check(files: list[tuple[str, bytes]]) -> list[Receipt]:
 
 
 def rounds(suffix: str, count: int, seed: int) -> None:
-    """So many damaged files of a format, half of them damaged within their compression."""
+    """This many damaged files of a format, half of them damaged within their compression."""
     random_ = random.Random(f"{suffix} {seed}")
     kind, _, compression = suffix.partition(".")
     files = []

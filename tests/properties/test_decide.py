@@ -75,7 +75,7 @@ DOWNTIMES = st.lists(st.tuples(st.integers(0, 5 * 24 * 60), st.integers(0, 3 * 2
 
 
 def live(world: World, ends: datetime, steps: list[int], downtimes: list[tuple[int, int]]) -> None:
-    """Ask every so many minutes, but never while the machine is down, and once at the end."""
+    """Ask every ``every`` minutes, but never while the machine is down, and once at the end."""
     begins = world.now
     for minute in asked(int((ends - begins) / MINUTE), steps):
         if not any(start <= minute < start + length for start, length in downtimes):
@@ -149,7 +149,7 @@ def test_of_latest_nothing_begins_twice_and_the_newest_always_does(
 def test_data_late_or_never_and_failures_lose_no_slot_whose_data_came(
     times: Times, beginning: str, steps: list[int], delays: list[int | None], failing: frozenset[int]
 ) -> None:
-    """Each day's data comes so many minutes after the day, or never."""
+    """Each day's data comes this many minutes after the day, or never."""
     begins, zone = utc(beginning), ZoneInfo(times.zone)
     ends = begins + timedelta(days=5)
     job: Job = a_job("job", times.cron, requires=(Requires("events"),))

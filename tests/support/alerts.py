@@ -11,14 +11,14 @@ from flows.alerts.notify import Problem
 
 NOW = datetime(2026, 11, 22, 5, 12, tzinfo=UTC)
 PROBLEM = Problem(
-    key="test:test.tidemark.fct_sessions_is_sound",
+    key="test:test.tidemark.fct_sessions_has_valid_rows",
     scope="build",
-    title="test fct_sessions_is_sound failed",
+    title="test fct_sessions_has_valid_rows failed",
     owner="audience",
     since=NOW - timedelta(minutes=12),
-    detail="Got 1204 results, configured to fail if != 0",
+    detail="broken rules, with rows: engaged_seconds is not negative (1204)",
     rows=1204,
-    reproduce="tidemark build -- --select fct_sessions_is_sound",
+    reproduce="tidemark build -- --select fct_sessions_has_valid_rows",
     link="http://tidemark.example/runs/1",
 )
 

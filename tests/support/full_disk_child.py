@@ -1,6 +1,6 @@
 """Has Tidemark work on a disk that fills up: `tests.support.full_disk_child LAKE DISK MARTS LAND BUILD PUBLISH`.
 
-A small disk is mounted at DISK, with a copy of the lake. Each step is tried with so many KiB left, then with room
+A small disk is mounted at DISK, with a copy of the lake. Each step is tried with a few KiB left, then with room
 again; what was said and found is printed as JSON. The marts, as they are in the end, are left in MARTS.
 """
 
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from flows.build.project import read_project
-from flows.build.warehouse import open_warehouse, read_open_work
+from flows.build.warehouse import open_warehouse, read_pending_work
 from flows.publish.manifest import current_version
 from flows.publish.publish import MANIFEST
 from flows.settings import Settings
@@ -27,19 +27,19 @@ home, ballast = disk / "home", disk / "ballast"
 shutil.copytree(lake, home, symlinks=True)
 settings = Settings(home=home)
 before = current_version(settings), marts_of(settings)
-# Parsed elsewhere: to look at the home must not mend it.
+# Parsed elsewhere: to look at the home must not fix it.
 project = read_project(Settings(home=marts.with_name("parsed")))
 
 
-def counts_as_built(told: str = "") -> tuple[bool, list[str]]:
-    """Whether all that landed counts as built, and of what a build told as failed that which counts as built."""
+def counts_as_built(output: str = "") -> tuple[bool, list[str]]:
+    """Whether all that landed counts as built, and of what a build reported as failed that which counts as built."""
     with open_warehouse(settings, read_only=True) as warehouse:
         entered = warehouse.execute("select max(batch_id) from landed.landings").fetchone()
-    still = read_open_work(settings, project)
-    failed = {name for name in re.findall(r"^build .*\.(\w+)  error  ", told, re.MULTILINE) if name in project.models}
-    # What is made anew each time was good before, and is good.
-    kept = {name for name in failed if project.models[name].materialized == "incremental" and not still.everything}
-    return still.is_nothing and entered == (len(Lake(home).receipts()),), sorted(kept - {*still.behind})
+    pending = read_pending_work(settings, project)
+    failed = {name for name in re.findall(r"^build .*\.(\w+)  error  ", output, re.MULTILINE) if name in project.models}
+    # What is built again each time was good before, and is good.
+    kept = {name for name in failed if project.models[name].materialized == "incremental" and not pending.everything}
+    return pending.is_empty and entered == (len(Lake(home).receipts()),), sorted(kept - {*pending.outdated})
 
 
 steps = {}

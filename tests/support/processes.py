@@ -25,7 +25,7 @@ def as_nobody(work: Callable[[], Any]) -> Any:
         finally:
             os._exit(0)
     os.close(writer)
-    with os.fdopen(reader) as told:
-        text = told.read()
+    with os.fdopen(reader) as report:
+        text = report.read()
     os.waitpid(child, 0)
     return json.loads(text)

@@ -1,11 +1,11 @@
-"""A small world for schedules: a clock that is moved by hand, data that lands when told, and jobs run as decided."""
+"""A small world for schedules: a clock that is moved by hand, data that lands when asked, and jobs run as decided."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 
-from flows.orchestrate.due import Decision, Known, decide
+from flows.orchestrate.due import Decision, ScheduleState, decide
 from flows.orchestrate.job import Arrival, Build, Cron, Job, Requires, Success
 
 ZONE = "Europe/Stockholm"
@@ -43,9 +43,9 @@ class World:
         self.trouble: str | None = None
         self.outcome: Callable[[Decision], bool] = lambda decision: True
 
-    def known(self) -> Known:
-        """What is known now."""
-        return Known(
+    def state(self) -> ScheduleState:
+        """The state of the schedule now."""
+        return ScheduleState(
             first_seen=self.first_seen,
             succeeded={name: frozenset(slots) for name, slots in self.finished.items()},
             failed={name: frozenset(slots) for name, slots in self.failed.items()},
@@ -59,7 +59,7 @@ class World:
 
     def decisions(self) -> list[Decision]:
         """What is due, waits or runs now."""
-        return decide(self.jobs, self.known(), self.now, self.zone)
+        return decide(self.jobs, self.state(), self.now, self.zone)
 
     def run(self) -> None:
         """Run what is due, one after the other, until nothing is."""

@@ -52,7 +52,7 @@ _SOON = timedelta(seconds=2)
 JOBS = (
     Job("refine", "Builds what landed.", (Build(), Publish()), "data-platform", Arrival(tuple(load_specs())),
         deadline=timedelta(hours=1), retry_delay=_SOON),
-    Job("tick", "Fires by itself.", (Maintain("digest"),), "data-platform", Cron("* * * * *", "UTC"),
+    Job("tick", "Fires automatically.", (Maintain("digest"),), "data-platform", Cron("* * * * *", "UTC"),
         catch_up="latest", retry_delay=_SOON),
     Job("follow", "Follows it.", (Maintain("digest"),), "data-platform", Success(("tick",)),
         catch_up="latest", retry_delay=_SOON),

@@ -9,7 +9,7 @@ SHAPES = ("dbt_project.yml", "profiles", "models", "macros", "seeds", "tests/gen
 
 
 class Workshop:
-    """A copy of the project whose models can be broken and mended."""
+    """A copy of the project whose models can be broken and fixed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Workshop:
             self._whole[path] = path.read_text()
         path.write_text(text)
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """Put back what was broken."""
         for path, whole in self._whole.items():
             path.write_text(whole)

@@ -1,4 +1,4 @@
-"""Whoever waits for a lock says for whom, and goes on by itself when the lock goes."""
+"""Whoever waits for a lock says for whom, and continues automatically when the lock goes."""
 
 import logging
 import os
@@ -45,7 +45,7 @@ def settings_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting
 
 @contextmanager
 def process(program: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has what it is to have, until it is told to end."""
+    """A process that has what it is to have, until it is asked to end."""
     with subprocess.Popen(
         [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as made:
@@ -120,9 +120,9 @@ def test_a_warehouse_that_is_not_there_or_damaged_is_waited_for_by_nobody(settin
 
 
 def test_a_reader_is_in_the_error_by_number_and_command(settings: Settings) -> None:
-    with process(READER, settings.warehouse) as reader, pytest.raises(WarehouseInUseError) as told:
+    with process(READER, settings.warehouse) as reader, pytest.raises(WarehouseInUseError) as raised:
         open_warehouse(settings)
-    assert f"process {reader.pid} (" in str(told.value)
+    assert f"process {reader.pid} (" in str(raised.value)
 
 
 def test_a_lock_says_who_holds_it_until_it_is_given_back_or_its_process_is_gone(tmp_path: Path) -> None:

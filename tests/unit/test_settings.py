@@ -1,4 +1,4 @@
-"""Settings are checked when they are read: what is wrong is told before anything is made."""
+"""Settings are checked when they are read: what is wrong is reported before anything is made."""
 
 import os
 import subprocess
@@ -101,7 +101,7 @@ def test_a_home_that_works_is_taken(tmp_path: Path, name: str) -> None:
     assert Settings(home=tmp_path / name).home == tmp_path / name
 
 
-def test_a_limit_that_is_none_is_told_by_the_command_in_one_line(tmp_path: Path) -> None:
+def test_a_limit_that_is_none_is_reported_by_the_command_in_one_line(tmp_path: Path) -> None:
     environment = os.environ | {"TIDEMARK_HOME": str(tmp_path / "home"), "TIDEMARK_MEMORY_LIMIT": "lots"}
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "run"], env=environment, capture_output=True, text=True, check=False

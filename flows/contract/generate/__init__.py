@@ -1,4 +1,4 @@
-"""Generate what follows from the contract: landing specs, raw and staging models, their docs and tests, columns.
+"""Generate what follows from the contract: landing specs; raw, staging and history models with docs and tests.
 
 ``python -m flows.contract.generate`` writes the files; ``--check`` writes nothing and exits 1 where a committed file
 differs from what the contract would generate.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from flows.contract.generate import columns, raw, staging
+from flows.contract.generate import columns, history, raw, staging
 from flows.contract.generate.documents import NOTICE
 from flows.contract.spec import DatasetSpec, specs_from_descriptors
 
@@ -62,6 +62,7 @@ def _dataset(spec: DatasetSpec) -> dict[Path, bytes]:
         raw.path_of(spec, "yml"): raw.model_yaml(spec),
         staging.path_of(spec, "sql"): staging.model_sql(spec),
         staging.path_of(spec, "yml"): staging.model_yaml(spec),
+        **history.models(spec),
     }
 
 
@@ -73,7 +74,7 @@ def differences(files: dict[Path, bytes], project: Path) -> list[str]:
         if not (project / path).exists() or (project / path).read_bytes() != content
     ]
     present = {p.relative_to(project) for p in (project / GENERATED).glob("*")}
-    for folder in (raw.FOLDER, staging.FOLDER):
+    for folder in (raw.FOLDER, staging.FOLDER, history.FOLDER):
         paths = [p for p in (project / folder).rglob("*") if p.is_file()]
         present |= {p.relative_to(project) for p in paths if NOTICE in p.read_text(errors="replace")}
     return found + [f"{path}: no longer generated" for path in sorted(present - set(files))]

@@ -18,7 +18,7 @@ def sql_document(comments: Iterable[str], body: str) -> bytes:
 
 def yaml_document(node: dict[str, object]) -> bytes:
     """A properties file of dbt, under the notice."""
-    return f"# {NOTICE}\n".encode() + yaml_text({"version": 2, **node}).encode()
+    return f"# {NOTICE}\n".encode() + yaml_text(node).encode()
 
 
 def yaml_text(node: object) -> str:
@@ -42,7 +42,7 @@ class _OneLine(dict[str, object]):
 
 
 class _Plain(yaml.SafeDumper):  # type: ignore[misc]
-    """Writes as people do: lists indented, and what occurs twice twice, rather than as an alias."""
+    """Writes as people do: lists indented, names in a list on one line, what occurs twice twice and not as an alias."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -51,6 +51,12 @@ class _Plain(yaml.SafeDumper):  # type: ignore[misc]
         super().increase_indent(flow, indentless=False)
 
 
+_Plain.add_representer(
+    list,
+    lambda dumper, nodes: dumper.represent_sequence(
+        "tag:yaml.org,2002:seq", nodes, flow_style=all(isinstance(node, str) for node in nodes)
+    ),
+)
 _Plain.add_representer(
     _OneLine,
     lambda dumper, node: dumper.represent_mapping("tag:yaml.org,2002:map", node, flow_style=True),

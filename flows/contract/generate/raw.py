@@ -52,13 +52,14 @@ from landed
 
 
 def model_yaml(spec: DatasetSpec) -> bytes:
-    """Its description and tests: each row is sound, and each batch is there whole, once."""
+    """Its description and tests: each row is valid, and each batch is there whole, once."""
     columns = raw_columns(spec)
     name = f"raw_{spec.name}"
-    sound = {
-        "name": f"{name}_is_sound",
-        "arguments": {"key": ["_batch_id", "_line"], "rule": _row_rule(columns)},
-    }
+    required = [column.name for column in columns if column.required]
+    arguments: dict[str, object] = {"key": ["_batch_id", "_line"], "not_null": required}
+    if rules := _accepted_values(columns):
+        arguments["rules"] = rules
+    valid_rows = {"name": f"{name}_has_valid_rows", "arguments": arguments}
     return yaml_document(
         {
             "models": [
@@ -67,7 +68,7 @@ def model_yaml(spec: DatasetSpec) -> bytes:
                     "description": f"{spec.description} Appended from each new batch, as it landed.",
                     "config": {"meta": {"owner": spec.owner, "contract": f"{spec.message}"}},
                     "data_tests": [
-                        {"sound": sound},
+                        {"valid_rows": valid_rows},
                         {"conserved": {"name": f"{name}_is_conserved", "arguments": {"dataset": spec.name}}},
                     ],
                     "columns": [column_yaml(c) for c in columns],
@@ -77,14 +78,15 @@ def model_yaml(spec: DatasetSpec) -> bytes:
     )
 
 
-def _row_rule(columns: list[Column]) -> str:
-    """What holds for every row, as one condition: a test of each column would be a query each."""
-    rules = [f"{c.name} is not null" for c in columns if c.required]
+def _accepted_values(columns: list[Column]) -> dict[str, str]:
+    """What the contract accepts, as conditions by name, for the columns where it lists values."""
+    rules = {}
     for column in columns:
         if column.accepted_values:
             values = ", ".join(f"'{value}'" for value in column.accepted_values)
-            rules.append(f"{column.name} in ({values})" + ("" if column.required else f" or {column.name} is null"))
-    return " and ".join(f"({rule})" if " or " in rule else rule for rule in rules)
+            condition = f"{column.name} in ({values})" + ("" if column.required else f" or {column.name} is null")
+            rules[f"{column.name} is one that the contract accepts"] = condition
+    return rules
 
 
 def sources_yaml(specs: list[DatasetSpec]) -> bytes:

@@ -1,1 +1,1 @@
-"""The fast path of landing: whole columns at once, for rows that are plainly in order."""
+"""The fast path of landing: whole columns at once, for rows that are clearly regular."""

@@ -1,8 +1,8 @@
-"""The short way for rows that are plainly in order: whole columns at once, with NumPy and Arrow.
+"""The fast path for rows that are clearly regular: whole columns at once, with NumPy and Arrow.
 
 What a row means is defined by :mod:`flows.land.conform_sql` alone. Nearly every row is in order, though, and seeing
-that costs a fraction of saying what is wrong with one that is not. So here a row either is *plain*, and then its
-values are exactly those that the SQL would give, or it is left to the SQL. In doubt it is not plain.
+that costs a fraction of saying what is wrong with one that is not. So here a row either is *regular*, and then its
+values are exactly those that the SQL would give, or it is left to the SQL. In doubt it is not regular.
 """
 
 from collections.abc import Callable
@@ -51,33 +51,33 @@ FEW = 64
 
 @dataclass
 class Columns:
-    """The rows of a chunk, and which of them are plain as far as is known.
+    """The rows of a chunk, and which of them are regular as far as is known.
 
     ``values`` holds an array a field name: in the contract's type, or as text where the file has text; strings as
     they are or as dictionaries. A name that no row has is absent. ``kind`` is each row's payload by its position in
     the spec, -1 for none; it is None where the dataset has no payloads.
     """
 
-    plain: Mask
+    regular: Mask
     values: dict[str, pa.Array] = field(default_factory=dict)
     kind: npt.NDArray[np.int8] | None = None
 
 
 def judge(spec: DatasetSpec, columns: Columns) -> dict[str, pa.Array]:
-    """Each name's values in the contract's type, strings as dictionaries; rows not in order are no longer plain."""
+    """Each name's values in the contract's type, strings as dictionaries; rows not in order are no longer regular."""
     typed: dict[str, pa.Array] = {}
     if columns.kind is not None:
-        columns.plain &= columns.kind >= 0
+        columns.regular &= columns.kind >= 0
     for f in spec.fields:
         if f.name in columns.values and f.name not in typed:
             typed[f.name], fits = _typed(f.type, columns.values[f.name])
-            columns.plain &= fits
+            columns.regular &= fits
             if f.is_id and pa.types.is_dictionary(typed[f.name].type):
                 typed[f.name] = _without_nobody(typed[f.name])
         good = _good(f, typed[f.name]) if f.name in typed else not f.required
         if good is not True and f.payload is not None and columns.kind is not None:
             good = good | (columns.kind != spec.payloads.index(f.payload))
-        columns.plain &= good
+        columns.regular &= good
     return typed
 
 
@@ -166,7 +166,7 @@ def is_needed(f: FieldSpec) -> bool:
 
 
 def gather(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.integer], size: int) -> npt.NDArray[np.uint8]:
-    """So many bytes from each start on, a row each."""
+    """This many bytes from each start on, a row each."""
     windows = np.ndarray((len(data) - size + 1,), f"V{size}", data, strides=(1,))
     letters: npt.NDArray[np.uint8] = windows[starts].view(np.uint8).reshape(-1, size)
     return letters
@@ -249,7 +249,7 @@ def from_table(spec: DatasetSpec, table: pa.Table) -> Columns | None:
         if not pa.types.is_struct(body.type):
             return None
         rows = np.flatnonzero(np.asarray(body.is_valid()))
-        columns.plain[rows] &= kind[rows] < 0
+        columns.regular[rows] &= kind[rows] < 0
         kind[rows] = number
         for f in spec.fields:
             if f.payload == payload and body.type.get_field_index(f.name) >= 0:
@@ -297,7 +297,7 @@ def _as_read(f: FieldSpec, values: pa.Array) -> pa.Array | None:
 
 
 def _together(size: int, rows: list[Rows], arrays: list[pa.Array]) -> pa.Array:
-    """One column of so many values from parts, each of which some rows have."""
+    """One column of this many values from parts, each of which some rows have."""
     merged = _one_array(pa.chunked_array(arrays))
     every = np.concatenate(rows)
     places = np.zeros(size, np.int32)

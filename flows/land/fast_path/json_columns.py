@@ -2,8 +2,8 @@
 
 Many lines are read at once, key by key. What stands before a value (a bracket or comma, the key, the colon, blanks) is
 read from one line and compared with the same place of the others; those that have something else there are read on
-by themselves later. Where a string ends is known from the places of all quotes, found beforehand. A line with an
-escape, an unknown or repeated key, or a value of another kind than the contract's is not *plain*, and nothing is said
+separately later. Where a string ends is known from the places of all quotes, found beforehand. A line with an
+escape, an unknown or repeated key, or a value of another kind than the contract's is not *regular*, and nothing is said
 about it here. The others are JSON, and their values are handed on as text.
 """
 
@@ -23,11 +23,11 @@ from flows.land.readers.limits import PADDING, SCAN_BYTES
 Places = npt.NDArray[Any]
 # What is compared may reach beyond the last line.
 PAD = len(PADDING)
-# Lines taken at once: the text of so many stays in the processor's cache from key to key.
+# Lines taken at once: their text stays in the processor's cache from key to key.
 LINES_AT_ONCE = 12_000
 # Fewer lines of one form are not worth the fixed cost of some hundred NumPy calls.
 LEAST_LINES = 100
-MOST_ODD_FORMS = 100
+MOST_RARE_FORMS = 100
 MOST_LISTS = 32
 NUMBER_BYTES = 24
 KEY = re.compile(rb'[ ]*([{,])[ ]*"([^"\\]*)"[ ]*:[ ]*')
@@ -69,10 +69,10 @@ class Lines:
             self._columns.kind = np.full(self._size, -1, np.int8)
         self._spans: dict[str, tuple[Places, Places]] = {}
         self._lists: dict[str, tuple[Places, dict[bytes, int]]] = {}
-        self._odd_forms = 0
+        self._rare_forms = 0
 
     def columns(self) -> Columns:
-        """The lines' values by field name, as text or lists of text; what is not plain is not in them."""
+        """The lines' values by field name, as text or lists of text; what is not regular is not in them."""
         for first in range(0, self._size, LINES_AT_ONCE):
             self._read(first, min(first + LINES_AT_ONCE, self._size))
         for name, (starts, ends) in self._spans.items():
@@ -93,14 +93,14 @@ class Lines:
         controls = sum(np.count_nonzero(piece < BLANK) for _, piece in pieces)
         line_ends = np.sum(self._bounds[first + 1 : last + 1] - self._ends[first:last])
         if controls != line_ends or any(b"\\" in piece.tobytes() for _, piece in pieces):
-            odd = np.concatenate([np.flatnonzero((p < BLANK) | (p == BACKSLASH)) + at for at, p in pieces])
-            lines = first + np.searchsorted(self._bounds[first : last + 1], odd, side="right") - 1
-            rows = np.setdiff1d(rows, lines[odd < self._ends[lines]])
+            irregular = np.concatenate([np.flatnonzero((p < BLANK) | (p == BACKSLASH)) + at for at, p in pieces])
+            lines = first + np.searchsorted(self._bounds[first : last + 1], irregular, side="right") - 1
+            rows = np.setdiff1d(rows, lines[irregular < self._ends[lines]])
         starts = self._bounds[rows].astype(np.int64)
         groups = [_Group(rows, starts, np.searchsorted(self._quotes, starts))]
         while groups:
             group: _Group | None = groups.pop()
-            while group is not None and len(group.rows) >= LEAST_LINES and self._odd_forms < MOST_ODD_FORMS:
+            while group is not None and len(group.rows) >= LEAST_LINES and self._rare_forms < MOST_RARE_FORMS:
                 group = self._step(group, groups)
 
     def _step(self, group: _Group, groups: list[_Group]) -> _Group | None:
@@ -109,7 +109,7 @@ class Lines:
         sample = self._text[start : min(start + PAD - 8, self._ends[group.rows[0]])].tobytes()
         found = KEY.match(sample) or END.match(sample)
         if found is None or (found[1] == b"{") is not group.opens:
-            self._odd_forms += 1
+            self._rare_forms += 1
             return group.part(np.arange(len(group.rows)) > 0)
         same, after = self._compared(group.at, found[0])
         if not same.all():
@@ -123,7 +123,7 @@ class Lines:
         if group.payload is not None:
             group.payload = None
             return group
-        self._columns.plain[group.rows[group.at == self._ends[group.rows]]] = True
+        self._columns.regular[group.rows[group.at == self._ends[group.rows]]] = True
         return None
 
     def _value(self, group: _Group, key: str, first: npt.NDArray[np.uint8], groups: list[_Group]) -> _Group | None:

@@ -51,7 +51,7 @@ class Chunk:
     is_json: bool = False
 
     def split(self, parts: int) -> "list[Chunk]":
-        """The same rows in at most so many chunks, none of them too small to be worth a thread's while."""
+        """The same rows in at most this many chunks, none of them too small to be worth a thread's while."""
         size = max(-(-self.table.num_rows // parts), limits.SPLIT_ROWS)
         if size >= self.table.num_rows:
             return [self]

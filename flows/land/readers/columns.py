@@ -28,7 +28,7 @@ def check_columns(names: list[str], spec: DatasetSpec) -> None:
     doubled = {name for name, count in Counter(names).items() if count > 1}
     if doubled:
         named = ", ".join(sorted(doubled & set(known))) or f"number {names.index(min(doubled)) + 1}"
-        raise FileRefusedError(f"the column {named} is named more than once, so which value is meant cannot be told")
+        raise FileRefusedError(f"the column {named} is named more than once, so which value is meant is not clear")
     if not set(names) & set(known):
         raise OtherColumnsError(f"none of the {len(names)} columns is one of the contract's ({', '.join(known)[:200]})")
     if len(names) > limits.MAX_COLUMNS:

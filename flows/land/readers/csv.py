@@ -28,7 +28,7 @@ QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"')
 LINE_ENDS = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
 # What Python takes for blanks around a value.
 BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
-# So many separators in the right places are no accident.
+# Separators in the right places from which on they are no accident.
 EVIDENCE = 20
 FAULTS = {
     "expected after": "text follows a closing quote",
@@ -232,7 +232,7 @@ def header_of(records: Iterator[Record], spec: DatasetSpec, delimiter: str) -> l
 
 
 def fault_of(record: Record, width: int, delimiter: str) -> str | None:
-    """Why the record is no row of so many columns; None where it is one.
+    """Why the record is no row of this many columns; None where it is one.
 
     Raises :class:`FileRefusedError` where a quote opened by mistake and others closed it much later.
     """
@@ -267,7 +267,7 @@ def _swallowing(record: Record, fault: str | None, width: int, delimiter: str) -
     line = record.line + _swallowing_quote(record.raw, delimiter)
     raise FileRefusedError(
         f"line {line}: the quote that opens here is closed only after {len(lines):,} lines that look like rows; "
-        "mend it and deliver the file again"
+        "fix it and deliver the file again"
     )
 
 

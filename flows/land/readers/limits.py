@@ -16,10 +16,10 @@ SWALLOWED_LINES = 20
 MAX_EMPTY_RECORDS = 1_000
 PIECE_BYTES = 1 << 20
 BITE_BYTES = 1 << 11
-# So much is looked through at once: it stays in the processor's cache, and so does what is made of it.
+# Bytes looked through at once: they stay in the processor's cache, and so does what is made of them.
 SCAN_BYTES = 1 << 18
 # Behind the lines of a chunk, for those who compare more than a line's end is away.
 PADDING = bytes(256)
 SPLIT_ROWS = 5_000
-# Where one of many Protobuf records cannot be decoded, it is looked for among so many.
+# Where one of many Protobuf records cannot be decoded, it is looked for among this many.
 DOUBTFUL_RECORDS = 1_000

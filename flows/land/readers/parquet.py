@@ -65,7 +65,7 @@ def _check_members(schema: pa.Schema, spec: DatasetSpec) -> None:
         kind = schema.field(payload).type if payload in schema.names else pa.null()
         names = [member.name for member in kind] if pa.types.is_struct(kind) else []
         if len(set(names)) < len(names):
-            raise FileRefusedError(f"{payload} names a field more than once, so which value is meant cannot be told")
+            raise FileRefusedError(f"{payload} names a field more than once, so which value is meant is not clear")
 
 
 def _exact_batches(path: Path, words: list[str], old_times: list[str]) -> Iterator[pa.RecordBatch]:
@@ -161,11 +161,11 @@ def refusing_damage() -> Iterator[None]:
     except (pa.ArrowException, MemoryError, OSError, ValueError, EOFError, KeyError, TypeError) as error:
         if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
             raise
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "crypt" in told:
-            why = f"the Parquet file is encrypted ({told}); deliver it without encryption"
-        elif isinstance(error, pa.ArrowNotImplementedError) or NOT_IMPLEMENTED in told:
-            why = f"the reader has not implemented what this Parquet file has ({told}); deliver it again, written anew"
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "crypt" in text:
+            why = f"the Parquet file is encrypted ({text}); deliver it without encryption"
+        elif isinstance(error, pa.ArrowNotImplementedError) or NOT_IMPLEMENTED in text:
+            why = f"the reader has not implemented what this Parquet file has ({text}); deliver it in another format"
         else:
-            why = f"the Parquet file is damaged ({told}); deliver it again"
+            why = f"the Parquet file is damaged ({text}); deliver it again"
         raise FileRefusedError(why) from error

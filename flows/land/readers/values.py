@@ -1,7 +1,7 @@
 """Arrow values as JSON, also those that Python has no type for.
 
 What Python cannot hold (a time after the year 9999, nanoseconds, a time zone nobody knows, text that is no UTF-8) is
-told as text. That is for people and for the quarantine: reading it back gives another value, and a retry notices.
+given as text. That is for people and for the quarantine: reading it back gives another value, and a retry notices.
 """
 
 import json

@@ -154,7 +154,7 @@ async def _remove_deployments(client: PrefectClient, kept: set[UUID]) -> None:
 
 
 async def _make_automations(client: PrefectClient, wanted: list[AutomationCore]) -> None:
-    """Make them all anew: the server's update of an automation refuses what its client sends."""
+    """Recreate them all: the server's update of an automation refuses what its client sends."""
     for there in await client.read_automations(limit=200, sort=AutomationSort.NAME_ASC):
         if there.name.startswith(f"{TAG}: "):
             await client.delete_automation(there.id)

@@ -51,8 +51,8 @@ def start_jobs(names: list[str]) -> bool:
             )
         except Exception as error:  # whatever the server or its client says, the other jobs are due too
             log.error(
-                "job %s could not be started: %s: %s; where its deployment is gone, restart the worker, which makes "
-                "it anew",
+                "job %s could not be started: %s: %s; where its deployment is gone, restart the worker, which "
+                "recreates it",
                 name,
                 type(error).__name__,
                 error,
@@ -82,7 +82,7 @@ def mark_dead(settings: Settings) -> None:
 
 def _state_of(run: JobRun | None) -> State[None]:
     if run and run.status is RunStatus.SUCCEEDED:
-        return Completed(message="it ended while the server could not be told")
+        return Completed(message="it ended while the server could not be reached")
     return Crashed(message=(run and run.message) or "its process is gone; the next run heals it")
 
 

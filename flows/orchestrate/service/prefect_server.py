@@ -22,7 +22,7 @@ from prefect.server.api import background_workers
 LOOK = timedelta(seconds=2)
 COLLECT_SECONDS = 1.0
 # New objects after which a collection is worth it, and how many of these come before one of all objects: about as often
-# as Python does it by itself.
+# as Python does it otherwise.
 YOUNG_OBJECTS = 10_000
 YOUNG_COLLECTIONS = 10
 

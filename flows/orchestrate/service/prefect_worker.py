@@ -33,7 +33,7 @@ async def work(settings: Settings) -> None:
             log.error("the deployments of the new release could not be made: %s", done.stderr.decode(errors="replace"))
         while worker.limiter.borrowed_tokens:
             await anyio.sleep(1)
-        log.info("another release is active: the worker begins anew as that")
+        log.info("another release is active: the worker restarts as that")
         tasks.cancel_scope.cancel()
 
 
@@ -43,7 +43,7 @@ async def _wait_for_another_release(settings: Settings) -> None:
 
 
 async def _look_when_told(worker: ProcessWorker) -> None:
-    """Look for work at each run that is scheduled. What is missed here, the worker finds by itself a little later."""
+    """Look for work at each run that is scheduled. What is missed here, the worker finds on its own a little later."""
     scheduled = EventFilter(event=EventNameFilter(name=[SCHEDULED]))
     while True:
         try:
@@ -51,5 +51,5 @@ async def _look_when_told(worker: ProcessWorker) -> None:
                 async for _ in events:
                     await worker.get_and_submit_flow_runs()
         except Exception as error:
-            log.warning("the server tells nothing of scheduled runs (%s); they are looked for twice a minute", error)
+            log.warning("the server says nothing of scheduled runs (%s); they are looked for twice a minute", error)
         await anyio.sleep(RECONNECT_SECONDS)

@@ -51,7 +51,7 @@ def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # Who waits for the warehouse asks again after about that, and not after 30 s in which nobody writes.
         "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
-        # The worker looks when it is told that there is work; this is for what it was not told.
+        # The worker looks when it is notified of work; this is for what it was not notified of.
         "PREFECT_WORKER_QUERY_SECONDS": "30",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "15",
@@ -162,7 +162,7 @@ def serve(settings: Settings, foreground: bool = False) -> str:
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise TidemarkError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
-    _rouse(settings)
+    _wake_supervisor(settings)
     _wait_until_ready(settings)
     return ui_url(settings)
 
@@ -177,10 +177,10 @@ def _port_error(settings: Settings) -> str | None:
         return error.strerror or str(error)
 
 
-def _rouse(settings: Settings) -> None:
+def _wake_supervisor(settings: Settings) -> None:
     """Have supervisord start its programs now: it would wait for a second first, or for somebody to knock."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
-        knock.connect(str(settings.sockets / "supervisor.sock"))
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(settings.sockets / "supervisor.sock"))
 
 
 def _wait_until_ready(settings: Settings) -> None:

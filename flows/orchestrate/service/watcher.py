@@ -1,4 +1,4 @@
-"""The watcher: lands what settled in the inbox, starts what is due and no trigger brought, and tells what is late.
+"""The watcher: lands what settled in the inbox, starts what is due and no trigger brought, and reports what is late.
 
 File events wake it and polling finds what they missed. It keeps nothing in memory that matters: killed at any moment,
 the next one sees the same inbox, the same journal. It imports little, and leaves all work to processes of their own
@@ -51,23 +51,24 @@ GATHER_MS = 5_000
 POLL_SECONDS = 5.0
 LOOK_SHARE = 200
 RETRY_SECONDS = 2.0
-# What triggers bring begins within seconds; after so many, none did.
+# What triggers bring begins within seconds; after this many, none did.
 GRACE_SECONDS = 20.0
-# Who has just begun does not know yet what came meanwhile, and our own extracts have not run: silence is told later.
+# Who has just begun does not know yet what came meanwhile, and our own extracts have not run: silence is reported
+# later.
 HEARS_AFTER_SECONDS = 3600.0
 # Turns of half a second after which file events are tried again.
-REWATCH_TURNS = 120
+REWATCH_TICKS = 120
 # A server that is restarted, or begins, is no incident before.
 SERVER_SECONDS = 75.0
-# What cannot be written down is told again after so long, while it lasts.
-CRY_SECONDS = 3600.0
+# The operator is alerted again after this many seconds to what cannot be recorded as an incident, while it lasts.
+ALERT_AGAIN_SECONDS = 3600.0
 LONGEST_PAUSE_SECONDS = 60.0
 
 log = logging.getLogger("tidemark.watch")
 
 
 class Watcher:
-    """What the watcher does at each turn; ``clock`` is monotonic, in seconds, and ``calendar`` tells the moment."""
+    """What the watcher does at each tick; ``clock`` is monotonic, in seconds, and ``calendar`` gives the moment."""
 
     def __init__(
         self,
@@ -83,17 +84,17 @@ class Watcher:
         self._landing: subprocess.Popen[bytes] | None = None
         self._jobs: subprocess.Popen[bytes] | None = None
         self._failures = 0
-        self._is_held_up = False
+        self._is_waiting_for_server = False
         self._intake = Intake(settings, self._journal)
         self._intake_at, self._hears_from = clock(), clock() + HEARS_AFTER_SECONDS
-        self._look_at = self._pass_at = self._tidy_at = self._server_answered = self._cry_at = clock()
+        self._look_at = self._pass_at = self._tidy_at = self._server_answered = self._alert_at = clock()
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing that it started is at work."""
         return self._landing is None and (self._jobs is None or self._jobs.poll() is not None)
 
-    def turn(self, woken: bool) -> None:
+    def tick(self, woken: bool) -> None:
         """Look after what was started, and do what it is time for; ``woken`` says that files changed."""
         now = self._clock()
         if self._ended_landing():
@@ -107,12 +108,12 @@ class Watcher:
                 self._pass()
             except TidemarkError as error:
                 log.error("the schedule could not be looked at: %s", error)
-                self._cry(now, str(error))
+                self._alert_operator(now, str(error))
 
-    def _cry(self, now: float, error: str) -> None:
-        """Tell the operator by hand, so to speak: where the journal cannot be written, neither can an incident."""
-        if now >= self._cry_at:
-            self._cry_at = now + CRY_SECONDS
+    def _alert_operator(self, now: float, error: str) -> None:
+        """Alert the operator directly: where the journal cannot be written, an incident cannot be either."""
+        if now >= self._alert_at:
+            self._alert_at = now + ALERT_AGAIN_SECONDS
             send_unnoted(self._settings, OPERATOR, "the watcher cannot do its work", error)
 
     def _ended_landing(self) -> bool:
@@ -138,27 +139,28 @@ class Watcher:
                         break
                     is_young = True
         except (OSError, sqlite3.Error, ValueError) as error:  # the disk, the landing index, a receipt
-            log.error("what is new in the inbox %s cannot be told: %s", self._settings.inbox, error)
-            self._cry(began, f"what is new in the inbox cannot be told, so nothing lands: {error}")
+            log.error("the inbox %s cannot be checked for new files: %s", self._settings.inbox, error)
+            self._alert_operator(began, f"the inbox cannot be checked for new files, so nothing lands: {error}")
         ended = self._clock()
         pause = min(POLL_SECONDS, self._settings.settle_seconds) if is_young else POLL_SECONDS
         self._look_at = ended + max(pause, LOOK_SHARE * (ended - began))
-        if found and not self._hold_up():
+        if found and not self._must_wait_for_server():
             self._landing = start(self._settings, "land")
 
-    def _hold_up(self) -> bool:
-        """Whether landing must wait for the server, since landings are its flow runs; told when it begins and ends."""
+    def _must_wait_for_server(self) -> bool:
+        """Whether landing must wait for the server, since landings are its flow runs; logged when that begins and
+        ends."""
         error = server_error(self._settings)
-        if error and not self._is_held_up:
+        if error and not self._is_waiting_for_server:
             log.error(
                 "files wait in the inbox: Prefect's server at %s does not answer (%s); they land when it does",
                 api_url(self._settings),
                 error,
             )
-        elif self._is_held_up and not error:
+        elif self._is_waiting_for_server and not error:
             log.info("Prefect's server answers again: what waits in the inbox lands now")
-        self._is_held_up = error is not None
-        return self._is_held_up
+        self._is_waiting_for_server = error is not None
+        return self._is_waiting_for_server
 
     def _pass(self) -> None:
         """Find what is due, crashed or late."""
@@ -179,15 +181,15 @@ class Watcher:
         for run in crashed:
             log.error("%s of %s crashed: %s; the next run heals what it left", run.job, run.slot, run.message)
         with observing(self._settings):
-            known = self._journal.known(self._settings, JOBS, now)
-            if known.trouble:
-                log.error("what landed cannot be told, so nothing that needs it starts: %s", known.trouble)
+            state = self._journal.read_schedule_state(self._settings, JOBS, now)
+            if state.trouble:
+                log.error("what landed cannot be read, so nothing that needs it starts: %s", state.trouble)
             else:
                 observe_refused(self._settings)
-            decisions = decide(JOBS, known, now, organisation_timezone())
+            decisions = decide(JOBS, state, now, organisation_timezone())
             observe_runs(self._settings, self._journal.failures(), now)
-            observe_schedule(self._settings, decisions, known, now, self._journal.waits())
-            if not known.trouble:
+            observe_schedule(self._settings, decisions, state, now, self._journal.waits())
+            if not state.trouble:
                 self._look_at_intake(now)
         deliver(self._settings, now)
         overdue = [d for d in decisions if _was_missed(d, now)]
@@ -204,7 +206,7 @@ class Watcher:
             self._intake_at = ended + LOOK_SHARE * (ended - began)
 
     def _look_after_server(self, now: datetime) -> bool:
-        """Whether the server answers; one that does not is told of, once it had the time to be restarted."""
+        """Whether the server answers; one that does not is reported once it had the time to restart."""
         error = server_error(self._settings)
         if error is None:
             self._server_answered = self._clock()
@@ -249,22 +251,22 @@ def watch(settings: Settings) -> None:
     watcher = _begin(settings)
     log.info("watching %s", settings.inbox)
     for woken in _wakes(settings.inbox):
-        watcher.turn(woken)
+        watcher.tick(woken)
         if watcher.is_idle and is_outdated(settings):
-            log.info("another release is active: the watcher begins anew as that")
+            log.info("another release is active: the watcher restarts as that")
             return
 
 
 def _begin(settings: Settings) -> Watcher:
-    """A watcher, as soon as the journal can be opened. Nobody else would tell that it cannot."""
-    cry_at = time.monotonic()
+    """A watcher, as soon as the journal can be opened. Nobody else would report that it cannot."""
+    alert_at = time.monotonic()
     while True:
         try:
             return Watcher(settings)
         except TidemarkError as error:
             log.error("the watcher cannot begin: %s", error)
-            if time.monotonic() >= cry_at:
-                cry_at = time.monotonic() + CRY_SECONDS
+            if time.monotonic() >= alert_at:
+                alert_at = time.monotonic() + ALERT_AGAIN_SECONDS
                 send_unnoted(settings, OPERATOR, "the watcher cannot begin", str(error))
         time.sleep(settings.watch_seconds)
 
@@ -288,7 +290,7 @@ def _wakes(inbox: Path) -> Iterator[bool]:
                     break  # somebody emptied it by taking the folder itself away
         except (OSError, RuntimeError) as error:  # more folders than the system lets watch: then polling must do
             log.warning("no file events (%s); the inbox is polled for now", error)
-            for _ in range(REWATCH_TURNS):
+            for _ in range(REWATCH_TICKS):
                 time.sleep(0.5)
                 yield False
 

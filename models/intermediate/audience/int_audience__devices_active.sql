@@ -4,7 +4,7 @@
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='event_date',
-    meta={'reach_days': 1}
+    meta={'lookback_days': 1}
 ) }}
 
 with fragments as (
@@ -12,23 +12,18 @@ with fragments as (
     where {{ in_days_to_replace('event_date') }}
 ),
 
-midnights as (
-    select * from {{ ref('int_audience__midnights_crossed') }}
+continuing as (
+    select * from {{ ref('int_audience__session_fragments_continued') }}
     where {{ in_days_to_replace('event_date') }}
 ),
 
 people as (
     select
         fragments.*,
-        midnights.event_date is null as starts_session
+        continuing.fragment_key is null as starts_session
     from fragments
-    left join midnights
-        on
-            fragments.event_date = midnights.event_date
-            and fragments.product = midnights.product
-            and fragments.device_key = midnights.device_key
-            and fragments.session_id is not distinct from midnights.session_id
-            and fragments.fragment_number = midnights.fragment_number
+    left join continuing
+        on fragments.fragment_key = continuing.fragment_key
     where not fragments.is_bot
 ),
 

@@ -1,9 +1,9 @@
--- One row per session fragment: the part of one session that lies within one day of its lane. A lane is what
--- one device does in one product under one client session id, or under none.
+-- One row per session fragment: the part of one session that lies within one day of its stream. A stream is what one
+-- device does in one product under one session id of the client's, or under none.
 --
--- Within a lane without a session id a gap longer than the limit ends a fragment; a session id wins over the
--- gap, so such a lane has one fragment a day. Fragments of one day need nothing from another day: where they
--- continue across midnight is the next step's question.
+-- In a stream without a session id a gap longer than the limit ends a fragment; a session id wins over the gap, so
+-- such a stream has one fragment a day. Fragments of one day need nothing from another day: where they continue over
+-- midnight is the next step's question.
 {{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='event_date') }}
 
 {% set in_days = in_days_to_replace('event_date') %}
@@ -26,7 +26,7 @@ with events as (
     where not is_future and {{ in_days }}
 ),
 
-lanes_summed as (
+streams_summed as (
     select
         event_date,
         product,
@@ -48,14 +48,14 @@ lanes_summed as (
     group by event_date, product, device_key, session_id
 ),
 
--- Only a lane without a session id that is longer than the limit can hold a gap. These are few: adding up is
--- enough for the others, and costs far less than putting their events in order.
-long_lanes as (
+-- Only a stream without a session id that lasts longer than the limit can hold a gap. These are few: adding up is
+-- enough for the others, and costs a quarter of putting their events in order (docs/performance.md).
+long_streams as (
     select
         event_date,
         product,
         device_key
-    from lanes_summed
+    from streams_summed
     where may_pause
 ),
 
@@ -79,17 +79,17 @@ events_without_id as (
 neighbours_found as (
     select
         events_without_id.*,
-        row_number() over lane_day as event_number,
-        lag(events_without_id.occurred_at) over lane_day as previous_at,
-        lead(events_without_id.occurred_at) over lane_day as next_at
+        row_number() over stream_day as event_number,
+        lag(events_without_id.occurred_at) over stream_day as previous_at,
+        lead(events_without_id.occurred_at) over stream_day as next_at
     from events_without_id
-    inner join long_lanes
+    inner join long_streams
         on
-            events_without_id.event_date = long_lanes.event_date
-            and events_without_id.product = long_lanes.product
-            and events_without_id.device_key = long_lanes.device_key
+            events_without_id.event_date = long_streams.event_date
+            and events_without_id.product = long_streams.product
+            and events_without_id.device_key = long_streams.device_key
     window
-        lane_day as (
+        stream_day as (
             partition by events_without_id.event_date, events_without_id.product, events_without_id.device_key
             order by events_without_id.occurred_at asc nulls last, events_without_id.event_id asc nulls last
         )
@@ -114,7 +114,7 @@ numbered as (
     from starts_marked
 ),
 
-pieces_summed as (
+parts_summed as (
     select
         event_date,
         product,
@@ -154,7 +154,7 @@ fragments as (
         is_bot,
         true as is_first_of_day,
         true as is_last_of_day
-    from lanes_summed
+    from streams_summed
     where not may_pause
     union all
     select
@@ -173,10 +173,12 @@ fragments as (
         is_bot,
         is_first_of_day,
         is_last_of_day
-    from pieces_summed
+    from parts_summed
 )
 
+-- The key of its first fragment is a session's key: the same columns make it.
 select
+    {{ surrogate_key(['product', 'device_key', 'started_at', 'session_id']) }} as fragment_key,
     event_date,
     product,
     device_key,

@@ -1,54 +1,35 @@
--- One row per content and updated_at: of the rows delivered for that state the newest delivery, by batch and
--- line. Rows of a batch that a later delivery of the same file supersedes do not count, whatever they say.
+-- Generated from the contract by `make contract`; do not edit.
+-- One row per content and updated_at: of the rows delivered for that state the last one of the newest
+-- delivery. Rows of a delivery that a later one superseded do not count, whatever they say.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_keys',
     unique_key='content_id',
-    meta={'keys_landed': 'int_content__contents_landed', 'datasets': ['contents']}
+    meta={'touched_keys': 'int_content__contents_touched', 'datasets': ['contents']}
 ) }}
 
 with contents as (
     select * from {{ ref('stg_cms__contents') }}
-    where {{ in_keys_to_replace('content_id', ref('int_content__contents_landed')) }}
+    where {{ in_keys_to_replace('content_id', ref('int_content__contents_touched')) }}
 ),
 
--- Rows landed by a retry belong to the delivery that first brought them.
-retries as (
-    select
-        batch_id,
-        retries_batch_id
-    from {{ ref('stg_lake__landings') }}
-    where retries_batch_id is not null
+deliveries as (
+    select * from {{ ref('int_lake__deliveries') }}
 ),
 
-superseded as (
-    select distinct supersedes_batch_id as batch_id
-    from {{ ref('stg_lake__landings') }}
-    where
-        status in ('landed', 'duplicate')
-        and supersedes_batch_id is not null
-),
-
-placed as (
+current_rows as (
     select
         contents.*,
-        coalesce(retries.retries_batch_id, contents._batch_id) as delivery_batch_id
+        deliveries.delivery_batch_id
     from contents
-    left join retries
-        on contents._batch_id = retries.batch_id
+    inner join deliveries
+        on contents._batch_id = deliveries.batch_id
+    where deliveries.superseded_by_batch_id is null
 ),
 
-that_count as (
-    select placed.*
-    from placed
-    left join superseded
-        on placed.delivery_batch_id = superseded.batch_id
-    where superseded.batch_id is null
-),
-
-delivered_last as (
+newest as (
     select *
-    from that_count
+    from current_rows
     qualify row_number() over (
         partition by content_id, updated_at
         order by
@@ -70,4 +51,4 @@ select
     updated_at,
     _batch_id,
     _line
-from delivered_last
+from newest

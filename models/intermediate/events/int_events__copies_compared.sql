@@ -3,10 +3,10 @@
 -- order, so that neither the order of delivery nor the split into files can change which copy stays.
 --
 -- A retry repeats an event in all but the times of sending and receipt. A copy that says something else is no
--- copy but another event under the same id, or one that changed on the way: it does not count, and is told of.
+-- copy but another event under the same id, or one that changed on the way: it does not count, and is reported.
 --
 -- Copies carry the same occurred_at and so meet on one day: the model is a function of the day. An event_id
--- on two days is its producer's fault; both are kept, and a test tells the owner.
+-- on two days is its producer's fault; both are kept, and a test alerts the owner.
 {{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='event_date') }}
 
 -- Generated from the contract by `make contract`, to the end of generated columns.

@@ -3,12 +3,12 @@
     materialized='incremental',
     incremental_strategy='replace_keys',
     unique_key='advert_id',
-    meta={'keys_landed': 'int_adverts__adverts_landed'}
+    meta={'touched_keys': 'int_adverts__adverts_touched'}
 ) }}
 
 with versions as (
     select * from {{ ref('int_adverts__adverts_versioned') }}
-    where {{ in_keys_to_replace('advert_id', ref('int_adverts__adverts_landed')) }}
+    where {{ in_keys_to_replace('advert_id', ref('int_adverts__adverts_touched')) }}
 ),
 
 keyed as (

@@ -3,12 +3,12 @@
     materialized='incremental',
     incremental_strategy='replace_keys',
     unique_key='call_id',
-    meta={'keys_landed': 'int_adverts__calls_landed'}
+    meta={'touched_keys': 'int_adverts__calls_affected'}
 ) }}
 
 with calls as (
     select * from {{ ref('int_adverts__calls_deduplicated') }}
-    where {{ in_keys_to_replace('call_id', ref('int_adverts__calls_landed')) }}
+    where {{ in_keys_to_replace('call_id', ref('int_adverts__calls_affected')) }}
 ),
 
 adverts as (

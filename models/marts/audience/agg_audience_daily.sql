@@ -1,14 +1,15 @@
 -- One row per day, product and platform with at least one active device that day: its audience, and the
 -- distinct devices of the 7 and 28 days up to it.
 --
--- Rolling counts without counting each device once for every day it is remembered: each day a device was
--- active covers the days from it until the device is active again or is forgotten. Covers of a device never
--- overlap, so +1 where one begins and -1 after it ends sum to the distinct devices of each day.
+-- The rolling counts come from a difference array: each day a device was active opens a window, from that day until
+-- the device is active again or 7 (28) days are over. Windows of a device never overlap, so +1 where one begins and -1
+-- after it ends, summed up to a day, give that day's distinct devices. To count each device once for every day that
+-- holds it would cost 28 times as much.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='event_date',
-    meta={'reach_days': 28}
+    meta={'lookback_days': 28}
 ) }}
 
 with devices as (
@@ -26,29 +27,29 @@ returns_found as (
     from devices
 ),
 
-forgetting_found as (
+active_windows as (
     select
         *,
         least({{ add_days('event_date', 7) }}, coalesce(returned_date, {{ add_days('event_date', 7) }}))
-            as forgotten_7d_date,
+            as window_7d_ends_on,
         least({{ add_days('event_date', 28) }}, coalesce(returned_date, {{ add_days('event_date', 28) }}))
-            as forgotten_28d_date
+            as window_28d_ends_on
     from returns_found
 ),
 
-covers_counted as (
+windows_counted as (
     select
         event_date,
         product,
         platform,
-        forgotten_7d_date,
-        forgotten_28d_date,
+        window_7d_ends_on,
+        window_28d_ends_on,
         count(*) as devices_count,
         sum(sessions_count) as sessions_count,
         sum(views_count) as views_count,
         sum(active_ms) as active_ms
-    from forgetting_found
-    group by event_date, product, platform, forgotten_7d_date, forgotten_28d_date
+    from active_windows
+    group by event_date, product, platform, window_7d_ends_on, window_28d_ends_on
 ),
 
 changes as (
@@ -62,10 +63,10 @@ changes as (
         active_ms,
         devices_count as devices_7d_change,
         devices_count as devices_28d_change
-    from covers_counted
+    from windows_counted
     union all
     select
-        forgotten_7d_date as event_date,
+        window_7d_ends_on as event_date,
         product,
         platform,
         0 as devices_count,
@@ -74,10 +75,10 @@ changes as (
         0 as active_ms,
         -devices_count as devices_7d_change,
         0 as devices_28d_change
-    from covers_counted
+    from windows_counted
     union all
     select
-        forgotten_28d_date as event_date,
+        window_28d_ends_on as event_date,
         product,
         platform,
         0 as devices_count,
@@ -86,7 +87,7 @@ changes as (
         0 as active_ms,
         0 as devices_7d_change,
         -devices_count as devices_28d_change
-    from covers_counted
+    from windows_counted
 ),
 
 changes_summed as (
@@ -118,7 +119,7 @@ accumulated as (
         )
 ),
 
--- The days before those replaced were read for what they cover; days without activity only end covers.
+-- The days before those replaced were read for the windows they open; a day without activity only ends windows.
 days_replaced as (
     select *
     from accumulated

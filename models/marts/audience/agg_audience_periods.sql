@@ -137,8 +137,9 @@ window_lengths as (
         28 as days_count
 ),
 
--- Each day of a device counts in the windows that end from it until the device returns or is forgotten. These
--- never overlap, so +1 where they begin and -1 after they end sum to the distinct devices of each window.
+-- A difference array, as in agg_audience_daily: each day of a device counts in the periods that end from it until the
+-- device returns or 7 (28) days are over. These never overlap, so +1 where they begin and -1 after they end sum to the
+-- distinct devices of each period.
 active_windows as (
     select
         window_lengths.period_type,
@@ -153,7 +154,7 @@ active_windows as (
                 returns_found.returned_date,
                 {{ add_days('returns_found.event_date', 'window_lengths.days_count') }}
             )
-        ) as forgotten_date
+        ) as window_ends_on
     from returns_found
     cross join window_lengths
 ),
@@ -174,14 +175,14 @@ changes as (
     select
         period_type,
         days_count,
-        forgotten_date as period_end_date,
+        window_ends_on as period_end_date,
         product,
         platform,
         role,
         0 as began_count,
         -count(*) as devices_change
     from active_windows
-    group by period_type, days_count, forgotten_date, product, platform, role
+    group by period_type, days_count, window_ends_on, product, platform, role
 ),
 
 changes_summed as (
@@ -227,7 +228,7 @@ counted as (
     from of_calendar
     group by period_type, period_start_date, period_end_date, product, platform
     union all
-    -- Windows that end on a day when nobody was there tell nothing new, and would go on after the newest day.
+    -- Windows that end on a day when nobody was there add nothing, and would go on after the newest day.
     select
         period_type,
         {{ add_days('period_end_date', '1 - days_count') }} as period_start_date,

@@ -3,12 +3,12 @@
     materialized='incremental',
     incremental_strategy='replace_keys',
     unique_key='account_key',
-    meta={'keys_landed': 'int_audience__accounts_landed'}
+    meta={'touched_keys': 'int_audience__accounts_touched'}
 ) }}
 
 with accounts as (
     select * from {{ ref('int_audience__accounts_deduplicated') }}
-    where {{ in_keys_to_replace('account_key', ref('int_audience__accounts_landed')) }}
+    where {{ in_keys_to_replace('account_key', ref('int_audience__accounts_touched')) }}
 ),
 
 newest as (

@@ -5,7 +5,7 @@
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='started_date',
-    meta={'reach_days': 1, 'days_to_replace': 'session_start_days_touched'}
+    meta={'lookback_days': 1, 'days_to_replace': 'affected_session_days'}
 ) }}
 
 with fragments as (
@@ -13,50 +13,36 @@ with fragments as (
     where {{ in_days_to_replace('event_date') }}
 ),
 
-midnights as (
-    select * from {{ ref('int_audience__midnights_crossed') }}
+continuing as (
+    select * from {{ ref('int_audience__session_fragments_continued') }}
     where {{ from_first_day_to_replace('event_date') }}
 ),
 
--- Only the last fragment of a day can be continued the next: the others have no day to look for chains under.
-heads as (
-    select
-        fragments.*,
-        case when fragments.is_last_of_day then fragments.event_date end as continued_date
+first_fragments as (
+    select fragments.*
     from fragments
-    left join midnights
-        on
-            fragments.event_date = midnights.event_date
-            and fragments.product = midnights.product
-            and fragments.device_key = midnights.device_key
-            and fragments.session_id is not distinct from midnights.session_id
-            and fragments.fragment_number = midnights.fragment_number
-    where midnights.event_date is null
+    left join continuing
+        on fragments.fragment_key = continuing.fragment_key
+    where continuing.fragment_key is null
 ),
 
-midnights_compared as (
+in_order as (
     select
         *,
-        lag(event_date) over lane as previous_date,
-        lag(is_last_of_day) over lane as is_previous_last_of_day
-    from midnights
-    window
-        lane as (
+        lag(fragment_key) over (
             partition by product, device_key, session_id
             order by event_date asc nulls last
-        )
+        ) as previous_fragment_key
+    from continuing
 ),
 
--- A fragment that continues goes on from the day before's only where that is still the same session: it too
--- continued, and no other came after it that day. Elsewhere a chain begins, from a session of the day before.
-starts_marked as (
+-- A fragment whose continued fragment itself continues one goes on in the same chain. Elsewhere a chain begins: what
+-- it continues is the first fragment of its session.
+chain_starts_marked as (
     select
         *,
-        case
-            when previous_date = {{ add_days('event_date', -1) }} and is_previous_last_of_day then null
-            else {{ add_days('event_date', -1) }}
-        end as chain_started_date
-    from midnights_compared
+        case when continued_fragment_key = previous_fragment_key then null else event_date end as chain_started_date
+    from in_order
 ),
 
 chained as (
@@ -67,15 +53,12 @@ chained as (
             order by event_date asc nulls last
             rows between unbounded preceding and current row
         ) as started_date
-    from starts_marked
+    from chain_starts_marked
 ),
 
 chains_summed as (
     select
-        started_date,
-        product,
-        device_key,
-        session_id,
+        min_by(continued_fragment_key, event_date) as first_fragment_key,
         max_by(user_key, event_date) filter (where user_key is not null) as user_key,
         max(event_date) as ended_date,
         max(ended_at) as ended_at,
@@ -84,36 +67,32 @@ chains_summed as (
         sum(active_ms) as active_ms,
         bool_or(is_bot) as is_bot
     from chained
-    group by started_date, product, device_key, session_id
+    group by product, device_key, session_id, started_date
 ),
 
--- Chains whose start is not among the heads read here belong to other days and find no head to join.
+-- Chains that continue fragments of other days than those read here find none to join.
 sessions as (
     select
-        heads.product,
-        heads.platform,
-        heads.device_key,
-        heads.session_id,
-        heads.event_date as started_date,
-        heads.started_at,
-        coalesce(chains_summed.user_key, heads.user_key) as user_key,
-        coalesce(chains_summed.ended_date, heads.event_date) as ended_date,
-        coalesce(chains_summed.ended_at, heads.ended_at) as ended_at,
-        heads.events_count + coalesce(chains_summed.events_count, 0) as events_count,
-        heads.content_views_count + coalesce(chains_summed.content_views_count, 0) as content_views_count,
-        heads.active_ms + coalesce(chains_summed.active_ms, 0) as active_ms,
-        heads.is_bot or coalesce(chains_summed.is_bot, false) as is_bot
-    from heads
+        firsts.fragment_key as session_key,
+        firsts.product,
+        firsts.platform,
+        firsts.device_key,
+        firsts.event_date as started_date,
+        firsts.started_at,
+        coalesce(chains_summed.user_key, firsts.user_key) as user_key,
+        coalesce(chains_summed.ended_date, firsts.event_date) as ended_date,
+        coalesce(chains_summed.ended_at, firsts.ended_at) as ended_at,
+        firsts.events_count + coalesce(chains_summed.events_count, 0) as events_count,
+        firsts.content_views_count + coalesce(chains_summed.content_views_count, 0) as content_views_count,
+        firsts.active_ms + coalesce(chains_summed.active_ms, 0) as active_ms,
+        firsts.is_bot or coalesce(chains_summed.is_bot, false) as is_bot
+    from first_fragments as firsts
     left join chains_summed
-        on
-            heads.continued_date = chains_summed.started_date
-            and heads.product = chains_summed.product
-            and heads.device_key = chains_summed.device_key
-            and heads.session_id is not distinct from chains_summed.session_id
+        on firsts.fragment_key = chains_summed.first_fragment_key
 )
 
 select
-    {{ surrogate_key(['product', 'device_key', 'started_at', 'session_id']) }} as session_key,
+    session_key,
     product,
     platform,
     device_key,

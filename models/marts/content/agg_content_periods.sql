@@ -7,7 +7,7 @@
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='period_end_date',
-    meta={'days_to_replace': 'period_ends_touched'}
+    meta={'days_to_replace': 'affected_period_ends'}
 ) }}
 
 with engagement as (

@@ -3,12 +3,12 @@
     materialized='incremental',
     incremental_strategy='replace_keys',
     unique_key='content_id',
-    meta={'keys_landed': 'int_content__contents_landed'}
+    meta={'touched_keys': 'int_content__contents_touched'}
 ) }}
 
 with versions as (
     select * from {{ ref('int_content__contents_versioned') }}
-    where {{ in_keys_to_replace('content_id', ref('int_content__contents_landed')) }}
+    where {{ in_keys_to_replace('content_id', ref('int_content__contents_touched')) }}
 ),
 
 keyed as (

@@ -14,7 +14,7 @@ parts as (
         cast(extract(week from date_day) as integer) as iso_week,
         {{ iso_day_of_week('date_day') }} as day_of_week,
         {{ local_day_start('date_day') }} as starts_at,
-        {{ local_day_start(days_after('date_day', 1)) }} as ends_at
+        {{ local_day_start(add_days('date_day', 1)) }} as ends_at
     from days
 ),
 
@@ -22,7 +22,7 @@ parts as (
 placed as (
     select
         *,
-        cast(extract(year from {{ days_after('date_day', '4 - day_of_week') }}) as integer) as iso_year,
+        cast(extract(year from {{ add_days('date_day', '4 - day_of_week') }}) as integer) as iso_year,
         {{ milliseconds_between('starts_at', 'ends_at') }} as milliseconds_count
     from parts
 ),

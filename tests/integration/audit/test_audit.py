@@ -1,4 +1,4 @@
-"""Every step that loses or invents a row is named, with the file and a remedy that mends it."""
+"""Every step that loses or invents a row is named, with the file and a remedy that fixes it."""
 
 import json
 import shlex
@@ -114,16 +114,16 @@ def test_nothing_is_written(built: Lake) -> None:
 
 def test_the_command_exits_1_only_where_something_is_lost(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_HOME", str(built.settings.home))
-    told = CliRunner().invoke(main, ["audit"])
-    assert told.exit_code == 0, told.output
-    assert "nothing was lost" in told.output
+    result = CliRunner().invoke(main, ["audit"])
+    assert result.exit_code == 0, result.output
+    assert "every row that was checked is accounted for" in result.output
     data_of(built, 1).unlink()
-    told = CliRunner().invoke(main, ["audit"])
-    assert told.exit_code == 1
-    assert "batch-000000000001/data.parquet is missing; it held 40 rows (batch 1, web/events/a.ndjson)" in told.output
-    told = CliRunner().invoke(main, ["audit", "--dataset", "events", "--json"])
-    assert told.exit_code == 1
-    assert [f["step"] for f in json.loads(told.output)["findings"]] == ["landed"]
+    result = CliRunner().invoke(main, ["audit"])
+    assert result.exit_code == 1
+    assert "batch-000000000001/data.parquet is missing; it held 40 rows (batch 1, web/events/a.ndjson)" in result.output
+    result = CliRunner().invoke(main, ["audit", "--dataset", "events", "--json"])
+    assert result.exit_code == 1
+    assert [f["step"] for f in json.loads(result.output)["findings"]] == ["landed"]
     assert CliRunner().invoke(main, ["audit", "--dataset", "calls"]).exit_code == 0
     assert CliRunner().invoke(main, ["audit", "--from", "yesterday"]).exit_code == 2
     assert CliRunner().invoke(main, ["audit", "--dataset", "nothing"]).exit_code == 1
@@ -270,9 +270,9 @@ WAREHOUSE_DAMAGE: list[tuple[str, list[tuple[str, str, int | None]], str]] = [
         "says 41 rows landed and 1 rejected, the receipt 40 and 1",
     ),
     (
-        "delete from intermediate.int_events__days_landed where _batch_id = 1",
+        "delete from intermediate.int_events__days_touched where _batch_id = 1",
         [("events", "days", 1)],
-        "int_events__days_landed counts 0 of 40 rows",
+        "int_events__days_touched counts 0 of 40 rows",
     ),
     (
         f"{FREEZE} delete from {EVENTS_MODEL} where _batch_id = 2 and _line = 30",
@@ -343,11 +343,11 @@ def test_a_staging_model_that_filters_is_named(built: Lake) -> None:
     [
         "delete from raw.raw_events where _batch_id = 2 and _line <= 10",
         f"update {COPIES_MODEL} set is_first = false",
-        "delete from intermediate.int_events__days_landed where _batch_id = 1",
+        "delete from intermediate.int_events__days_touched where _batch_id = 1",
         f"delete from {CONTENTS_MODEL} where content_id = 'c-1'",
     ],
 )
-def test_the_remedy_mends(built: Lake, sql: str) -> None:
+def test_the_remedy_fixes(built: Lake, sql: str) -> None:
     with open_warehouse(built.settings) as db:
         db.execute(sql)
     remedy = run_audit(built).findings[0].remedy
@@ -403,7 +403,7 @@ def test_without_a_warehouse_the_lake_alone_is_looked_at(built: Lake, how: str) 
     assert found(run_audit(built)) == [("events", "landed", 1)]
 
 
-def test_a_locked_warehouse_is_told(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_warehouse_is_reported(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(*arguments: object, **more: object) -> None:
         raise TidemarkError("another process has the warehouse open")
 
@@ -485,7 +485,7 @@ def judged(*batches: Batch, days: tuple[Day, ...] = ()) -> list[Finding]:
         ({"delivered": None}, []),
     ],
 )
-def test_a_loss_is_told_once_where_it_happened(measured: dict[str, Any], steps: list[str]) -> None:
+def test_a_loss_is_reported_once_where_it_happened(measured: dict[str, Any], steps: list[str]) -> None:
     assert [f.step for f in judged(batch(**measured))] == steps
 
 

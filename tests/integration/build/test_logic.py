@@ -27,7 +27,7 @@ name: tidemark
 profile: tidemark
 vars: {window: 6, unused: 1, greeting: hello, tidemark: {greeting: hi}}
 on-run-start: "{{ prepare_warehouse() }}"
-models: {tidemark: {+post-hook: "{{ mark_progress() }}"}}
+models: {tidemark: {+post-hook: "{{ record_progress() }}"}}
 """,
     "seeds/names.csv": "name\nAnn\n",
     "macros/own.sql": """
@@ -39,10 +39,10 @@ models: {tidemark: {+post-hook: "{{ mark_progress() }}"}}
 {% macro duckdb__spoken() %}2{% endmacro %}
 {% macro called_by_name() %}3{% endmacro %}
 {% macro week_around() %}{{ in_days_to_replace('event_date', before=6) }}{% endmacro %}
-{% macro own_days() %}{% do return(days_touched()) %}{% endmacro %}
+{% macro own_days() %}{% do return(affected_days()) %}{% endmacro %}
 {% macro get_incremental_own_way_sql(arg_dict) %}select 4{% endmacro %}
 """,
-    "models/int_events__days_landed.sql": "select date '2026-01-01' as event_date, 1 as _batch_id",
+    "models/int_events__days_touched.sql": "select date '2026-01-01' as event_date, 1 as _batch_id",
     "models/plain.sql": "select 1 as one",
     "models/plain.yml": "models: []",
     "models/calls.sql": "select {{ outer() }} as one",
@@ -54,7 +54,7 @@ models: {tidemark: {+post-hook: "{{ mark_progress() }}"}}
     "models/grown.sql": "{{ config(materialized='incremental', incremental_strategy='own_way') }} select 1 as one",
     "models/environment.sql": "select '{{ env_var('SHAPE', 'round') }}' as shape",
     "models/seeded.sql": "select * from {{ ref('names') }}",
-    "models/base.sql": by_days("int_events__days_landed"),
+    "models/base.sql": by_days("int_events__days_touched"),
     "models/week.sql": by_days("base", ", before=6"),
     "models/month.sql": by_days("week", ", before=27"),
     "models/view_of_week.sql": "select * from {{ ref('week') }}",
@@ -64,8 +64,8 @@ models: {tidemark: {+post-hook: "{{ mark_progress() }}"}}
     "models/by_macro.sql": BY_DAYS % "" + "select * from {{ ref('base') }} where {{ week_around() }}",
     "models/ahead.sql": by_days("base", ", after=2"),
     "models/over_ahead.sql": by_days("ahead", ", before=1, after=1"),
-    "models/says_more.sql": by_days("week", "", ", meta={'reach_days': 40}"),
-    "models/says_less.sql": by_days("week", ", before=1", ", meta={'reach_days': 1}"),
+    "models/says_more.sql": by_days("week", "", ", meta={'lookback_days': 40}"),
+    "models/says_less.sql": by_days("week", ", before=1", ", meta={'lookback_days': 1}"),
     "models/worked_out.sql": "{% set n = 1 + 1 %}" + by_days("base", ", before=n"),
     "models/over_worked_out.sql": by_days("worked_out"),
     "models/finds_days.sql": by_days("base", "", ", meta={'days_to_replace': 'own_days'}"),
@@ -98,7 +98,7 @@ EDITS = (
         ("macros/own.sql", "%}2{%", "%}20{%", {"dispatches"}),
         ("macros/own.sql", "%}3{%", "%}30{%", {"by_name"}),
         ("macros/own.sql", "select 4", "select 40", {"grown"}),
-        ("macros/own.sql", "return(days_t", "return( days_t", {"finds_days", "over_finds_days"}),
+        ("macros/own.sql", "return(affected_d", "return( affected_d", {"finds_days", "over_finds_days"}),
         ("dbt_project.yml", "greeting: hello", "greeting: hej", set()),
         ("models/plain.yml", "models: []", "models: [{name: plain, config: {meta: {owner: me}}}]", set()),
     ),
@@ -115,7 +115,7 @@ EDITS = (
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small project with the real macros."""
     folder = tmp_path / "project"
-    for name in ("profiles", "macros/incremental", "macros/project"):
+    for name in ("profiles", "macros/incremental", "macros/overrides", "macros/project"):
         shutil.copytree(PROJECT / name, folder / name)
     (folder / "macros" / "engine").mkdir()
     shutil.copy(PROJECT / "macros/engine/days.sql", folder / "macros/engine/days.sql")
@@ -205,8 +205,8 @@ def test_exceptions_and_declared_reach_are_those_of_the_project(tmp_path: Path) 
     assert {*BOOKKEEPING, CALLS_BY_META} <= names
     logic = real.logic(variables_of(PROJECT, {})).by_name
     for node in real.manifest.nodes.values():
-        if node.name in real.kept_by_days:
+        if node.name in real.partitioned_by_day:
             reach = logic[node.name].reach
             assert reach is not None, f"{node.name}: the days it reads around its own cannot be told from its SQL"
-            declared = (node.config.meta or {}).get("reach_days")
+            declared = (node.config.meta or {}).get("lookback_days")
             assert declared in (None, reach.after), f"{node.name}: it reaches {reach.after} days, and says {declared}"

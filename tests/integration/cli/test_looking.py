@@ -1,4 +1,4 @@
-"""Whoever only looks needs no right to write, makes nothing, and is told in lines, on whatever terminal."""
+"""Whoever only looks needs no right to write, makes nothing, and gets lines, on whatever terminal."""
 
 import json
 import os
@@ -94,15 +94,15 @@ def test_without_the_right_to_write_every_command_ends_in_lines_and_changes_noth
         assert "delete" not in output
 
 
-def test_what_is_told_without_rights_is_all_there_is(their_home: Path) -> None:
+def test_what_is_reported_without_rights_is_all_there_is(their_home: Path) -> None:
     _, output, _ = run_as_nobody(their_home, "status")
-    assert "1 files wait for landing" in output
-    assert "web/events/one.ndjson (1 rows, 0 rejected)" in output
+    assert "1 file waiting to land" in output
+    assert "web/events/one.ndjson (1 row, 0 quarantined)" in output
     assert "last run: build at 2026-01-01" in output, "the last run is the one that was entered last"
-    assert "none is open, and every message was sent" in output
+    assert "none open, and every message was sent" in output
 
 
-def test_what_may_not_be_read_is_told_and_not_taken_for_empty(their_home: Path) -> None:
+def test_what_may_not_be_read_is_reported_and_not_taken_for_empty(their_home: Path) -> None:
     (their_home / "lake/landed").chmod(0o711)
     code, output, raised = run_as_nobody(their_home, "status")
     assert (code, raised) == (1, "") and "cannot be read" in output and "lake/landed" in output
@@ -171,13 +171,13 @@ def test_names_cannot_command_the_terminal() -> None:
     assert safe("a\x1b[31m\nb\r[bold]\u202e") == "a\\x1b[31m\\nb\\r\\[bold]\\u202e"
 
 
-def test_a_name_with_line_breaks_lands_and_is_told_in_one_line(lake: Lake) -> None:
+def test_a_name_with_line_breaks_lands_and_is_reported_in_one_line(lake: Lake) -> None:
     lake.deliver("web/events/a\nb\x1b[2J.ndjson", ndjson([event(1)]))
     done = CliRunner().invoke(
         main, ["land"], env={"TIDEMARK_HOME": str(lake.settings.home), "TIDEMARK_SETTLE_SECONDS": "0"}
     )
     assert done.exit_code == 0 and "\x1b" not in done.output
-    assert "land     web/events/a\\nb\\x1b[2J.ndjson  1 rows\n" in done.output
+    assert "land     web/events/a\\nb\\x1b[2J.ndjson  1 row\n" in done.output
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'say "x"', "$HOME", "a;b", "`x`", "a&b", "å"])
@@ -206,8 +206,8 @@ def as_json(home: Path) -> Any:
 def test_what_is_left_alone_is_counted_and_needs_a_person(lake: Lake) -> None:
     (lake.settings.inbox / "web/events").mkdir(parents=True)
     (lake.settings.inbox / "web/events/itself.ndjson").symlink_to("itself.ndjson")
-    told = as_json(lake.settings.home)
-    assert told["needs_a_person"] and told["left_alone"] == [
+    reported = as_json(lake.settings.home)
+    assert reported["needs_a_person"] and reported["left_alone"] == [
         "web/events/itself.ndjson: a link that leads back to itself; remove it"
     ]
     done = CliRunner().invoke(main, ["status"], env={"TIDEMARK_HOME": str(lake.settings.home)})

@@ -164,11 +164,11 @@ def test_one_run_lands_many_files_in_order_and_counts_them(lake: Lake) -> None:
     assert [r.batch_id for r in lake.receipts()] == [1, 2, 3, 4, 5, 6]
 
 
-def test_progress_is_told_file_by_file(lake: Lake) -> None:
+def test_progress_is_reported_file_by_file(lake: Lake) -> None:
     lake.deliver(NAME, A)
-    told: list[Receipt] = []
-    land(lake.settings, progress=told.append)
-    assert [(r.file, r.rows_landed) for r in told] == [(NAME, 2)]
+    reported: list[Receipt] = []
+    land(lake.settings, progress=reported.append)
+    assert [(r.file, r.rows_landed) for r in reported] == [(NAME, 2)]
 
 
 # --- files that move under our hands ---------------------------------------------------------------------------------
@@ -304,28 +304,28 @@ def test_a_landing_stopped_before_any_sync_heals(
 # --- full disk -------------------------------------------------------------------------------------------------------
 
 
-def _land_limited(home: Path, limit: int, told: Any) -> None:
+def _land_limited(home: Path, limit: int, reported: Any) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         land(Settings(home=home, settle_seconds=0, pseudonym_key=KEY))  # type: ignore[arg-type]
     except TidemarkError as error:
-        told.put(str(error))
+        reported.put(str(error))
     else:
-        told.put(None)
+        reported.put(None)
 
 
 @pytest.mark.parametrize("limit", [0, 1_000, 60_000, 200_000])
-def test_a_full_disk_is_told_and_leaves_nothing_half_landed(lake: Lake, limit: int) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing_half_landed(lake: Lake, limit: int) -> None:
     noise = random.Random(1)
     rows: list[Any] = [
         event(i, body={"content_id": noise.randbytes(40).hex(), "content_type": "a"}) for i in range(20_000)
     ]
     lake.land_one("web/events/a.ndjson", A)
     lake.deliver("web/events/b.ndjson", ndjson(rows))
-    told = FORKSERVER.Queue()
-    process = FORKSERVER.Process(target=_land_limited, args=(lake.settings.home, limit, told))
+    reported = FORKSERVER.Queue()
+    process = FORKSERVER.Process(target=_land_limited, args=(lake.settings.home, limit, reported))
     process.start()
-    message = told.get(timeout=PATIENCE_SECONDS)
+    message = reported.get(timeout=PATIENCE_SECONDS)
     process.join()
     assert message is not None
     assert "tidemark land" in message
@@ -334,13 +334,13 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_landed(lake: Lake, limit: i
     lake.assert_whole()
 
 
-def test_a_disk_too_full_for_quarantine_is_told_too(lake: Lake) -> None:
+def test_a_disk_too_full_for_quarantine_is_reported_too(lake: Lake) -> None:
     noise = random.Random(1)
     lake.deliver("web/events/b.ndjson", ndjson([noise.randbytes(40).hex() for _ in range(20_000)]))
-    told = FORKSERVER.Queue()
-    process = FORKSERVER.Process(target=_land_limited, args=(lake.settings.home, 100_000, told))
+    reported = FORKSERVER.Queue()
+    process = FORKSERVER.Process(target=_land_limited, args=(lake.settings.home, 100_000, reported))
     process.start()
-    message = told.get(timeout=PATIENCE_SECONDS)
+    message = reported.get(timeout=PATIENCE_SECONDS)
     process.join()
     assert message is not None
     assert lake.receipts() == []
@@ -355,22 +355,22 @@ def test_memory_stays_bounded_while_a_large_file_lands(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     line = ndjson([event(1)])
     lake.deliver("web/events/a.ndjson", line * 300_000)
-    told = FORKSERVER.Queue()
-    process = FORKSERVER.Process(target=_peak, args=(lake.settings.home, told))
+    reported = FORKSERVER.Queue()
+    process = FORKSERVER.Process(target=_peak, args=(lake.settings.home, reported))
     process.start()
-    rows, peak = told.get(timeout=PATIENCE_SECONDS)
+    rows, peak = reported.get(timeout=PATIENCE_SECONDS)
     process.join()
     assert rows == 300_000
     assert peak < 2 << 30
 
 
-def _peak(home: Path, told: Any) -> None:
+def _peak(home: Path, reported: Any) -> None:
     done: Landing = land(Settings(home=home, settle_seconds=0, pseudonym_key=KEY))  # type: ignore[arg-type]
-    told.put((done.rows("rows_landed"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    reported.put((done.rows("rows_landed"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
 
 
 def test_an_empty_lake_lands_nothing_and_is_made(lake: Lake) -> None:
     done = lake.land()
-    assert (done.receipts, done.strays, done.unsettled) == ([], [], [])
+    assert (done.receipts, done.left_alone, done.unsettled) == ([], [], [])
     assert lake.settings.inbox.is_dir()
     assert not lake.settings.key_file.exists()

@@ -1,4 +1,4 @@
-"""What quarantine keeps lands once the contract is mended, as if it had been landed so from the start."""
+"""What quarantine keeps lands once the contract is fixed, as if it had been landed so from the start."""
 
 import itertools
 import random
@@ -84,7 +84,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("suffix", ["ndjson", "ndjson.gz", "pb", "pb.zst", "parquet", "parquet.gz", "csv", "csv.zst"])
-def test_a_mended_contract_lands_what_it_had_rejected(lake: Lake, tmp_path: Path, suffix: str) -> None:
+def test_a_fixed_contract_lands_what_it_had_rejected(lake: Lake, tmp_path: Path, suffix: str) -> None:
     lake.deliver(f"web/events/part.{suffix}", in_format(ROWS, suffix))
     (first,) = lake.land(strict_events()).receipts
     assert (first.rows_landed, first.rows_rejected) == (2, 4)
@@ -179,8 +179,8 @@ def test_a_csv_in_another_encoding_lands_once_the_contract_says_so(lake: Lake) -
     lake.deliver("web/things/part.csv", "name,size\nå,1\nb,2\n".encode("latin-1"))
     (first,) = lake.land(specs).receipts
     assert (first.rows_landed, first.rows_rejected) == (1, 1)
-    mended = specs["things"].model_copy(update={"csv": specs["things"].csv.model_copy(update={"encoding": "latin-1"})})
-    retry(lake, {"things": mended})
+    fixed = specs["things"].model_copy(update={"csv": specs["things"].csv.model_copy(update={"encoding": "latin-1"})})
+    retry(lake, {"things": fixed})
     assert [(r["_line"], r["name"]) for r in content(lake, "things")] == [(2, "å"), (3, "b")]
 
 
@@ -373,7 +373,7 @@ def shorten(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "word"), [(Path.unlink, "missing"), (cut, "damaged"), (shorten, "gave 3 rows")])
-def test_a_damaged_quarantine_file_is_told_and_nothing_of_it_lands(
+def test_a_damaged_quarantine_file_is_reported_and_nothing_of_it_lands(
     lake: Lake, damage: Callable[[Path], None], word: str
 ) -> None:
     lake.deliver(NAME, in_format(ROWS, "ndjson"))
@@ -431,8 +431,8 @@ def test_a_refused_redelivery_that_is_accepted_now_supersedes(lake: Lake) -> Non
     name, wins = "web/things/part.csv", Redelivery.NEWEST_WINS
     lake.land_one(name, b"name\na\n", things(wins))
     assert lake.land_one(name, b"title\nb\n", things(wins)).status is Status.REFUSED
-    mended = small_spec([field_of("title"), *things()["things"].fields[1:]], redelivery=wins)
-    assert [r.supersedes_batch_id for r in retry(lake, mended).receipts] == [1]
+    fixed = small_spec([field_of("title"), *things()["things"].fields[1:]], redelivery=wins)
+    assert [r.supersedes_batch_id for r in retry(lake, fixed).receipts] == [1]
 
 
 # --- killed ----------------------------------------------------------------------------------------------------------
@@ -525,7 +525,7 @@ def test_an_index_from_before_there_were_retries_is_taken_on(lake: Lake) -> None
     assert [r.rows_landed for r in retry(lake).receipts] == [3]
 
 
-def test_the_command_tells_what_landed_and_what_did_not(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_what_landed_and_what_did_not(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_HOME", str(lake.settings.home))
     monkeypatch.setenv("TIDEMARK_SETTLE_SECONDS", "0")
     monkeypatch.setenv("TIDEMARK_PSEUDONYM_KEY", KEY)
@@ -533,13 +533,13 @@ def test_the_command_tells_what_landed_and_what_did_not(lake: Lake, monkeypatch:
     lake.land(strict_events())
     lake.deliver("web/events/new.ndjson", ndjson([event(9)]))
     lake.deliver("web/events/cut.ndjson", b"")
-    told = CliRunner().invoke(main, ["land", "--retry-quarantine", "--dataset", "events"])
-    assert told.exit_code == 0, told.output
-    assert "1 rows from 1 files" in told.output
-    assert "3 rows landed now from 1 files; 1 rows still do not fit" in told.output
-    assert "still quarantined 1 rows: not accepted, field platform" in told.output
-    assert "still refused web/events/cut.ndjson: the file is empty" in told.output
-    assert "1 refused files tried again, and refused again" in told.output
+    result = CliRunner().invoke(main, ["land", "--retry-quarantine", "--dataset", "events"])
+    assert result.exit_code == 0, result.output
+    assert "1 row from 1 file" in result.output
+    assert "3 rows landed from 1 file · 1 row still quarantined" in result.output
+    assert "still quarantined 1 row: not accepted, field platform" in result.output
+    assert "still refused web/events/cut.ndjson: the file is empty" in result.output
+    assert "1 file refused again" in result.output
     assert CliRunner().invoke(main, ["land", "--dataset", "events"]).exit_code == 2
 
 
@@ -547,12 +547,12 @@ def test_the_command_names_only_what_it_tried(lake: Lake, monkeypatch: pytest.Mo
     monkeypatch.setenv("TIDEMARK_HOME", str(lake.settings.home))
     monkeypatch.setenv("TIDEMARK_SETTLE_SECONDS", "0")
     monkeypatch.setenv("TIDEMARK_PSEUDONYM_KEY", KEY)
-    told = CliRunner().invoke(main, ["land", "--retry-quarantine"])
-    assert told.exit_code == 0 and "retried  nothing: there is nothing that can be tried" in told.output
+    result = CliRunner().invoke(main, ["land", "--retry-quarantine"])
+    assert result.exit_code == 0 and "retried  nothing: no row or file can be retried" in result.output
     lake.deliver("web/events/cut.ndjson", b"")
-    told = CliRunner().invoke(main, ["land", "--retry-quarantine"])
-    assert told.exit_code == 0 and "retried  1 refused files tried again, and refused again" in told.output
-    assert "0 rows landed now" not in told.output and "have them delivered again, corrected" in told.output
+    result = CliRunner().invoke(main, ["land", "--retry-quarantine"])
+    assert result.exit_code == 0 and "retried  1 file refused again" in result.output
+    assert "0 rows landed" not in result.output and "have these delivered again, corrected" in result.output
 
 
 # --- built -----------------------------------------------------------------------------------------------------------
@@ -565,7 +565,7 @@ def marts(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
 
 
 def deliver_step(lake: Lake, step: int) -> None:
-    """Three rounds of deliveries, in which files come anew and other files speak of the same states."""
+    """Three rounds of deliveries, in which files come again and other files speak of the same states."""
     day = "2026-01-15T00:00:00Z"
     if step == 0:
         rows = [event(i, platform="tv" if i % 4 == 0 else "ios", device_id=f"d-{i % 7}") for i in range(60)]
@@ -584,20 +584,20 @@ def test_the_marts_are_those_of_a_contract_that_was_right_from_the_start(tmp_pat
     right = load_specs()
     right = right | {"contents": changed_spec(right["contents"], "content_type", pattern="[A-Za-z]+")}
     wrong = {**load_specs(), **strict_events()}
-    mended, straight = Lake(tmp_path / "mended"), Lake(tmp_path / "straight")
+    fixed, straight = Lake(tmp_path / "fixed"), Lake(tmp_path / "straight")
     for step in range(3):
-        deliver_step(mended, step)
-        mended.land(wrong if step < 2 else right)
+        deliver_step(fixed, step)
+        fixed.land(wrong if step < 2 else right)
         if step:
-            done = retry(mended, right)
+            done = retry(fixed, right)
             assert sum(r.rows_landed for r in done.receipts) == (0 if step == 2 else 15 + 30 + 4)
-        failed = build(mended.settings).failed
+        failed = build(fixed.settings).failed
         assert not failed, [(n.name, n.message) for n in failed]
         deliver_step(straight, step)
         straight.land(right)
     assert not build(straight.settings).failed
-    assert marts(mended.settings) == marts(straight.settings)
-    with open_warehouse(mended.settings, read_only=True) as db:
+    assert marts(fixed.settings) == marts(straight.settings)
+    with open_warehouse(fixed.settings, read_only=True) as db:
         titles = db.execute("select content_id, title from marts.dim_contents where is_current order by 1").fetchall()
         open_rows = db.execute(
             "select sum(rows_rejected) from ops.ops_landings where retried_by_batch_id is null"

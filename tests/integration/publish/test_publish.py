@@ -51,16 +51,16 @@ QUOTED = 'One row per thing; it\'s "quoted".'
 HOME = "it's home"
 
 
-def model(name: str, schema: str, materialized: str, day: str | None = None, above: str = "") -> Model:
-    """A model as the project tells of it."""
+def model(name: str, schema: str, materialized: str, day: str | None = None, upstream: str = "") -> Model:
+    """A model as the project describes it."""
     columns = {"number": "The build's number; it's \"quoted\"."} if schema == "marts" else {}
-    return Model(name, schema, materialized, day, QUOTED, columns, frozenset(above.split()))
+    return Model(name, schema, materialized, day, QUOTED, columns, frozenset(upstream.split()))
 
 
 MODELS = [
     model("stg_things", "staging", "view"),
     model("int_things", "intermediate", "incremental"),
-    model("fct_days", "marts", "incremental", "event_date", above="int_things stg_things"),
+    model("fct_days", "marts", "incremental", "event_date", upstream="int_things stg_things"),
     model("fct_none", "marts", "incremental", "event_date"),
     model("dim_whole", "marts", "table"),
     model("dim_none", "marts", "table"),
@@ -136,7 +136,7 @@ def land(db: duckdb.DuckDBPyConnection, number: int) -> None:
 
 
 def make_days(db: duckdb.DuckDBPyConnection, number: int, days: Iterable[date]) -> None:
-    """Build days anew: all their rows carry the number."""
+    """Build days again: all their rows carry the number."""
     days = list(days)
     for day in days:
         db.execute("delete from marts.fct_days where event_date = ?", [day])
@@ -150,7 +150,7 @@ def make_days(db: duckdb.DuckDBPyConnection, number: int, days: Iterable[date]) 
 
 
 def fill(settings: Settings, number: int, days: Iterable[date] = DAYS[:1]) -> None:
-    """A whole build that passed: one more landing, these days and the table not kept by days carry the number."""
+    """A whole build that passed: one more landing, these days and the table not partitioned by day carry the number."""
     with open_warehouse(settings) as db:
         db.execute("begin")
         land(db, number)
@@ -421,17 +421,17 @@ def fail(settings: Settings, *names: str) -> None:
     """A build that came to its end without making these."""
     with open_warehouse(settings) as db:
         for name in names:
-            db.execute("insert into ops.unmade values (?, ?)", [name, START])
+            db.execute("insert into ops.failed_or_skipped values (?, ?)", [name, START])
 
 
 def heal(settings: Settings) -> None:
     """A build that made all that was left."""
     with open_warehouse(settings) as db:
-        db.execute("delete from ops.unmade")
+        db.execute("delete from ops.failed_or_skipped")
 
 
 def freshness(settings: Settings) -> dict[str, list[Any]]:
-    """What readers are told of the tables that are stale."""
+    """What readers see of the tables that are stale."""
     with opened(settings) as db:
         assert db.execute("select name from published_tables").fetchall() == [(name,) for name in PUBLISHED]
         rows = db.execute(
@@ -486,14 +486,14 @@ def test_the_same_stale_tables_make_no_version_and_others_do(settings: Settings)
     assert publish(settings).is_new
     # The same table waits for something else.
     with open_warehouse(settings) as db:
-        db.execute("update ops.unmade set node = 'stg_things' where node = 'int_things'")
+        db.execute("update ops.failed_or_skipped set node = 'stg_things' where node = 'int_things'")
     assert publish(settings).is_new
     assert not publish(settings).is_new
     heal(settings)
     assert publish(settings).manifest.is_fresh
 
 
-def test_with_nothing_good_readers_are_told_if_there_is_a_version(settings: Settings) -> None:
+def test_with_nothing_good_readers_are_reported_if_there_is_a_version(settings: Settings) -> None:
     every = [m.name for m in MODELS if m.schema in ("marts", "ops")]
     fail(settings, *every)
     assert_refused(settings, "no table is good so far", "dim_none, dim_whole, fct_days,", "tidemark build --retry")
@@ -540,7 +540,7 @@ def test_a_stale_table_whose_relation_is_gone_or_changed_keeps_its_columns(
 
 
 @pytest.mark.parametrize("name", ["fct_days", "ops_landings"])
-def test_stale_files_of_another_warehouse_are_written_anew_when_good(settings: Settings, name: str) -> None:
+def test_stale_files_of_another_warehouse_are_written_again_when_good(settings: Settings, name: str) -> None:
     publish(settings)
     with open_warehouse(settings) as db:
         db.execute("update ops.warehouse set warehouse_id = uuid(); update marts.fct_days set number = 1 + number")
@@ -553,7 +553,7 @@ def test_stale_files_of_another_warehouse_are_written_anew_when_good(settings: S
     assert_true(settings, third)
 
 
-def test_a_stale_view_of_another_project_is_written_anew_when_good(
+def test_a_stale_view_of_another_project_is_written_again_when_good(
     settings: Settings, project: SimpleNamespace
 ) -> None:
     publish(settings)
@@ -742,7 +742,7 @@ def test_records_of_runs_alone_make_no_version_and_come_with_the_next(settings: 
     assert_true(settings, second)
 
 
-def test_a_changed_project_is_published_anew(settings: Settings, project: SimpleNamespace) -> None:
+def test_a_changed_project_is_published_again(settings: Settings, project: SimpleNamespace) -> None:
     publish(settings)
     project.fingerprint = "second"
     with open_warehouse(settings) as db:
@@ -773,7 +773,7 @@ def test_files_of_unchanged_days_are_linked_and_of_changed_days_written(settings
     second = publish(settings).manifest
     before, after = (inodes(settings, manifest, "fct_days") for manifest in (first, second))
     assert {day for day in DAYS if before[day] == after[day]} == {DAYS[0], *DAYS[3:]}
-    # Those not kept by days, and ops tables, have not changed.
+    # Those not partitioned by day, and ops tables, have not changed.
     for name in ("dim_whole", "dim_none", "ops_landings"):
         assert inodes(settings, first, name) == inodes(settings, second, name)
         assert table_of(first, name).files == table_of(second, name).files
@@ -791,7 +791,7 @@ def test_published_tables_say_which_days_they_have(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut"])
-def test_a_file_that_is_lost_or_cut_is_written_anew_though_nothing_is_new(settings: Settings, damage: str) -> None:
+def test_a_file_that_is_lost_or_cut_is_written_again_though_nothing_is_new(settings: Settings, damage: str) -> None:
     first = publish(settings).manifest
     lost = settings.published / first.version / table_of(first, "fct_days").files[1].path
     content = lost.read_bytes()
@@ -799,8 +799,8 @@ def test_a_file_that_is_lost_or_cut_is_written_anew_though_nothing_is_new(settin
     if damage == "cut":
         lost.write_bytes(content[:-1])
     assert damaged_files(settings, first) == [str(lost.relative_to(settings.published))]
-    told = "\n".join(dict(describe_lake(read_status(settings, datetime.now(UTC))))["published"])
-    assert "DAMAGED" in told and lost.name in told
+    reported = "\n".join(dict(describe_lake(read_status(settings, datetime.now(UTC))))["published"])
+    assert "DAMAGED" in reported and lost.name in reported
 
     second = publish(settings)
     assert second.is_new and damaged_files(settings, second.manifest) == []
@@ -878,7 +878,7 @@ def test_a_version_links_to_the_newest_even_when_another_is_current(settings: Se
     assert_true(settings, third)
 
 
-def test_a_warehouse_made_anew_links_nothing(settings: Settings) -> None:
+def test_a_warehouse_made_again_links_nothing(settings: Settings) -> None:
     first = publish(settings).manifest
     with open_warehouse(settings) as db:
         # Another warehouse's changes may well carry the same numbers.
@@ -891,7 +891,7 @@ def test_a_warehouse_made_anew_links_nothing(settings: Settings) -> None:
     assert_true(settings, second)
 
 
-def test_a_table_now_kept_by_another_column_is_written_anew(settings: Settings, project: SimpleNamespace) -> None:
+def test_a_table_now_kept_by_another_column_is_written_again(settings: Settings, project: SimpleNamespace) -> None:
     publish(settings)
     project.models["fct_days"] = model("fct_days", "marts", "table")
     project.fingerprint = "second"
@@ -1164,7 +1164,7 @@ def test_a_killed_pruning_heals(
     settings = settings.model_copy(update={"keep_hours": 0, "keep_versions": 2})
     clock.at += timedelta(hours=1)
     fill(settings, 6)
-    # What comes first are the days' files that got their names, and the link that is made anew.
+    # What comes first are the days' files that got their names, and the link that is made again.
     kill(monkeypatch, step, settings, after, call=2 if step == "shutil.rmtree" else 4)
     assert seen(settings) == 6
     for version in versions(settings):
@@ -1282,7 +1282,7 @@ def test_a_reader_that_stays_keeps_the_version_it_opened(settings: Settings) -> 
     assert newest.batch_high_water == 6
 
 
-def test_a_view_whose_logic_changed_is_written_anew(settings: Settings, project: SimpleNamespace) -> None:
+def test_a_view_whose_logic_changed_is_written_again(settings: Settings, project: SimpleNamespace) -> None:
     publish(settings)
     project.fingerprint = "second"
     with open_warehouse(settings) as db:
@@ -1416,13 +1416,13 @@ def test_its_owner_cannot_write_what_is_published_nor_lock_readers_out(theirs: S
         shutil.rmtree(moved.home)
         return refused
 
-    def told() -> tuple[list[str], str]:
+    def reported() -> tuple[list[str], str]:
         try:
             return work(), ""
         except BaseException as error:
             return [], repr(error)
 
-    refused, error = as_nobody(told)
+    refused, error = as_nobody(reported)
     assert error == ""
     assert "marts.duckdb" in refused[0] and "Permission denied" in refused[0]
 
@@ -1565,7 +1565,7 @@ def test_versions_of_an_earlier_tidemark_are_read_linked_and_gone_back_to(settin
 
 
 @pytest.mark.parametrize("original", ["moved", "copied and gone", "copied"])
-def test_a_moved_home_is_told_and_the_next_publication_heals_every_version(
+def test_a_moved_home_is_reported_and_the_next_publication_heals_every_version(
     settings: Settings, tmp_path: Path, original: str
 ) -> None:
     publish(settings)
@@ -1652,7 +1652,7 @@ def test_a_clock_that_ran_ahead_neither_stops_publishing_nor_pruning(settings: S
     assert publish(settings, force=True).manifest.version > names[-1]
 
 
-def test_a_version_named_when_clocks_were_told_apart_by_a_suffix_is_followed(settings: Settings) -> None:
+def test_a_version_named_when_clocks_were_reported_apart_by_a_suffix_is_followed(settings: Settings) -> None:
     publish(settings)
     first = versions(settings)[0]
     later = f"2999{first[4:]}"

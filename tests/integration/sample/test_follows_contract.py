@@ -80,7 +80,7 @@ def with_fields(text: str) -> str:
 
 @pytest.fixture
 def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
-    """Gives the sample and landing another contract: the project's, with each file named written anew."""
+    """Gives the sample and landing another contract: the project's, with each file named written again."""
 
     def change(files: dict[Path, Callable[[str], str]]) -> dict[str, DatasetSpec]:
         folder = tmp_path / "project"
@@ -196,7 +196,7 @@ def test_a_sample_made_before_says_what_it_lacks(tmp_path: Path, changed: Change
     assert found.skipped and found.lacking == ("trial",)
 
 
-def test_a_pattern_that_no_example_matches_is_told_with_its_field(tmp_path: Path, changed: Change) -> None:
+def test_a_pattern_that_no_example_matches_is_reported_with_its_field(tmp_path: Path, changed: Change) -> None:
     odd = field("odd", 91, options='required: true pattern: "zz9-[x-z]{7}"')
     changed({EVENTS_PROTO: lambda text: text.replace("message ContentView {", f"message ContentView {{\n{odd}")})
     with pytest.raises(NoSampleValueError, match=r"content_view\.odd.*zz9.*EXAMPLES in flows/sample/values\.py"):

@@ -1,7 +1,7 @@
 -- Copies of an event differ in nothing but the times of sending and receipt. A row here is a copy that says
 -- something else than the one received first: its producer gives one id to several events, or changes what it
 -- sends again. The first counts, the others do not. The data platform finds the files and lines of both in
--- ops_event_conflicts, and has the producer mended.
+-- ops_event_conflicts, and has the producer fixed.
 {{ config(
     severity='warn',
     meta={

@@ -1,6 +1,6 @@
 -- An event keeps its day however often it is sent. A row here is an id found on more than one day: its
--- producer makes ids anew too seldom, or changes occurred_at when it retries. Both events are kept and
--- counted. The data platform finds the producer by product, platform and app_version and has it mended.
+-- producer renews ids too seldom, or changes occurred_at when it retries. Both events are kept and
+-- counted. The data platform finds the producer by product, platform and app_version and has it fixed.
 --
 -- Looked at are the days that changed, as their session fragments do, and a week on either side.
 -- depends_on: {{ ref('int_audience__session_fragments_split') }}

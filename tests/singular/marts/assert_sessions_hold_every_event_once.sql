@@ -18,7 +18,7 @@ fragments as (
 ),
 
 continuing as (
-    select * from {{ ref('int_audience__midnights_crossed') }}
+    select * from {{ ref('int_audience__session_fragments_continued') }}
 ),
 
 of_start_day as (
@@ -27,13 +27,8 @@ of_start_day as (
         sum(fragments.events_count) as events_count
     from fragments
     left join continuing
-        on
-            fragments.event_date = continuing.event_date
-            and fragments.product = continuing.product
-            and fragments.device_key = continuing.device_key
-            and fragments.session_id is not distinct from continuing.session_id
-            and fragments.fragment_number = continuing.fragment_number
-    where continuing.event_date is null
+        on fragments.fragment_key = continuing.fragment_key
+    where continuing.fragment_key is null
     group by fragments.event_date
 ),
 
@@ -47,14 +42,7 @@ went_on as (
         fragments.session_id
     from sessions
     inner join fragments
-        on
-            sessions.started_date = fragments.event_date
-            and sessions.product = fragments.product
-            and sessions.device_key = fragments.device_key
-            and sessions.started_at = fragments.started_at
-            and sessions.session_key = {{ surrogate_key([
-                'fragments.product', 'fragments.device_key', 'fragments.started_at', 'fragments.session_id'
-            ]) }}
+        on sessions.session_key = fragments.fragment_key
     where sessions.started_date < sessions.ended_date
 ),
 
@@ -113,7 +101,7 @@ sessions_counted as (
         session_id,
         count(started_date) as sessions_count
     from continued
-    where {{ in_days_changed('event_date', 'int_audience__midnights_crossed') }}
+    where {{ in_days_changed('event_date', 'int_audience__session_fragments_continued') }}
     group by event_date, product, device_key, session_id
 ),
 

@@ -1,4 +1,4 @@
-"""Alerts are told by what local servers received: an alert that was not received was not sent."""
+"""Alerts are judged by what local servers received: an alert that was not received was not sent."""
 
 import email
 import email.policy
@@ -110,7 +110,7 @@ def give(settings: Settings, **channels: list[str]) -> None:
 
 
 def see(settings: Settings, *problems: Problem, minutes: float = 0, scope: str = "build") -> Observed:
-    """Observe these problems, so many minutes after NOW."""
+    """Observe these problems, this many minutes after NOW."""
     return observe(settings, scope, problems, NOW + timedelta(minutes=minutes))
 
 
@@ -124,25 +124,25 @@ def test_an_alert_says_what_whose_since_when_how_many_how_to_reproduce_and_where
     assert see(settings, PROBLEM).unsent == 0
     [(path, body)] = hook.bodies
     assert path == f"/hooks/{TOKEN}"
-    assert body["title"] == "[tidemark] test fct_sessions_is_sound failed"
+    assert body["title"] == "[tidemark] test fct_sessions_has_valid_rows failed"
     assert body["type"] == "failure", "which gives it a colour where a service has colours"
     assert body["message"].splitlines() == [
-        "test fct_sessions_is_sound failed",
+        "test fct_sessions_has_valid_rows failed",
         "owner: audience",
         "since: 2026-11-22 05:00 UTC, 12 min when noticed",
         "rows: 1,204",
-        "detail: Got 1204 results, configured to fail if != 0",
-        "reproduce: tidemark build -- --select fct_sessions_is_sound",
+        "detail: broken rules, with rows: engaged_seconds is not negative (1204)",
+        "reproduce: tidemark build -- --select fct_sessions_has_valid_rows",
         "link: http://tidemark.example/runs/1",
     ]
 
 
-def test_an_alert_says_what_mends_it_after_what_shows_it_again(settings: Settings, hook: Hook) -> None:
+def test_an_alert_says_what_fixes_it_after_what_shows_it_again(settings: Settings, hook: Hook) -> None:
     give(settings, audience=[f"json://{hook.at}"])
-    see(settings, replace(PROBLEM, remedy="mend it, then `tidemark build --retry`"))
+    see(settings, replace(PROBLEM, remedy="fix it, then `tidemark build --retry`"))
     *_, reproduce, remedy, _ = hook.bodies[0][1]["message"].splitlines()
-    assert reproduce.startswith("reproduce: ") and remedy == "remedy: mend it, then `tidemark build --retry`"
-    assert open_incidents(settings)[0].problem.remedy == "mend it, then `tidemark build --retry`"
+    assert reproduce.startswith("reproduce: ") and remedy == "remedy: fix it, then `tidemark build --retry`"
+    assert open_incidents(settings)[0].problem.remedy == "fix it, then `tidemark build --retry`"
 
 
 def test_an_alert_is_sent_once_and_followed_by_a_recovery(settings: Settings, hook: Hook) -> None:
@@ -154,25 +154,25 @@ def test_an_alert_is_sent_once_and_followed_by_a_recovery(settings: Settings, ho
     assert [i.problem.key for i in see(settings, minutes=113).recovered] == [PROBLEM.key]
     see(settings, minutes=114)
     assert hook.texts == [
-        "test fct_sessions_is_sound failed",
-        "recovered after 2 h 5 min: test fct_sessions_is_sound failed",
+        "test fct_sessions_has_valid_rows failed",
+        "recovered after 2 h 5 min: test fct_sessions_has_valid_rows failed",
     ]
     assert "until: 2026-11-22 07:05 UTC" in hook.bodies[1][1]["message"]
     assert [body["type"] for _, body in hook.bodies] == ["failure", "success"]
     assert open_incidents(settings) == unsent(settings) == []
 
 
-def test_a_recovery_links_to_the_run_that_mended_it_and_never_to_the_one_that_failed(
+def test_a_recovery_links_to_the_run_that_fixed_it_and_never_to_the_one_that_failed(
     settings: Settings, hook: Hook
 ) -> None:
     give(settings, audience=[f"json://{hook.at}"])
-    for mended_by in (None, "http://tidemark.example/runs/2"):
+    for fixed_by in (None, "http://tidemark.example/runs/2"):
         note(settings, "build", [PROBLEM], NOW)
-        note(settings, "build", [], NOW, mended_by=mended_by)
+        note(settings, "build", [], NOW, fixed_by=fixed_by)
     deliver(settings, NOW)
     _, by_hand, _, by_run = (body["message"] for _, body in hook.bodies)
     assert "http" not in by_hand
-    assert by_run.splitlines()[-1] == "mended by: http://tidemark.example/runs/2" and PROBLEM.link not in by_run
+    assert by_run.splitlines()[-1] == "fixed by: http://tidemark.example/runs/2" and PROBLEM.link not in by_run
 
 
 def test_what_comes_back_is_a_new_incident(settings: Settings, hook: Hook) -> None:
@@ -252,7 +252,7 @@ def test_of_several_owners_channels_at_one_host_only_that_which_failed_is_tried_
     assert [path for path, _ in hook.bodies] == ["/1", "/2"]
 
 
-def test_of_several_owners_one_without_a_channel_is_told_once_there_is_one(settings: Settings, hook: Hook) -> None:
+def test_of_several_owners_one_without_a_channel_is_reported_once_there_is_one(settings: Settings, hook: Hook) -> None:
     give(settings, **{"data-platform": [f"json://{hook.at}/2"]})
     of_both = replace(PROBLEM, owner="audience-insight, data-platform")
     assert see(settings, of_both).unsent == 1
@@ -271,7 +271,7 @@ def test_a_warning_of_several_owners_is_in_the_digest_of_each(settings: Settings
     assert other.texts == ["open warnings: 1; over since the last digest: 0"]
 
 
-def test_who_was_alerted_is_told_of_the_recovery_and_who_owns_a_warning_of_it(
+def test_who_was_alerted_is_reported_the_recovery_and_who_owns_a_warning_of_it(
     settings: Settings, hook: Hook, other: Hook
 ) -> None:
     give(settings, audience=[f"json://{hook.at}"], adverts=[f"json://{other.at}"])
@@ -289,7 +289,7 @@ def test_a_slack_compatible_hook_gets_text_alone_in_which_nothing_is_a_sign(sett
     [(path, body)] = hook.bodies
     assert path == f"/services/T0/B0/{TOKEN}"
     assert set(body) == {"text"}
-    assert body["text"].startswith("[tidemark] test fct_sessions_is_sound failed\nowner: audience\n")
+    assert body["text"].startswith("[tidemark] test fct_sessions_has_valid_rows failed\nowner: audience\n")
     assert "detail: &lt;!channel&gt; &amp; a &lt; b\n" in body["text"]
 
 
@@ -338,7 +338,7 @@ def test_of_two_channels_only_the_one_that_failed_is_tried_again(settings: Setti
     assert hook.texts == other.texts == [PROBLEM.title]
 
 
-def test_what_recovers_before_it_could_be_told_is_told_afterwards_in_order(settings: Settings, hook: Hook) -> None:
+def test_what_recovers_before_it_could_be_sent_is_sent_afterwards_in_order(settings: Settings, hook: Hook) -> None:
     give(settings, audience=[f"json://{hook.at}"])
     hook.status = 500
     for minutes in range(3):
@@ -455,7 +455,7 @@ def test_without_a_channel_the_alert_is_logged_once_and_stays_unsent(
     assert record.levelno == logging.ERROR
     for said in (
         "no channel for owner audience",
-        "fct_sessions_is_sound failed",
+        "fct_sessions_has_valid_rows failed",
         "rows: 1,204",
         str(settings.channels),
     ):
@@ -511,7 +511,7 @@ def test_warnings_come_in_one_digest_per_owner_and_day(settings: Settings, hook:
     assert other.texts == ["open warnings: 1; over since the last digest: 0"]
 
 
-def test_a_digest_tells_once_what_recovered_and_then_nothing(settings: Settings, hook: Hook) -> None:
+def test_a_digest_says_once_what_recovered_and_then_nothing(settings: Settings, hook: Hook) -> None:
     give(settings, default=[f"json://{hook.at}"])
     see(settings, WARNING)
     see(settings, minutes=60)
@@ -553,7 +553,7 @@ def test_a_warning_that_becomes_a_failure_alerts_and_the_other_way_recovers(sett
     assert hook.bodies[1][1]["message"].splitlines()[1:] == ["became a failure after 12 min: test w warned"]
     see(settings, WARNING)
     assert hook.texts[2] == "recovered after 12 min: test w failed"
-    assert "still: a warning, which the daily digest tells" in hook.bodies[2][1]["message"]
+    assert "still: a warning, which is in the daily digest" in hook.bodies[2][1]["message"]
 
 
 # The clock
@@ -584,7 +584,7 @@ def test_a_time_without_zone_is_an_error(settings: Settings) -> None:
     assert open_incidents(settings) == []
 
 
-def test_what_is_long_over_and_told_is_deleted(settings: Settings, hook: Hook) -> None:
+def test_what_is_long_over_and_reported_is_deleted(settings: Settings, hook: Hook) -> None:
     give(settings, default=[f"json://{hook.at}"])
     held = replace(PROBLEM, key="held")
     see(settings, PROBLEM, held, WARNING)
@@ -596,7 +596,7 @@ def test_what_is_long_over_and_told_is_deleted(settings: Settings, hook: Hook) -
     with sqlite3.connect(settings.incidents) as database:
         kept = {key for (key,) in database.execute("select key from incidents")}
         messages = database.execute("select count(*) from messages").fetchone()
-    assert kept == {"held", "unsent", WARNING.key}  # no digest has told of the warning yet
+    assert kept == {"held", "unsent", WARNING.key}  # no digest has the warning yet
     assert messages == (3,)
 
 
@@ -817,9 +817,9 @@ def test_what_has_no_room_is_counted(settings: Settings, hook: Hook) -> None:
     assert digest(settings, NOW) == 1
     [(_, body)] = hook.bodies
     lines = body["message"].splitlines()
-    told = sum(line.startswith("warning: ") for line in lines)
-    assert 100 < told < 400
-    assert lines[-1] == f"... {400 - told} more warnings"
+    result = sum(line.startswith("warning: ") for line in lines)
+    assert 100 < result < 400
+    assert lines[-1] == f"... {400 - result} more warnings"
     assert len(body["message"]) <= 32768
 
 
@@ -870,9 +870,9 @@ def test_without_a_channels_file_the_command_says_so_and_what_to_write(
 ) -> None:
     monkeypatch.setenv("TIDEMARK_HOME", str(settings.home))
     done = CliRunner().invoke(main, ["alert", "--test", "audience-insight"])
-    told = " ".join(done.output.split())
-    assert done.exit_code == 1 and "channels.yml does not exist" in told and "has no channel" not in told
-    assert "`default: [mailtos://" in told and "docs/guides/alerts.md" in told
+    result = " ".join(done.output.split())
+    assert done.exit_code == 1 and "channels.yml does not exist" in result and "has no channel" not in result
+    assert "`default: [mailtos://" in result and "docs/guides/alerts.md" in result
 
 
 def test_the_command_refuses_an_owner_of_nothing_and_names_those_there_are(
@@ -890,7 +890,7 @@ def test_the_command_refuses_an_owner_of_nothing_and_names_those_there_are(
         assert CliRunner().invoke(main, ["alert", "--test", owner]).exit_code == 0
 
 
-def test_a_channels_file_with_an_owner_of_nothing_is_told_once_and_still_used(
+def test_a_channels_file_with_an_owner_of_nothing_is_reported_once_and_still_used(
     settings: Settings, hook: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
     give(settings, **{"audience": [f"json://{hook.at}/{TOKEN}"], "audience-insight": [f"json://{hook.at}"]})

@@ -29,7 +29,7 @@ def begin(lake: Lake, said: list[str]) -> Callable[[], Plugin]:
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What people are told."""
+    """What people read."""
     lines: list[str] = []
     for level in ("info", "warning"):
         monkeypatch.setattr(dbt_plugin.log, level, lines.append)
@@ -121,5 +121,5 @@ def test_a_home_that_cannot_be_one_is_named(tmp_path: Path) -> None:
 def test_a_home_that_may_not_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file, not a folder")
     credentials = SimpleNamespace(path=str(tmp_path / "home" / "warehouse" / "tidemark.duckdb"))
-    with pytest.raises(DbtRuntimeError, match=r"home.*mend the cause"):
+    with pytest.raises(DbtRuntimeError, match=r"home.*fix the cause"):
         Plugin("dbt_plugin", {}, credentials)  # type: ignore[arg-type]

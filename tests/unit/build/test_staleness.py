@@ -1,4 +1,4 @@
-"""What is failing, since when, and what waits for it, is told of all that happened and of nothing else."""
+"""What is failing, since when, and what waits for it: all that happened, and nothing else."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from flows.build import staleness as failures_module
 from flows.build.project import DataTest, Model
 from flows.build.staleness import Failing, find_causes, read_failing, successors
-from flows.build.warehouse import OpenWork, open_warehouse
+from flows.build.warehouse import PendingWork, open_warehouse
 from flows.errors import TidemarkError
 from flows.settings import Settings
 from tests.support.lake import make_warehouse_tables
@@ -19,7 +19,7 @@ from tests.support.processes import FORKSERVER
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
 # raw -> view -> left, right -> agg, which reads both; seed -> right. Published are the marts.
-ABOVE = {
+UPSTREAM = {
     "raw": "",
     "view": "raw",
     "left": "view raw",
@@ -44,8 +44,8 @@ OWNERS = {"left": "them", "of_left": "testers"}
 
 def project_of() -> Any:
     models = {
-        name: Model(name, SCHEMAS.get(name, "marts"), "table", None, "", {}, frozenset(above.split()))
-        for name, above in ABOVE.items()
+        name: Model(name, SCHEMAS.get(name, "marts"), "table", None, "", {}, frozenset(upstream.split()))
+        for name, upstream in UPSTREAM.items()
     }
     kinds = {**dict.fromkeys(models, "model"), "seed": "seed"}
     tests = [OF_VIEW, OF_LEFT, OF_BOTH, OF_KEYS, WARNS]
@@ -58,7 +58,7 @@ def project_of() -> Any:
         tests=tests,
         owners={name: OWNERS.get(name, "") for name, _ in nodes.values()},
         fingerprint="now",
-        below=lambda name: frozenset(m.name for m in models.values() if name == m.name or name in m.above),
+        downstream=lambda name: frozenset(m.name for m in models.values() if name == m.name or name in m.upstream),
         manifest=SimpleNamespace(
             nodes={
                 id_: SimpleNamespace(name=name, resource_type=kind, original_file_path=f"{kind}s/{name}")
@@ -72,7 +72,7 @@ def project_of() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("behind", "due", "expected"),
+    ("outdated", "tests", "expected"),
     [
         ("", [], {}),
         ("left", [], {"left": "left", "agg": "left"}),
@@ -83,7 +83,7 @@ def project_of() -> Any:
         ("other", [], {"other": "other"}),
         # Only the mart itself.
         ("agg", [], {"agg": "agg"}),
-        # A test that fails, and what was skipped below it.
+        # A test that fails, and what was skipped downstream of it.
         ("", [OF_LEFT], {"left": "of_left", "agg": "of_left"}),
         ("agg", [OF_LEFT], {"left": "of_left", "agg": "of_left"}),
         ("left right agg", [OF_VIEW], {"left": "of_view", "right": "of_view", "agg": "of_view"}),
@@ -91,9 +91,9 @@ def project_of() -> Any:
         ("left agg", [OF_LEFT], {"left": "left", "agg": "left"}),
         ("view left right agg", [OF_VIEW, OF_LEFT], {"left": "view", "right": "view", "agg": "view"}),
         ("other", [OF_KEYS], {"right": "other", "agg": "other", "other": "other"}),
-        # One that compares says nothing of what does not hang on what failed.
+        # One that compares says nothing of what does not depend on what failed.
         ("left agg", [OF_BOTH], {"left": "left", "agg": "left"}),
-        # A test of a model below one whose test fails.
+        # A test of a model downstream of one whose test fails.
         ("left right agg", [OF_VIEW, OF_LEFT], {"left": "of_view", "right": "of_view", "agg": "of_view"}),
         # Two causes.
         ("right agg", [OF_LEFT], {"left": "of_left", "right": "right", "agg": "of_left right"}),
@@ -101,8 +101,8 @@ def project_of() -> Any:
         ("", [WARNS], {}),
     ],
 )
-def test_causes_are_where_the_trouble_begins(behind: str, due: list[DataTest], expected: dict[str, str]) -> None:
-    found = find_causes(project_of(), OpenWork(False, tuple(behind.split()), tuple(due)))
+def test_causes_are_where_the_trouble_begins(outdated: str, tests: list[DataTest], expected: dict[str, str]) -> None:
+    found = find_causes(project_of(), PendingWork(False, tuple(outdated.split()), tuple(tests)))
     assert {name: [cause.name for cause in because] for name, because in found.items()} == {
         name: because.split() for name, because in expected.items()
     }
@@ -111,7 +111,7 @@ def test_causes_are_where_the_trouble_begins(behind: str, due: list[DataTest], e
 
 
 def test_no_model_is_good_before_a_whole_build() -> None:
-    assert find_causes(project_of(), OpenWork(everything=True)).keys() == {"left", "right", "agg", "other"}
+    assert find_causes(project_of(), PendingWork(everything=True)).keys() == {"left", "right", "agg", "other"}
 
 
 # --- what is failing -------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def record(settings: Settings, hour: int, **statuses: str) -> None:
     """A whole build that came to its end then, and how each of its nodes went; tests are named without ``of_``."""
     at = START + timedelta(hours=hour)
-    kinds = dict.fromkeys(ABOVE, "model") | {"seed": "seed"}
+    kinds = dict.fromkeys(UPSTREAM, "model") | {"seed": "seed"}
     with open_warehouse(settings) as db:
         db.execute(
             "insert into ops.dbt_runs values (?, 'build', true, 'now', ?, ?, 'failed')",
@@ -145,7 +145,7 @@ def record(settings: Settings, hour: int, **statuses: str) -> None:
                  at.replace(tzinfo=None)],
             )  # fmt: skip
             if kind != "test" and status in ("error", "skipped"):
-                db.execute("insert into ops.unmade values (?, now())", [name])
+                db.execute("insert into ops.failed_or_skipped values (?, now())", [name])
 
 
 def failing(settings: Settings) -> dict[str, int]:
@@ -161,7 +161,7 @@ def test_before_the_first_build_nothing_fails(settings: Settings, tmp_path: Path
     assert read_failing(settings) == []
 
 
-def test_a_failure_is_told_with_all_there_is_to_know(settings: Settings) -> None:
+def test_a_failure_is_reported_with_all_there_is_to_know(settings: Settings) -> None:
     record(settings, 0, left="error", right="success", agg="skipped", of_keys="fail", warns="warn", seed="error")
     assert read_failing(settings) == [
         Failing("model.left", "left", "model", "models/left", "them", "error", 0, "why", START, True, ("agg", "left")),
@@ -202,13 +202,13 @@ def call_results(settings: Settings, hour: int, unique_id: str) -> None:
 def test_a_test_whose_arguments_were_edited_is_the_same_test(settings: Settings) -> None:
     record(settings, 0, of_left="fail")
     record(settings, 1, of_left="pass")
-    call_results(settings, 1, "test.of_left.mended")
+    call_results(settings, 1, "test.of_left.fixed")
     assert failing(settings) == {}, "it passed since, under the id of then"
     record(settings, 2, of_left="fail")
     assert failing(settings) == {"of_left": 2}, "the first failure after the last pass"
 
 
-def test_what_failed_before_an_edit_of_the_test_is_told(settings: Settings) -> None:
+def test_what_failed_before_an_edit_of_the_test_is_reported(settings: Settings) -> None:
     record(settings, 0, of_left="pass")
     record(settings, 1, of_left="fail")
     call_results(settings, 1, "test.of_left.broken")

@@ -1,4 +1,4 @@
-"""What is open in a warehouse is told exactly, and landings enter it with all that follows from them."""
+"""What is pending in a warehouse is known exactly, and landings enter it with all that follows from them."""
 
 import shutil
 from collections.abc import Iterable
@@ -24,7 +24,14 @@ from flows.build.project import (
     project_fingerprint,
     read_project,
 )
-from flows.build.warehouse import TABLES, OpenWork, enter_landings, models_behind, open_warehouse, read_open_work
+from flows.build.warehouse import (
+    TABLES,
+    PendingWork,
+    enter_landings,
+    open_warehouse,
+    outdated_models,
+    read_pending_work,
+)
 from flows.contract.spec import PROJECT
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.land.receipts import Receipt, Receipts, Status
@@ -33,8 +40,8 @@ from tests.support.lake import Lake, make_warehouse_tables
 from tests.support.processes import as_nobody
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
-EVERYTHING = OpenWork(everything=True)
-NOTHING = OpenWork(everything=False)
+EVERYTHING = PendingWork(everything=True)
+NOTHING = PendingWork(everything=False)
 
 
 @pytest.fixture
@@ -149,22 +156,22 @@ def run(
 
 
 def test_nothing_is_open_after_a_whole_build(built: Settings) -> None:
-    still = read_open_work(built, STAND_IN)
-    assert still == NOTHING
-    assert still.is_nothing
+    pending = read_pending_work(built, STAND_IN)
+    assert pending == NOTHING
+    assert pending.is_empty
 
 
 def test_everything_is_open_before_the_first_build(settings: Settings, tmp_path: Path) -> None:
-    assert read_open_work(Settings(home=tmp_path / "elsewhere"), STAND_IN) == EVERYTHING
+    assert read_pending_work(Settings(home=tmp_path / "elsewhere"), STAND_IN) == EVERYTHING
     assert not (tmp_path / "elsewhere").exists()
-    assert read_open_work(settings, STAND_IN) == EVERYTHING
+    assert read_pending_work(settings, STAND_IN) == EVERYTHING
     settings.warehouse.unlink()
     with open_warehouse(settings) as db:
         db.execute("create schema landed")
-    still = read_open_work(settings, STAND_IN)
-    assert still == EVERYTHING
-    assert not still.is_nothing
-    assert "`tidemark build`" in still.reason
+    pending = read_pending_work(settings, STAND_IN)
+    assert pending == EVERYTHING
+    assert not pending.is_empty
+    assert "`tidemark build`" in pending.reason
 
 
 KILLED, FAILED, PART = {"status": "running"}, {"status": "failed"}, {"whole": False}
@@ -195,78 +202,78 @@ OTHER = {"project": "other"}
     ],
 )
 def test_everything_is_open_until_a_whole_build_of_the_project_came_to_its_end(
-    built: Settings, runs: list[dict[str, Any]], expected: OpenWork
+    built: Settings, runs: list[dict[str, Any]], expected: PendingWork
 ) -> None:
     with open_warehouse(built) as db:
         db.execute("delete from ops.dbt_runs")
     for more in runs:
         run(built, **more)
-    assert read_open_work(built, STAND_IN) == expected
+    assert read_pending_work(built, STAND_IN) == expected
 
 
-def test_a_warehouse_built_before_says_why_it_is_built_anew(built: Settings) -> None:
+def test_a_warehouse_built_before_says_why_it_is_built_again(built: Settings) -> None:
     with open_warehouse(built) as db:
         db.execute("update ops.dbt_runs set project = 'another'")
-    assert "it was edited" in str(read_open_work(built, STAND_IN).why_everything)
+    assert "it was edited" in str(read_pending_work(built, STAND_IN).why_everything)
 
 
-def test_models_behind_are_counted_by_their_names(built: Settings) -> None:
+def test_outdated_models_are_counted_by_their_names(built: Settings) -> None:
     with open_warehouse(built) as db:
         db.execute("create table there as select 1 as a; create view seen as select 1 as a")
-        db.execute("insert into ops.unmade values ('seen', now()), ('gone', now())")
-        assert models_behind(db, {"there", "seen", "missing"}) == {"seen", "missing"}
+        db.execute("insert into ops.failed_or_skipped values ('seen', now()), ('gone', now())")
+        assert outdated_models(db, {"there", "seen", "missing"}) == {"seen", "missing"}
 
 
-def test_what_was_not_made_is_behind_be_it_a_view_or_a_seed_and_what_is_gone_is_not(built: Settings) -> None:
+def test_what_was_not_made_is_outdated_be_it_a_view_or_a_seed_and_what_is_gone_is_not(built: Settings) -> None:
     with open_warehouse(built) as db:
-        db.execute("insert into ops.unmade select unnest(['made', 'viewed', 'rules', 'gone']), now()")
-    still = read_open_work(built, STAND_IN)
-    assert still == OpenWork(everything=False, behind=("viewed", "made", "rules"))
-    assert "made, rules, viewed; run `tidemark run`" in still.reason
+        db.execute("insert into ops.failed_or_skipped select unnest(['made', 'viewed', 'rules', 'gone']), now()")
+    pending = read_pending_work(built, STAND_IN)
+    assert pending == PendingWork(everything=False, outdated=("viewed", "made", "rules"))
+    assert "made, rules, viewed; run `tidemark run`" in pending.reason
 
 
-def test_models_behind_are_those_that_keep_rows_and_have_not_seen_the_last_batch(built: Settings) -> None:
+def test_outdated_models_are_those_that_keep_rows_and_have_not_seen_the_last_batch(built: Settings) -> None:
     progress(built, grown=(2, ["events"]))
-    still = read_open_work(built, STAND_IN)
-    assert still == OpenWork(everything=False, behind=("grown",))
-    assert "grown; run `tidemark run`" in still.reason
+    pending = read_pending_work(built, STAND_IN)
+    assert pending == PendingWork(everything=False, outdated=("grown",))
+    assert "grown; run `tidemark run`" in pending.reason
     progress(built, made=(0, ["events"]))
-    assert read_open_work(built, STAND_IN).behind == ("grown", "made")
+    assert read_pending_work(built, STAND_IN).outdated == ("grown", "made")
 
 
-def test_a_new_landing_puts_behind_the_models_that_read_its_dataset(built: Settings) -> None:
+def test_a_new_landing_puts_outdated_the_models_that_read_its_dataset(built: Settings) -> None:
     progress(built, made=(3, ["contents"]))
     commit(built, *of("contents"))
     assert enter_landings(built) == 1
-    assert read_open_work(built, STAND_IN).behind == ("made",)
+    assert read_pending_work(built, STAND_IN).outdated == ("made",)
 
 
 def test_tests_are_due_when_what_they_read_changed_since_they_passed(built: Settings) -> None:
     note = "insert into ops.changes values (?, ?, nextval('ops.change_number'))"
     with open_warehouse(built) as db:
         db.execute(note, ["grown", "2026-01-17"])
-    still = read_open_work(built, STAND_IN)
-    assert still == OpenWork(everything=False, due=(BLOCKING,))
-    assert "blocking" in still.reason
+    pending = read_pending_work(built, STAND_IN)
+    assert pending == PendingWork(everything=False, tests=(BLOCKING,))
+    assert "blocking" in pending.reason
     with open_warehouse(built) as db:
         db.execute("delete from ops.changes where model = 'made'")
         db.execute(note, ["made", None])
-    assert read_open_work(built, STAND_IN).due == (BLOCKING, WARNING)
+    assert read_pending_work(built, STAND_IN).tests == (BLOCKING, WARNING)
     with open_warehouse(built) as db:
         db.execute("update ops.test_progress set change = (select max(change) from ops.changes) where test like '%ing'")
-    assert read_open_work(built, STAND_IN) == NOTHING
+    assert read_pending_work(built, STAND_IN) == NOTHING
 
 
 def test_a_test_that_never_passed_is_due(built: Settings) -> None:
     with open_warehouse(built) as db:
         db.execute("delete from ops.test_progress where test = 'test.warning'")
-    still = read_open_work(built, STAND_IN)
-    assert still == OpenWork(everything=False, due=(WARNING,))
-    assert not still.is_nothing
+    pending = read_pending_work(built, STAND_IN)
+    assert pending == PendingWork(everything=False, tests=(WARNING,))
+    assert not pending.is_empty
     with open_warehouse(built) as db:
         db.execute("delete from ops.test_progress where test = 'test.seeded'")
-    still = read_open_work(built, STAND_IN)
-    assert still.due == (WARNING, SEEDED)
+    pending = read_pending_work(built, STAND_IN)
+    assert pending.tests == (WARNING, SEEDED)
 
 
 def test_a_file_that_is_no_warehouse_says_what_to_do(settings: Settings) -> None:
@@ -317,8 +324,8 @@ def test_models_that_had_seen_everything_have_seen_what_they_do_not_read(setting
         of_adverts=(2, ["adverts"]),
         of_all=(2, ["*", "adverts"]),
         of_none=(2, []),
-        behind=(1, ["adverts"]),
-        far_behind=(0, ["events"]),
+        outdated=(1, ["adverts"]),
+        far_outdated=(0, ["events"]),
     )
     commit(settings, *of("calls", "contents", "events", "contents", "calls"))
     assert enter_landings(settings) == 5
@@ -329,10 +336,10 @@ def test_models_that_had_seen_everything_have_seen_what_they_do_not_read(setting
         "of_adverts": 7,
         "of_all": 2,
         "of_none": 7,
-        "behind": 1,
-        "far_behind": 0,
+        "outdated": 1,
+        "far_outdated": 0,
     }
-    # What is behind now stays until it is built; the others go on.
+    # What is outdated now stays until it is built; the others go on.
     commit(settings, *of("adverts"))
     enter_landings(settings)
     assert batches_seen(settings) == {
@@ -342,8 +349,8 @@ def test_models_that_had_seen_everything_have_seen_what_they_do_not_read(setting
         "of_adverts": 7,
         "of_all": 2,
         "of_none": 8,
-        "behind": 1,
-        "far_behind": 0,
+        "outdated": 1,
+        "far_outdated": 0,
     }
 
 
@@ -432,9 +439,9 @@ def test_a_warehouse_of_an_earlier_tidemark_says_what_to_do(settings: Settings) 
 def test_a_warehouse_of_a_later_tidemark_is_not_to_be_deleted(settings: Settings) -> None:
     with open_warehouse(settings) as db:
         db.execute("update ops.warehouse set format = 999")
-    with pytest.raises(TidemarkError, match="made by a later Tidemark") as told:
+    with pytest.raises(TidemarkError, match="made by a later Tidemark") as raised:
         enter_landings(settings)
-    assert "delete" not in str(told.value)
+    assert "delete" not in str(raised.value)
 
 
 def test_tables_that_cannot_be_made_say_why_and_nothing_of_deleting(
@@ -446,9 +453,9 @@ def test_tables_that_cannot_be_made_say_why_and_nothing_of_deleting(
     with monkeypatch.context() as patch:
         patch.setattr(warehouse_module, "TABLES", tmp_path / "tables.sql")
         (tmp_path / "tables.sql").write_text(TABLES.read_text() + "create table nowhere.one (one integer);")
-        with pytest.raises(TidemarkError, match=r"could not be made: .*nowhere.*mend the cause") as told:
+        with pytest.raises(TidemarkError, match=r"could not be made: .*nowhere.*fix the cause") as raised:
             enter_landings(settings)
-    assert "delete" not in str(told.value) and "earlier" not in str(told.value)
+    assert "delete" not in str(raised.value) and "earlier" not in str(raised.value)
     with open_warehouse(settings) as db:
         assert not db.execute("select * from duckdb_tables()").fetchall()
     assert enter_landings(settings) == 0
@@ -466,8 +473,8 @@ def test_a_warehouse_that_may_not_be_read_is_not_to_be_deleted(open_lake: Lake) 
             return str(error)
         return "opened"
 
-    told = as_nobody(work)
-    assert "give this user the right to it" in told and "delete" not in told
+    raised = as_nobody(work)
+    assert "give this user the right to it" in raised and "delete" not in raised
 
 
 # --- what the manifest says ------------------------------------------------------------------------------------------
@@ -533,7 +540,7 @@ def small_manifest(**reads: str) -> Any:
         ("@left", "left mart"),
         ("@left right", "left mart"),
         ("@seed_rules", "right mart"),
-        # Not attached: what it reads, and what lies below any of it.
+        # Not attached: what it reads, and what is downstream of any of it.
         ("view", "view left right mart"),
         ("left right", "left right mart"),
         ("left other", "left mart other"),
@@ -547,7 +554,7 @@ def small_manifest(**reads: str) -> Any:
         ("", "raw view left right mart other"),
     ],
 )
-def test_a_test_guards_what_lies_below_it(test: str, guarded: str) -> None:
+def test_a_test_guards_what_is_downstream_it(test: str, guarded: str) -> None:
     manifest = small_manifest(
         seed_rules="", raw="s_landed", view="raw", left="view", right="view seed_rules", mart="left right", other="",
         t_one=test,
@@ -556,24 +563,24 @@ def test_a_test_guards_what_lies_below_it(test: str, guarded: str) -> None:
 
 
 def test_what_lies_above_and_below_is_read_from_the_project(project: Project) -> None:
-    assert project.models["fct_content_engagement"].above >= {"raw_events", "reactions", "engagement_rules"}
-    assert "landings" not in project.models["dim_contents"].above
+    assert project.models["fct_content_engagement"].upstream >= {"raw_events", "reactions", "engagement_rules"}
+    assert "landings" not in project.models["dim_contents"].upstream
     assert project.seeds == {"reactions", "engagement_rules"}
     judged = {"fct_content_engagement", "agg_content_daily", "agg_content_periods", "agg_audience_periods"}
-    assert project.below("engagement_rules") == judged
-    assert project.below("agg_content_daily") == {"agg_content_daily"}
+    assert project.downstream("engagement_rules") == judged
+    assert project.downstream("agg_content_daily") == {"agg_content_daily"}
     guards = {test.name: test.guards for test in project.tests}
-    # Rows lost of one dataset hold back what is made of it, and nothing else.
+    # Rows lost of one dataset hold back what is built from it, and nothing else.
     assert guards["raw_contents_is_conserved"] >= {"raw_contents", "stg_cms__contents", "dim_contents"}
     assert not guards["raw_contents_is_conserved"] & {"raw_events", "fct_sessions"}
-    assert guards["dim_contents_is_sound"] == {"dim_contents"}
+    assert guards["dim_contents_has_valid_rows"] == {"dim_contents"}
     assert guards["assert_files_conserve_rows"] == {"ops_landings"}
 
 
 def test_owners_are_those_of_the_node_its_group_or_what_it_tests(project: Project) -> None:
     assert project.owners["fct_sessions"] == "audience-insight"  # its own
     assert project.owners["assert_lake_is_fresh"] == "data-platform"
-    assert project.owners["fct_sessions_is_sound"] == "audience-insight"  # of the model it is attached to
+    assert project.owners["fct_sessions_has_valid_rows"] == "audience-insight"  # of the model it is attached to
     assert project.owners["assert_sessions_hold_every_event_once"] == "audience-insight, data-platform"
     group = SimpleNamespace(name="content", owner=SimpleNamespace(name="newsroom-insight"))
     node = SimpleNamespace(resource_type="model", group="content", config=SimpleNamespace(meta={}))
@@ -609,7 +616,7 @@ def test_a_tag_lasts_as_long_as_it_is_needed(project: Project) -> None:
         "tests/singular/a/s.sql",
     ],
 )
-def test_the_fingerprint_tells_every_change_that_shapes_the_marts(tmp_path: Path, path: str) -> None:
+def test_the_fingerprint_says_every_change_that_shapes_the_marts(tmp_path: Path, path: str) -> None:
     (tmp_path / "dbt_project.yml").write_text("name: small")
     file = tmp_path / path
     file.parent.mkdir(parents=True)
@@ -635,6 +642,6 @@ def test_a_damaged_warehouse_is_not_one_that_is_in_use(tmp_path: Path) -> None:
     with settings.warehouse.open("r+b") as file:
         file.seek(100)
         file.write(bytes(12_000))
-    with pytest.raises(TidemarkError, match="it is disposable: delete it") as told:
+    with pytest.raises(TidemarkError, match="it is disposable: delete it") as raised:
         open_warehouse(settings)
-    assert not isinstance(told.value, WarehouseInUseError)
+    assert not isinstance(raised.value, WarehouseInUseError)

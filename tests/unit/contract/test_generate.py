@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from google.protobuf import descriptor_pb2
 
 from flows.contract.generate import __main__ as command
-from flows.contract.generate import build_descriptors, columns, differences, generate, raw, staging
+from flows.contract.generate import build_descriptors, columns, differences, generate, history, raw, staging
 from flows.contract.generate.documents import NOTICE
 from flows.contract.spec import DESCRIPTORS, PROJECT, DatasetSpec, load_specs
 from tests.support.contracts import changed
@@ -112,7 +112,7 @@ def test_check_writes_nothing_and_fails_with_the_files_named(project: Path, monk
     assert not surplus.exists()
 
 
-def test_a_contract_that_does_not_compile_is_told_in_the_compiler_s_words(tmp_path: Path) -> None:
+def test_a_contract_that_does_not_compile_is_reported_in_the_compiler_s_words(tmp_path: Path) -> None:
     (tmp_path / "buf.yaml").write_text("version: v2\n")
     (tmp_path / "bad.proto").write_text('syntax = "proto3";\nmessage A { nonsense b = 1; }\n')
     with pytest.raises(Exception, match="does not compile") as error:
@@ -133,14 +133,15 @@ def test_every_landed_column_is_selected_described_and_classed(spec: DatasetSpec
     sql = FILES[raw.path_of(spec, "sql")].decode()
     (model,) = yaml.safe_load(FILES[raw.path_of(spec, "yml")])["models"]
     columns = {c["name"]: c for c in model["columns"]}
-    rules = model["data_tests"][0]["sound"]["arguments"]["rule"].split(" and ")
+    test = model["data_tests"][0]["valid_rows"]["arguments"]
     for column in spec.columns():
         assert f"    {column.name}" in sql
         described = columns[column.name]
         assert described["description"]
         assert described["config"]["meta"]["privacy"]
-        assert (f"{column.name} is not null" in rules) == column.required
-        assert any(rule.startswith(f"{column.name} in (") for rule in rules) == bool(column.accepted_values)
+        assert (column.name in test["not_null"]) == column.required
+        rules = [rule for rule in test.get("rules", {}).values() if rule.startswith(f"{column.name} in (")]
+        assert bool(rules) == bool(column.accepted_values)
     dropped = {f.name for f in spec.fields if f.column != f.name or f.treatment == "drop"}
     assert not dropped & set(columns)
     assert model["config"]["meta"]["owner"] == spec.owner
@@ -178,8 +179,8 @@ def test_free_text_is_marked_in_staging() -> None:
 
 
 def test_which_events_carry_a_column_is_said() -> None:
-    told = described(FILES[EVENTS.with_suffix(".yml")])["advert_id"]["description"]
-    assert told.endswith("In advert_impression, advert_click and enquiry; NULL in other events.")
+    result = described(FILES[EVENTS.with_suffix(".yml")])["advert_id"]["description"]
+    assert result.endswith("In advert_impression, advert_click and enquiry; NULL in other events.")
 
 
 def test_events_stand_deduplicated_with_every_column_of_staging() -> None:
@@ -188,7 +189,7 @@ def test_events_stand_deduplicated_with_every_column_of_staging() -> None:
     assert list(described(FILES[DESCRIBED]))[: len(names)] == names
 
 
-def test_copies_are_told_apart_by_every_column_but_those_they_meet_by() -> None:
+def test_copies_are_reported_apart_by_every_column_but_those_they_meet_by() -> None:
     listed = compared(FILES[COMPARED])
     assert sorted(listed) == sorted({*selected(FILES[EVENTS])} - {"event_id", "event_date", *staging.LINEAGE})
     # The time first, the delivery's own last.
@@ -248,9 +249,31 @@ def test_a_new_dataset_brings_all_it_needs() -> None:
         "contracts/generated/letterss.v1.json",
         *(f"models/raw/raw_letterss.{suffix}" for suffix in ("sql", "yml")),
         *(f"models/staging/esp/stg_esp__letterss.{suffix}" for suffix in ("sql", "yml")),
+        *(
+            f"models/intermediate/content/int_content__letterss_{step}.{suffix}"
+            for step in ("touched", "deduplicated", "versioned")
+            for suffix in ("sql", "yml")
+        ),
     }
     (source,) = yaml.safe_load(new[raw.SOURCES])["sources"]
     assert "letterss" in {table["name"] for table in source["tables"]}
+
+
+@SPECS
+def test_a_history_keeps_every_attribute_but_free_text(spec: DatasetSpec) -> None:
+    models = {path.name: content.decode() for path, content in history.models(spec).items() if path.suffix == ".sql"}
+    if spec.history is None:
+        assert models == {}
+        return
+    deduplicated = models.pop(f"int_{spec.history.area}__{spec.name}_deduplicated.sql")
+    staged = [each.column for each in staging.staged_columns(spec)]
+    assert selected(deduplicated.encode()) == [c.name for c in staged if c.privacy != "free_text"]
+    assert f"int_{spec.history.area}__{spec.name}_touched.sql" in models
+    versioned = models.get(f"int_{spec.history.area}__{spec.name}_versioned.sql")
+    assert (versioned is not None) == spec.history.versions
+    for column in staged if versioned else []:
+        is_attribute = column.name not in (*spec.key, spec.history.updated_at, *staging.LINEAGE)
+        assert (f"or {column.name} is distinct from previous_{column.name}" in str(versioned)) == is_attribute
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The contract is read whole, and a contract that contradicts itself is told with the field's name."""
+"""The contract is read whole, and a contract that contradicts itself is reported with the field's name."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ FIELD = descriptor_pb2.FieldDescriptorProto
         ("AdvertClick", "slot", set_option("treatment", 2), "advert_click.slot.*differ"),
     ],
 )
-def test_a_contradiction_is_told_with_the_field(message: str, field: str, change: Change, words: str) -> None:
+def test_a_contradiction_is_reported_with_the_field(message: str, field: str, change: Change, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         specs_from_descriptors(changed(field, change, message))
 
@@ -75,15 +75,32 @@ def test_a_contradiction_is_told_with_the_field(message: str, field: str, change
         ("source", "", r"Content: the dataset option needs 'source'"),
         ("day_of", "published", r"Content: day_of names 'published', which is no field of it"),
         ("day_of", "content_id", r"Content: day_of names 'content_id', which is no Timestamp"),
+        (
+            "history.updated_at",
+            "updated",
+            r"Content: history.updated_at names 'updated', .* did you mean 'updated_at'\?",
+        ),
+        (
+            "history.updated_at",
+            "published_at",
+            r"history.updated_at names 'published_at', which must be `required: true`",
+        ),
+        ("history.updated_at", "content_id", r"Content: history.updated_at names 'content_id', which is no Timestamp"),
+        ("history.updated_at", "", r"Content: history.versions needs history.updated_at"),
+        ("history.area", "", r"Content: history.area names a folder of models/intermediate, .* it is ''"),
+        ("history.area", "News room", r"history.area names a folder of models/intermediate, .* it is 'News room'"),
+        ("key", ["content_id", "product"], r"Content: a dataset with a history has one field as its key, not 2"),
     ],
 )
-def test_a_contradiction_of_a_dataset_is_told(option: str, value: Any, error: str) -> None:
+def test_a_contradiction_of_a_dataset_is_reported(option: str, value: Any, error: str) -> None:
     def change(dataset: Any) -> None:
-        dataset.ClearField(option)
+        *inside, name = option.split(".")
+        changed = getattr(dataset, inside[0]) if inside else dataset
+        changed.ClearField(name)
         if isinstance(value, list):
             dataset.key.extend(value)
         else:
-            setattr(dataset, option, value)
+            setattr(changed, name, value)
 
     with pytest.raises(ValueError, match=error):
         specs_from_descriptors(changed_dataset(change, "Content", "contents"))

@@ -185,7 +185,7 @@ def test_json_test_suite_holds_for_values_too(lake: Lake, entry: dict[str, str],
     if stem(entry) == "JSONTestSuite__y_string_nonCharacterInUTF-8_U+FFFF" and kind == "string[]":
         assert [row["value"] for row in lake.rows("things")] == [["\uffff"]]
     else:
-        # Invalid JSON, or JSON that is no string and no list of strings: told, and kept as it came.
+        # Invalid JSON, or JSON that is no string and no list of strings: reported, and kept as it came.
         assert receipt.rows_rejected == 1
         (reject,) = lake.rejects("things")
         assert reject["raw"] == b'{"value": ' + data + b"}"

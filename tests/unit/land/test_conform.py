@@ -235,7 +235,7 @@ def test_the_same_events_land_as_the_same_rows_in_every_format(
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_field_that_does_not_fit_is_told_alike_in_every_format(lake: Lake, suffix: str) -> None:
+def test_a_field_that_does_not_fit_is_reported_alike_in_every_format(lake: Lake, suffix: str) -> None:
     rows = [event(1), event(2, platform="fax"), event(3, payload="content_progress", body=PROGRESS | {"depth": 2.0})]
     rows += [event(4, event_id="e-4"), event(5, device_id=""), event(6, consent=["sale"])]
     rows += [event(7, occurred_at="1800-01-01T00:00:00Z"), event(8, body={"content_id": "c"})]

@@ -1,4 +1,4 @@
-"""Parquet values of every type: taken where exact, told where not, and no file stops the next."""
+"""Parquet values of every type: taken where exact, reported where not, and no file stops the next."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is told of a file of which no row fits."""
+"""What is reported of a file of which no row fits."""
 
 import json
 from collections import Counter
@@ -36,10 +36,10 @@ ACCOUNT = json.dumps({"account_id": "1", "created_at": "2026-01-01T00:00:00Z", "
         (['{"ts":1,"name":"Anna Andersson","uid":2}'], "another product's export"),
     ],
 )
-def test_a_likely_cause_is_told(lines: list[bytes | str], words: str) -> None:
-    told = cause(*lines)
-    assert told is not None and words in told
-    assert "Anna" not in told and "uid" not in told
+def test_a_likely_cause_is_reported(lines: list[bytes | str], words: str) -> None:
+    result = cause(*lines)
+    assert result is not None and words in result
+    assert "Anna" not in result and "uid" not in result
 
 
 def test_columns_say_it_too() -> None:
@@ -48,7 +48,7 @@ def test_columns_say_it_too() -> None:
 
 
 @pytest.mark.parametrize("lines", [[json.dumps(event(1))], ["x"], ["this is not JSON"], [""], []])
-def test_where_none_is_likely_none_is_told(lines: list[bytes | str]) -> None:
+def test_where_none_is_likely_none_is_reported(lines: list[bytes | str]) -> None:
     assert cause(*lines) is None
 
 

@@ -1,4 +1,4 @@
-"""What of the inbox is taken, what waits, and what is told to be in the wrong place."""
+"""What of the inbox is taken, what waits, and what is reported as in the wrong place."""
 
 import os
 import socket
@@ -19,7 +19,6 @@ from flows.land.inbox import (
     is_partial,
     is_settled,
     new_deliveries,
-    strays,
     wait_for_settling,
 )
 from flows.land.receipts import Status
@@ -56,10 +55,10 @@ def stat_of(ctime: float, mtime: float) -> Any:
         "_web/events/part.ndjson", "web/_events/part.ndjson", "web/events/a/_b/c/part.ndjson",
     ],
 )  # fmt: skip
-def test_partial_names_are_never_taken_nor_told(lake: Lake, name: str) -> None:
+def test_partial_names_are_never_taken_nor_reported(lake: Lake, name: str) -> None:
     put(lake.settings.inbox, name)
     done = lake.land()
-    assert (done.receipts, done.strays, done.unsettled) == ([], [], [])
+    assert (done.receipts, done.left_alone, done.unsettled) == ([], [], [])
 
 
 @pytest.mark.parametrize("name", ["part.ndjson", "tmp.ndjson", "a_b.ndjson", "2026-01-15.ndjson", "template.ndjson"])
@@ -79,13 +78,13 @@ def test_whole_names_are_taken(lake: Lake, name: str) -> None:
         ("web/events/README", "not .ndjson"),
     ],
 )
-def test_strays_are_told_with_the_reason_and_left_alone(lake: Lake, name: str, words: str) -> None:
+def test_strays_are_reported_with_the_reason_and_left_alone(lake: Lake, name: str, words: str) -> None:
     path = put(lake.settings.inbox, name)
     done = lake.land()
     assert done.receipts == []
-    (told,) = done.strays
-    assert told.startswith(f"{name}: ")
-    assert words in told
+    (reported,) = done.left_alone
+    assert reported.startswith(f"{name}: ")
+    assert words in reported
     assert path.exists()
 
 
@@ -163,14 +162,14 @@ def test_links_to_nowhere_folders_and_pipes_stop_nothing(lake: Lake) -> None:
     assert [r.file for r in lake.land().receipts] == ["web/events/part.ndjson"]
 
 
-def test_a_name_that_is_no_text_is_told_and_stops_nothing(lake: Lake) -> None:
+def test_a_name_that_is_no_text_is_reported_and_stops_nothing(lake: Lake) -> None:
     good = put(lake.settings.inbox, "web/events/part.ndjson")
     Path(os.fsdecode(os.fsencode(good.parent) + b"/p\xff.ndjson")).write_bytes(DATA)
     done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/part.ndjson"]
-    (told,) = done.strays
-    told.encode()
-    assert "UTF-8" in told
+    (reported,) = done.left_alone
+    reported.encode()
+    assert "UTF-8" in reported
 
 
 def test_a_linked_file_lands_like_any_other(lake: Lake, tmp_path: Path) -> None:
@@ -181,9 +180,15 @@ def test_a_linked_file_lands_like_any_other(lake: Lake, tmp_path: Path) -> None:
     assert [r.rows_landed for r in lake.land().receipts] == [1]
 
 
+def left_alone(inbox: Path) -> list[LeftAlone]:
+    left: list[LeftAlone] = []
+    assert list(new_deliveries(inbox, {"events"}, lambda name, stat: False, left.append)) == []
+    return left
+
+
 def test_an_inbox_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert list(deliveries(tmp_path / "none")) == []
-    assert strays(tmp_path / "none", {"events"}) == []
+    assert left_alone(tmp_path / "none") == []
 
 
 def landed_by_nobody(lake: Lake) -> tuple[list[str], list[str]]:
@@ -191,13 +196,13 @@ def landed_by_nobody(lake: Lake) -> tuple[list[str], list[str]]:
 
     def work() -> tuple[list[str], list[str]]:
         done = lake.land()
-        return [r.file for r in done.receipts], done.strays
+        return [r.file for r in done.receipts], done.left_alone
 
     landed, alone = as_nobody(work)
     return landed, alone
 
 
-def test_what_may_not_be_read_is_told_and_the_rest_lands(open_lake: Lake) -> None:
+def test_what_may_not_be_read_is_reported_and_the_rest_lands(open_lake: Lake) -> None:
     inbox = open_lake.settings.inbox
     put(inbox, "web/events/a-good.ndjson")
     secret = put(inbox, "web/events/b-secret.ndjson")
@@ -211,11 +216,11 @@ def test_what_may_not_be_read_is_told_and_the_rest_lands(open_lake: Lake) -> Non
     (inbox / "web/events/listed").chmod(0o444)  # its names can be read, its files not reached
     landed, alone = landed_by_nobody(open_lake)
     assert landed == ["web/events/a-good.ndjson", "web/events/z-good.ndjson"]
-    told = [line.partition(": ") for line in alone]
-    assert [name for name, _, _ in told] == [
+    reported = [line.partition(": ") for line in alone]
+    assert [name for name, _, _ in reported] == [
         "sealed", "web/events/b-secret.ndjson", "web/events/listed/part.ndjson", "web/events/locked",
     ]  # fmt: skip
-    assert {why for _, _, why in told} == {MAY_NOT}
+    assert {why for _, _, why in reported} == {MAY_NOT}
 
 
 def test_what_may_be_read_again_lands(open_lake: Lake) -> None:
@@ -226,7 +231,7 @@ def test_what_may_be_read_again_lands(open_lake: Lake) -> None:
     assert landed_by_nobody(open_lake) == (["web/events/part.ndjson"], [])
 
 
-def test_an_inbox_that_may_not_be_read_is_told(open_lake: Lake) -> None:
+def test_an_inbox_that_may_not_be_read_is_reported(open_lake: Lake) -> None:
     put(open_lake.settings.inbox, "web/events/part.ndjson")
     open_lake.settings.inbox.chmod(0)
     assert landed_by_nobody(open_lake) == ([], [f"{open_lake.settings.inbox}: {MAY_NOT}"])
@@ -247,7 +252,7 @@ def test_a_file_that_can_no_longer_be_read_when_it_is_to_land_stops_no_other(
     def work() -> tuple[list[str], list[str]]:
         (inbox / "web/events/b.ndjson").chmod(0)
         done = open_lake.land()
-        return [r.file for r in done.receipts], done.strays
+        return [r.file for r in done.receipts], done.left_alone
 
     landed, alone = as_nobody(work)
     assert landed == ["web/events/a.ndjson", "web/events/c.ndjson"]
@@ -263,7 +268,7 @@ def lake_of_all_times(tmp_path: Path) -> Iterator[Lake]:
 
 
 @pytest.mark.parametrize("seconds", [9_300_000_000, 16_000_000_000, -9_300_000_000, 2**40])
-def test_a_time_that_no_receipt_can_hold_is_told_and_the_rest_lands(lake_of_all_times: Lake, seconds: int) -> None:
+def test_a_time_that_no_receipt_can_hold_is_reported_and_the_rest_lands(lake_of_all_times: Lake, seconds: int) -> None:
     path = put(lake_of_all_times.settings.inbox, "web/events/a.ndjson")
     put(lake_of_all_times.settings.inbox, "web/events/b.ndjson")
     os.utime(path, ns=(0, seconds * 10**9))
@@ -271,8 +276,8 @@ def test_a_time_that_no_receipt_can_hold_is_told_and_the_rest_lands(lake_of_all_
         pytest.skip("this file system keeps no such time")
     done = lake_of_all_times.land()
     assert [r.file for r in done.receipts] == ["web/events/b.ndjson"]
-    (told,) = done.strays
-    assert told.startswith("web/events/a.ndjson: its modification time is not between 1678 and 2262")
+    (reported,) = done.left_alone
+    assert reported.startswith("web/events/a.ndjson: its modification time is not between 1678 and 2262")
 
 
 @pytest.mark.parametrize("seconds", [-1, -(2**31), -9_000_000_000, 9_200_000_000])
@@ -286,7 +291,7 @@ def test_an_odd_time_that_a_receipt_can_hold_lands(lake_of_all_times: Lake, seco
     assert lake_of_all_times.land().receipts == []
 
 
-def test_what_is_no_file_is_told_and_stops_nothing(lake: Lake) -> None:
+def test_what_is_no_file_is_reported_and_stops_nothing(lake: Lake) -> None:
     inbox = lake.settings.inbox
     good = put(inbox, "web/events/part.ndjson")
     good.with_name("dangling.ndjson").symlink_to("nowhere")
@@ -299,8 +304,8 @@ def test_what_is_no_file_is_told_and_stops_nothing(lake: Lake) -> None:
         bound.bind(str(good.with_name("s")))
         done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/part.ndjson"]
-    assert done.strays == [
-        "web/events/dangling.ndjson: a link to nothing; mend or remove it",
+    assert done.left_alone == [
+        "web/events/dangling.ndjson: a link to nothing; fix or remove it",
         "web/events/itself.ndjson: a link that leads back to itself; remove it",
         "web/events/null.ndjson: a device, no file; remove it",
         "web/events/ping.ndjson: a link that leads back to itself; remove it",
@@ -310,7 +315,7 @@ def test_what_is_no_file_is_told_and_stops_nothing(lake: Lake) -> None:
     ]
 
 
-def test_linked_folders_are_followed_once_and_loops_are_told(lake: Lake, tmp_path: Path) -> None:
+def test_linked_folders_are_followed_once_and_loops_are_reported(lake: Lake, tmp_path: Path) -> None:
     inbox = lake.settings.inbox
     for number, name in enumerate(("one.ndjson", "two.ndjson")):
         put(tmp_path / "elsewhere", f"deep/{name}").write_bytes(ndjson([event(number)]))
@@ -325,8 +330,8 @@ def test_linked_folders_are_followed_once_and_loops_are_told(lake: Lake, tmp_pat
     assert [r.file for r in done.receipts] == [
         "web/events/elsewhere/deep/one.ndjson", "web/events/elsewhere/deep/two.ndjson", "web/events/part.ndjson",
     ]  # fmt: skip
-    assert done.strays == [
-        "other: a link to nothing; mend or remove it",
+    assert done.left_alone == [
+        "other: a link to nothing; fix or remove it",
         "web/events/elsewhere/deep/back: a link back to a folder that it is in; remove it",
         "web/events/here: a link back to a folder that it is in; remove it",
         "web/events/once-more: a link to the folder that web/events/elsewhere links to; remove one of them",
@@ -362,7 +367,7 @@ def test_two_links_to_one_file_are_one_file_twice(lake: Lake, tmp_path: Path) ->
     assert [r.status for r in lake.land().receipts] == [Status.LANDED, Status.DUPLICATE]
 
 
-def test_a_path_that_is_too_long_is_told_and_stops_nothing(lake: Lake) -> None:
+def test_a_path_that_is_too_long_is_reported_and_stops_nothing(lake: Lake) -> None:
     inbox = lake.settings.inbox
     put(inbox, "web/events/part.ndjson")
     here = os.open(inbox / "web/events", os.O_RDONLY)
@@ -374,15 +379,15 @@ def test_a_path_that_is_too_long_is_told_and_stops_nothing(lake: Lake) -> None:
     os.close(here)
     done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/part.ndjson"]
-    (told,) = done.strays
-    assert told.endswith("cannot be read (File name too long); see to it, or take it away")
+    (reported,) = done.left_alone
+    assert reported.endswith("cannot be read (File name too long); see to it, or take it away")
 
 
 def test_a_folder_named_like_a_file_is_a_folder(lake: Lake) -> None:
     put(lake.settings.inbox, "web/events/day.ndjson/part-0000.ndjson")
     done = lake.land()
     assert [r.file for r in done.receipts] == ["web/events/day.ndjson/part-0000.ndjson"]
-    assert done.strays == []
+    assert done.left_alone == []
 
 
 def test_what_programs_leave_for_good_is_no_stuck_upload(tmp_path: Path) -> None:
@@ -393,4 +398,4 @@ def test_what_programs_leave_for_good_is_no_stuck_upload(tmp_path: Path) -> None
     later = time.time() + STUCK_SECONDS + 1
     assert list(new_deliveries(tmp_path, {"events"}, lambda name, stat: False, left.append, later)) == []
     assert [one.name for one in left] == ["web/events/.old.ndjson", "web/events/_tmp/b.ndjson"]
-    assert strays(tmp_path, {"events"}) == [], "not before an hour"
+    assert left_alone(tmp_path) == [], "not before an hour"

@@ -91,7 +91,7 @@ def test_a_quote_that_swallows_few_rows_costs_these_lines_and_all_are_counted(la
     assert (done.receipts, sum(left.rows for left in done.left)) == ([], 5)
 
 
-def test_rows_within_quotes_are_told_from_text_by_their_separators(lake: Lake) -> None:
+def test_rows_within_quotes_are_reported_from_text_by_their_separators(lake: Lake) -> None:
     def line(number: int) -> str:
         return ",".join(f"{number}-{i}" for i in range(10))
 
@@ -127,7 +127,7 @@ def test_real_conversations_land_whole(lake: Lake) -> None:
     assert len(expected) == 7
 
 
-def test_audit_tells_of_a_landed_file_that_would_be_refused_by_now(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_says_of_a_landed_file_that_would_be_refused_by_now(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(["words without separators"] * 200)
     lake.land_one("x/things/a.csv", things({7: f'7,"{text}"'}, 20), THINGS)
     assert audit(lake.settings, specs=THINGS).findings == []

@@ -84,7 +84,7 @@ def test_content_counts_within_its_dataset_only(lake: Lake, receipts: Receipts) 
     assert receipts.landed_content("adverts", f"{1:064x}") is None
 
 
-def test_refused_files_are_told_until_a_good_one_comes(lake: Lake, receipts: Receipts) -> None:
+def test_refused_files_are_reported_until_a_good_one_comes(lake: Lake, receipts: Receipts) -> None:
     commit(receipts, lake, receipt(1, file="f", status=Status.REFUSED))
     assert [r.file for r in receipts.last_of_each_file(Status.REFUSED)] == ["f"]
     commit(receipts, lake, receipt(2, file="f"))

@@ -1,4 +1,4 @@
-"""What a person mends by hand is over at once: for jobs, incidents and those who were told."""
+"""What a person fixes by hand is over at once: for jobs, incidents and those who were alerted."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from flows.cli import main
 from flows.land.receipts import Receipts
 from flows.orchestrate import by_hand
 from flows.orchestrate.by_hand import Counted, count, done_by_hand, slots_done
-from flows.orchestrate.due import Decision, Known, slot_of_instant
+from flows.orchestrate.due import Decision, ScheduleState, slot_of_instant
 from flows.orchestrate.intake import Intake
 from flows.orchestrate.job import LAND, Arrival, Build, Cron, Maintain, Publish
 from flows.orchestrate.journal import ByHand, Journal, RunStatus
@@ -66,7 +66,7 @@ def last_batch(settings: Settings) -> int:
 
 
 def give_up(settings: Settings, job: str, slot: str, tries: int) -> None:
-    """All tries of a job for a slot fail, and its owner is told."""
+    """All tries of a job for a slot fail, and its owner is alerted."""
     with Journal(settings) as journal:
         for _ in range(tries):
             run_id = journal.begin(job, slot, NOW.date(), NOW, None)
@@ -99,7 +99,7 @@ def test_a_job_that_was_given_up_is_over_once_all_its_steps_were_done_by_hand(se
     assert count(settings, began, ["publish"]) == Counted((), ()) and len(hook.texts) == 2
 
 
-def test_two_that_mend_at_once_tell_it_once(settings: Settings, hook: Hook) -> None:
+def test_two_that_fix_at_once_tell_it_once(settings: Settings, hook: Hook) -> None:
     give_up(settings, REFINE.name, f"{last_batch(settings):012d}", REFINE.retries + 1)
     began = datetime.now(UTC)
     both = [threading.Thread(target=count, args=(settings, began, ["publish"], True)) for _ in range(2)]
@@ -139,7 +139,7 @@ def test_a_landing_that_failed_is_over_once_one_by_hand_did_not(settings: Settin
     give_up(settings, LAND, "manual-1", 1)
     done = CliRunner(env={"TIDEMARK_HOME": str(settings.home)}).invoke(main, ["land"])
     assert done.exit_code == 0, done.output
-    assert "over     job land failed (owner: data-platform)" in done.output
+    assert "resolved job land failed (owner: data-platform)" in done.output
     assert "job land counts as done" in done.output and is_well(settings) and "recovered" in hook.texts[1]
 
 
@@ -149,7 +149,7 @@ def test_a_refused_file_that_is_delivered_again_by_hand_is_over(settings: Settin
     observe_refused(settings)
     lake.deliver("web/events/b.ndjson.gz", compressed(ndjson([event(2)]), ".gz"))
     done = CliRunner(env={"TIDEMARK_HOME": str(settings.home), "TIDEMARK_SETTLE_SECONDS": "0"}).invoke(main, ["land"])
-    assert "over     file web/events/b.ndjson.gz was refused" in done.output, done.output
+    assert "resolved file web/events/b.ndjson.gz was refused" in done.output, done.output
     assert open_incidents(settings) == [] and len(hook.texts) == 2
 
 
@@ -161,17 +161,17 @@ def test_a_file_in_a_wrong_folder_that_was_moved_by_hand_is_over_once_it_landed(
     assert [i.problem.title for i in open_incidents(settings)] == ["file web/evnts/b.ndjson cannot be taken"]
     stray.rename(settings.inbox / "web" / "events" / "b.ndjson")
     done = CliRunner(env={"TIDEMARK_HOME": str(settings.home), "TIDEMARK_SETTLE_SECONDS": "0"}).invoke(main, ["land"])
-    assert "over     file web/evnts/b.ndjson cannot be taken" in done.output, done.output
+    assert "resolved file web/evnts/b.ndjson cannot be taken" in done.output, done.output
     assert open_incidents(settings) == [] and len(hook.texts) == 2
 
 
 def test_a_late_job_is_late_no_more_once_it_was_done_by_hand(settings: Settings, hook: Hook) -> None:
     with Journal(settings) as journal:
         now = datetime.now(UTC) + timedelta(hours=2)
-        known = journal.known(settings, (REFINE,), now)
-        late = by_hand.decide((REFINE,), known, now, by_hand.timezone())
+        state = journal.read_schedule_state(settings, (REFINE,), now)
+        late = by_hand.decide((REFINE,), state, now, by_hand.timezone())
         assert [d.job for d in late if d.is_late] == [REFINE.name]
-        observe_schedule(settings, late, known, now)
+        observe_schedule(settings, late, state, now)
     done = count(settings, datetime.now(UTC), ["publish"], has_built=True)
     assert [incident.problem.title for incident in done.recovered] == [f"job {REFINE.name} is late"]
     assert "recovered" in hook.texts[1]
@@ -186,7 +186,7 @@ def test_a_journal_that_cannot_be_used_does_not_undo_what_was_done(settings: Set
     for path in settings.jobs.glob("journal.sqlite*"):
         path.write_bytes(b"no database" * 1000)
     done = CliRunner(env={"TIDEMARK_HOME": str(settings.home)}).invoke(main, ["land"])
-    assert done.exit_code == 0 and "not counted for jobs and incidents" in done.output
+    assert done.exit_code == 0 and "not recorded for jobs and incidents" in done.output
     assert "the journal of jobs" in done.output
 
 
@@ -210,10 +210,10 @@ def test_a_job_is_done_by_hand_when_all_its_steps_are_in_their_order() -> None:
 def test_of_arrivals_those_count_that_had_landed_by_then() -> None:
     job = a_job("refine", Arrival(("events", "calls")))
     landed = {"events": ((3, NOW), (9, NOW)), "calls": ((5, NOW), (2, NOW))}
-    known = Known({job.name: NOW}, succeeded={job.name: frozenset({"000000000002"})}, arrived=landed)
-    done = list(slots_done(job, hand("05:00", "05:10", 7), [], known, None))
+    state = ScheduleState({job.name: NOW}, succeeded={job.name: frozenset({"000000000002"})}, arrived=landed)
+    done = list(slots_done(job, hand("05:00", "05:10", 7), [], state, None))
     assert [slot for slot, _, _ in done] == ["000000000005"]
-    assert list(slots_done(job, hand("05:00", "05:10", 2), [], known, None)) == []
+    assert list(slots_done(job, hand("05:00", "05:10", 2), [], state, None)) == []
 
 
 def decision(job: str, due: datetime, **changes: object) -> Decision:
@@ -225,10 +225,10 @@ def test_of_a_clock_those_slots_count_that_were_due_before_and_have_their_data()
     job = a_job("daily", Cron("0 5 * * *", "UTC"), requires=EVENTS_NEEDED)
     before, after = decision(job.name, utc("2026-11-22 05:00")), decision(job.name, utc("2026-11-22 05:05"))
     done = hand("05:02", "05:10")
-    is_there = Known({job.name: NOW}, present={"events": frozenset({utc("2026-11-21 00:00").date()})})
+    is_there = ScheduleState({job.name: NOW}, present={"events": frozenset({utc("2026-11-21 00:00").date()})})
     assert [s for s, _, _ in slots_done(job, done, [before, after], is_there, None)] == [before.slot]
-    missing = Known({job.name: NOW}, present={"events": frozenset()})
-    assert list(slots_done(job, done, [before], missing, None)) == [], "nobody has told what it waits for"
+    missing = ScheduleState({job.name: NOW}, present={"events": frozenset()})
+    assert list(slots_done(job, done, [before], missing, None)) == [], "what it waits for has not come"
     runs = replace(before, state="runs")
     assert list(slots_done(job, done, [runs], is_there, None)) == []
     given_up = replace(is_there, failed={job.name: frozenset({before.slot})})

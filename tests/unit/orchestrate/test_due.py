@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flows.orchestrate.due import Known, cron_slots, decide, files_gathered, next_due, slot_of_instant
+from flows.orchestrate.due import ScheduleState, cron_slots, decide, files_gathered, next_due, slot_of_instant
 from flows.orchestrate.job import Arrival, Cron, Requires, Success
 from tests.support.schedules import EVENTS_NEEDED, ZONE, World, a_job, utc
 
@@ -141,8 +141,8 @@ def test_a_gate_that_cannot_tell_stays_closed_and_says_so() -> None:
     world.present, world.trouble = None, "the receipts cannot be read"
     world.step_to(utc("2026-11-21 07:00"))
     (decision,) = world.decisions()
-    told = "cannot tell whether events of 2026-11-20 are there: the receipts cannot be read"
-    assert (decision.state, decision.waits_for) == ("waits", (told,))
+    reported = "it is not known whether events of 2026-11-20 are there: the receipts cannot be read"
+    assert (decision.state, decision.waits_for) == ("waits", (reported,))
 
 
 def test_a_gate_is_of_the_local_day_also_where_utc_has_another() -> None:
@@ -205,8 +205,8 @@ def test_an_arrival_gathers_all_that_landed_since_the_last_success() -> None:
     world.land("adverts")
     (decision,) = world.decisions()
     assert (decision.slot, decision.due_at, decision.is_late) == ("000000000002", utc("2026-11-20 12:00"), False)
-    assert [files_gathered(job, world.known(), slot) for slot in ("000000000001", decision.slot)] == [1, 2]
-    assert files_gathered(job, world.known(), "manual-7") is None
+    assert [files_gathered(job, world.state(), slot) for slot in ("000000000001", decision.slot)] == [1, 2]
+    assert files_gathered(job, world.state(), "manual-7") is None
     world.now += timedelta(minutes=11)
     assert [d.is_late for d in world.decisions()] == [True]
     world.run()
@@ -347,24 +347,24 @@ def test_decisions_come_by_when_they_were_due_then_as_the_jobs_are_listed() -> N
     assert [d.job for d in world.decisions()] == ["c", "b", "a"]
 
 
-def test_the_next_slot_is_told_for_crons_only() -> None:
-    known = Known(first_seen={"daily": utc("2026-11-01 00:00"), "new": utc("2026-12-01 00:00")})
+def test_the_next_slot_is_reported_for_crons_only() -> None:
+    state = ScheduleState(first_seen={"daily": utc("2026-11-01 00:00"), "new": utc("2026-12-01 00:00")})
     now = utc("2026-11-20 05:00")
-    assert next_due(a_job("daily", "0 6 * * *"), known, now) == utc("2026-11-21 05:00")
-    assert next_due(a_job("unseen", "0 6 * * *"), known, now) == utc("2026-11-21 05:00")
-    assert next_due(a_job("new", "0 6 * * *"), known, now) == utc("2026-12-01 05:00")
-    assert next_due(a_job("night", "30 2 * * *"), known, utc(f"{AUTUMN} 00:45")) == utc("2026-10-26 01:30")
-    assert next_due(a_job("after", Success(("daily",))), known, now) is None
-    assert next_due(a_job("refine", Arrival(("events",))), known, now) is None
+    assert next_due(a_job("daily", "0 6 * * *"), state, now) == utc("2026-11-21 05:00")
+    assert next_due(a_job("unseen", "0 6 * * *"), state, now) == utc("2026-11-21 05:00")
+    assert next_due(a_job("new", "0 6 * * *"), state, now) == utc("2026-12-01 05:00")
+    assert next_due(a_job("night", "30 2 * * *"), state, utc(f"{AUTUMN} 00:45")) == utc("2026-10-26 01:30")
+    assert next_due(a_job("after", Success(("daily",))), state, now) is None
+    assert next_due(a_job("refine", Arrival(("events",))), state, now) is None
 
 
 def test_deciding_changes_nothing_and_gives_the_same_twice() -> None:
     world = World([a_job("daily", "0 6 * * *")], utc("2026-11-01 12:00"))
     world.now = utc("2026-11-05 12:00")
-    known = world.known()
-    before = deepcopy(known)  # which shares nothing with the world
-    assert decide(world.jobs, known, world.now, ZONE) == decide(world.jobs, known, world.now, ZONE)
-    assert known == before
+    state = world.state()
+    before = deepcopy(state)  # which shares nothing with the world
+    assert decide(world.jobs, state, world.now, ZONE) == decide(world.jobs, state, world.now, ZONE)
+    assert state == before
 
 
 @pytest.mark.parametrize(
@@ -382,6 +382,6 @@ def test_deciding_changes_nothing_and_gives_the_same_twice() -> None:
 def test_a_deadline_stands_still_while_nothing_is_served(down: list[tuple[str, str]], is_late: bool) -> None:
     job = a_job("daily", Cron("0 5 * * *", "UTC"), deadline=timedelta(hours=2))
     moments = tuple((utc(f"2026-11-22 {began}"), utc(f"2026-11-22 {ended}")) for began, ended in down)
-    known = Known({job.name: utc("2026-11-22 00:00")}, downtimes=moments)
-    (found,) = decide([job], known, utc("2026-11-22 07:30"), "UTC")
+    state = ScheduleState({job.name: utc("2026-11-22 00:00")}, downtimes=moments)
+    (found,) = decide([job], state, utc("2026-11-22 07:30"), "UTC")
     assert found.is_late is is_late

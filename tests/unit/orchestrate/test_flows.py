@@ -1,4 +1,4 @@
-"""What the flows hang together by: automations, problems told to alerting, and the watcher's turns by a clock."""
+"""What connects the flows: automations, problems reported to alerting, and the watcher's ticks by a clock."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.orchestrate import prefect_flows as jobs
 from flows.orchestrate import problems
-from flows.orchestrate.due import Decision, Known, slot_of_batch, slot_of_instant
+from flows.orchestrate.due import Decision, ScheduleState, slot_of_batch, slot_of_instant
 from flows.orchestrate.intake import LEFT_FOR
 from flows.orchestrate.job import BACKFILL, LAND, MAINTENANCE, Arrival, Requires, Success
 from flows.orchestrate.journal import Journal
@@ -37,7 +37,7 @@ from flows.orchestrate.problems import NODES_FAILED
 from flows.orchestrate.service import watcher as watch
 from flows.orchestrate.service.deploy import automations_of
 from flows.orchestrate.service.watcher import (
-    CRY_SECONDS,
+    ALERT_AGAIN_SECONDS,
     GRACE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     POLL_SECONDS,
@@ -171,18 +171,18 @@ def late(job: str, **changes: object) -> Decision:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def test_a_slot_past_its_deadline_is_told_once_with_what_it_waits_for_and_its_end(
+def test_a_slot_past_its_deadline_is_reported_once_with_what_it_waits_for_and_its_end(
     settings: Settings, hook: Hook
 ) -> None:
     job = next(job for job in JOBS if job.deadline)
     waits = late(job.name, state="waits", waits_for=("events of 2026-11-21",))
     for minutes in (1, 2):
-        observe_schedule(settings, [waits], Known({}), NOW + timedelta(minutes=minutes))
+        observe_schedule(settings, [waits], ScheduleState({}), NOW + timedelta(minutes=minutes))
     (text,) = bodies(hook)
     assert f"job {job.name} is late" in text and f"owner: {job.owner}" in text
     assert "no data by the deadline: it waits for events of 2026-11-21" in text
     assert "due at 2026-11-22 05:00 UTC for 2026-11-22" in text
-    observe_schedule(settings, [replace(waits, is_late=False)], Known({}), NOW + timedelta(minutes=3))
+    observe_schedule(settings, [replace(waits, is_late=False)], ScheduleState({}), NOW + timedelta(minutes=3))
     assert hook.texts[1:] == [f"[tidemark] recovered after 3 min: job {job.name} is late"]
 
 
@@ -190,26 +190,28 @@ def test_a_slot_past_its_deadline_is_told_once_with_what_it_waits_for_and_its_en
 def test_a_late_slot_that_waits_for_nothing_says_how_it_stands(
     state: str, said: str, settings: Settings, hook: Hook
 ) -> None:
-    observe_schedule(settings, [late(JOBS[0].name, state=state)], Known({}), NOW)
+    observe_schedule(settings, [late(JOBS[0].name, state=state)], ScheduleState({}), NOW)
     assert said in bodies(hook)[0]
 
 
 @pytest.mark.parametrize(
-    "known",
+    "state",
     [
-        Known({}, failed={JOBS[0].name: frozenset({slot_of_instant(NOW)})}),
-        Known({}, present=None, trouble="the index is damaged"),
+        ScheduleState({}, failed={JOBS[0].name: frozenset({slot_of_instant(NOW)})}),
+        ScheduleState({}, present=None, trouble="the index is damaged"),
     ],
-    ids=["given up", "cannot be told"],
+    ids=["given up", "cannot be read"],
 )
 def test_a_late_slot_has_not_recovered_because_it_is_no_longer_tried_or_seen(
-    known: Known, settings: Settings, hook: Hook
+    state: ScheduleState, settings: Settings, hook: Hook
 ) -> None:
     job = JOBS[0].name
-    observe_schedule(settings, [late(job)], Known({}), NOW)
-    observe_schedule(settings, [], known, NOW + timedelta(minutes=1))
+    observe_schedule(settings, [late(job)], ScheduleState({}), NOW)
+    observe_schedule(settings, [], state, NOW + timedelta(minutes=1))
     assert len(hook.texts) == 1 and [i.problem.title for i in open_incidents(settings)] == [f"job {job} is late"]
-    later = Known({}, failed=known.failed, succeeded={job: frozenset({slot_of_instant(NOW + timedelta(days=1))})})
+    later = ScheduleState(
+        {}, failed=state.failed, succeeded={job: frozenset({slot_of_instant(NOW + timedelta(days=1))})}
+    )
     observe_schedule(settings, [], later, NOW + timedelta(days=1))
     assert "recovered" in hook.texts[1] and open_incidents(settings) == []
 
@@ -221,7 +223,7 @@ def fail(journal: Journal, job: str, message: str, times: int) -> None:
         journal.finish(run_id, "failed", message)
 
 
-def test_a_job_is_told_when_all_its_tries_failed_and_when_it_is_well_again(settings: Settings, hook: Hook) -> None:
+def test_a_job_is_reported_when_all_its_tries_failed_and_when_it_is_well_again(settings: Settings, hook: Hook) -> None:
     job = JOBS[0]
     with Journal(settings) as journal:
         fail(journal, job.name, "the disk is full", job.retries)
@@ -240,7 +242,7 @@ def test_a_job_is_told_when_all_its_tries_failed_and_when_it_is_well_again(setti
     assert "recovered" in hook.texts[1] and len(hook.texts) == 2
 
 
-def test_failed_nodes_are_told_of_the_nodes_and_not_of_the_job(settings: Settings, hook: Hook) -> None:
+def test_failed_nodes_are_reported_the_nodes_and_not_of_the_job(settings: Settings, hook: Hook) -> None:
     with Journal(settings) as journal:
         fail(journal, JOBS[0].name, f"{NODES_FAILED}fct_sessions", 5)
         observe_runs(settings, journal.failures(), datetime.now(UTC))
@@ -270,14 +272,14 @@ def test_what_reproduces_a_failing_job_are_the_commands_of_its_steps(settings: S
     }
 
 
-def test_a_landing_that_fails_is_told_to_the_operator_at_once(settings: Settings, hook: Hook) -> None:
+def test_a_landing_that_fails_is_reported_to_the_operator_at_once(settings: Settings, hook: Hook) -> None:
     with Journal(settings) as journal:
         fail(journal, LAND, "the disk is full", 1)
         observe_runs(settings, journal.failures(), datetime.now(UTC))
     assert "job land failed" in bodies(hook)[0] and "owner: data-platform" in bodies(hook)[0]
 
 
-def test_a_refused_file_is_told_to_the_owner_of_its_dataset_until_it_is_delivered_again(
+def test_a_refused_file_is_reported_to_the_owner_of_its_dataset_until_it_is_delivered_again(
     settings: Settings, hook: Hook
 ) -> None:
     lake = Lake(settings.home)
@@ -293,7 +295,7 @@ def test_a_refused_file_is_told_to_the_owner_of_its_dataset_until_it_is_delivere
     assert "recovered" in hook.texts[1]
 
 
-def test_a_file_of_which_no_row_fits_is_told_to_its_owner_until_rows_of_it_land(settings: Settings, hook: Hook) -> None:
+def test_a_file_of_which_no_row_fits_is_reported_until_rows_of_it_land(settings: Settings, hook: Hook) -> None:
     lake = Lake(settings.home)
     lake.land_one("web/events/a.ndjson", b'{"content_id":"c-1","title":"Tides"}\n')
     observe_refused(settings)
@@ -305,7 +307,7 @@ def test_a_file_of_which_no_row_fits_is_told_to_its_owner_until_rows_of_it_land(
     assert "recovered" in hook.texts[1]
 
 
-def test_a_server_that_does_not_answer_is_told_once_and_its_return(settings: Settings, hook: Hook) -> None:
+def test_a_server_that_does_not_answer_is_reported_once_and_its_return(settings: Settings, hook: Hook) -> None:
     for minutes in (0, 1):
         observe_server(settings, "connection refused", NOW + timedelta(minutes=minutes))
     observe_server(settings, None, NOW + timedelta(minutes=5))
@@ -324,7 +326,7 @@ TIDY_SECONDS: float = Settings.model_fields["tidy_seconds"].default
 
 
 class Started:
-    """What the watcher starts instead of what it would: processes that end with ``code`` when told to."""
+    """What the watcher starts instead of what it would: processes that end with ``code`` when asked to."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
@@ -351,7 +353,7 @@ class Started:
         return sum(arguments[0] == what for arguments in self.asked)
 
 
-class Beach:
+class WatchedLake:
     """A watcher whose clocks are moved by hand, on a lake."""
 
     def __init__(self, settings: Settings, started: Started, **changes: float) -> None:
@@ -364,9 +366,9 @@ class Beach:
     def now(self) -> datetime:
         return NOW + timedelta(seconds=self.seconds - 1000) + self.offset
 
-    def turn(self, after: float = 0.0, woken: bool = False) -> None:
+    def tick(self, after: float = 0.0, woken: bool = False) -> None:
         self.seconds += after
-        self.watcher.turn(woken)
+        self.watcher.tick(woken)
 
 
 @pytest.fixture
@@ -378,47 +380,47 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
 
 
 @pytest.fixture
-def beach(settings: Settings, started: Started) -> Beach:
+def watched(settings: Settings, started: Started) -> WatchedLake:
     settings.inbox.mkdir(parents=True)
-    return Beach(settings, started)
+    return WatchedLake(settings, started)
 
 
 def use_jobs(monkeypatch: pytest.MonkeyPatch, *jobs: object) -> None:
     monkeypatch.setattr(watch, "JOBS", jobs)
 
 
-def test_one_landing_gathers_what_comes_while_it_is_at_work(beach: Beach, started: Started) -> None:
-    beach.turn(woken=True)
+def test_one_landing_gathers_what_comes_while_it_is_at_work(watched: WatchedLake, started: Started) -> None:
+    watched.tick(woken=True)
     assert started.count("land") == 0, "nothing was delivered"
-    beach.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
-    beach.turn(woken=True)
+    watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
+    watched.tick(woken=True)
     for number in range(5):
-        beach.lake.deliver(f"web/events/b{number}.ndjson", ndjson([event(number)]))
-        beach.turn(POLL_SECONDS, woken=True)
+        watched.lake.deliver(f"web/events/b{number}.ndjson", ndjson([event(number)]))
+        watched.tick(POLL_SECONDS, woken=True)
     assert started.count("land") == 1
-    beach.lake.land()
+    watched.lake.land()
     started.end()
-    beach.turn(0.5)
+    watched.tick(0.5)
     assert started.count("land") == 1, "all had landed"
-    beach.lake.deliver("web/events/c.ndjson", ndjson([event(9)]))
-    beach.turn(0.5, woken=True)
+    watched.lake.deliver("web/events/c.ndjson", ndjson([event(9)]))
+    watched.tick(0.5, woken=True)
     assert started.count("land") == 2
 
 
-def test_what_came_during_a_landing_lands_at_once_after_it(beach: Beach, started: Started) -> None:
-    beach.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
-    beach.turn(woken=True)
+def test_what_came_during_a_landing_lands_at_once_after_it(watched: WatchedLake, started: Started) -> None:
+    watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
+    watched.tick(woken=True)
     started.end()
-    beach.turn(0.1)
+    watched.tick(0.1)
     assert started.count("land") == 2
 
 
-def test_polling_finds_what_no_file_event_told(beach: Beach, started: Started) -> None:
-    beach.turn()
-    beach.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
-    beach.turn(POLL_SECONDS * 0.5)
+def test_polling_finds_what_no_file_event_reported(watched: WatchedLake, started: Started) -> None:
+    watched.tick()
+    watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
+    watched.tick(POLL_SECONDS * 0.5)
     assert started.count("land") == 0
-    beach.turn(POLL_SECONDS)
+    watched.tick(POLL_SECONDS)
     assert started.count("land") == 1
 
 
@@ -426,42 +428,42 @@ def test_what_was_written_in_place_lands_as_soon_as_it_has_settled(
     settings: Settings, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.inbox.mkdir(parents=True)
-    beach = Beach(settings, started, settle_seconds=2.0)
-    beach.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
+    watched = WatchedLake(settings, started, settle_seconds=2.0)
+    watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
     at = (settings.inbox / "web" / "events" / "a.ndjson").stat().st_ctime
     os.utime(settings.inbox / "web" / "events" / "a.ndjson", (at + 60, at + 60))  # not renamed into place, that is
     monkeypatch.setattr(watch.time, "time", lambda: at + 1)
-    beach.turn(woken=True)
+    watched.tick(woken=True)
     assert started.count("land") == 0
     monkeypatch.setattr(watch.time, "time", lambda: at + 3)
-    beach.turn(2.1)
+    watched.tick(2.1)
     assert started.count("land") == 1
 
 
-def test_what_is_not_ours_or_may_still_be_written_starts_nothing(beach: Beach, started: Started) -> None:
-    beach.lake.deliver("web/nowhere/a.ndjson", ndjson([event(1)]))
-    (beach.lake.settings.inbox / "web" / "events").mkdir()
-    (beach.lake.settings.inbox / "web" / "events" / ".a.ndjson").write_bytes(ndjson([event(1)]))
-    beach.turn(POLL_SECONDS, woken=True)
+def test_what_is_not_ours_or_may_still_be_written_starts_nothing(watched: WatchedLake, started: Started) -> None:
+    watched.lake.deliver("web/nowhere/a.ndjson", ndjson([event(1)]))
+    (watched.lake.settings.inbox / "web" / "events").mkdir()
+    (watched.lake.settings.inbox / "web" / "events" / ".a.ndjson").write_bytes(ndjson([event(1)]))
+    watched.tick(POLL_SECONDS, woken=True)
     assert started.count("land") == 0
 
 
 def test_a_landing_that_fails_is_tried_again_ever_more_seldom_and_file_events_do_not_hurry_it(
-    beach: Beach, started: Started, caplog: pytest.LogCaptureFixture
+    watched: WatchedLake, started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
     started.code = 3
-    beach.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
-    beach.turn(woken=True)
+    watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
+    watched.tick(woken=True)
     pauses = []
     for number in range(1, 9):
         assert started.count("land") == number
         started.end()
-        beach.turn(0.1)
-        began = beach.seconds
+        watched.tick(0.1)
+        began = watched.seconds
         while started.count("land") == number:
-            beach.turn(0.5, woken=True)
-            assert beach.seconds - began < 2 * LONGEST_PAUSE_SECONDS
-        pauses.append(beach.seconds - began)
+            watched.tick(0.5, woken=True)
+            assert watched.seconds - began < 2 * LONGEST_PAUSE_SECONDS
+        pauses.append(watched.seconds - began)
     assert pauses[0] == pytest.approx(2 * RETRY_SECONDS, abs=1)
     assert pauses == sorted(pauses)
     assert pauses[-1] == pytest.approx(LONGEST_PAUSE_SECONDS, abs=1) == pauses[-2]
@@ -469,135 +471,139 @@ def test_a_landing_that_fails_is_tried_again_ever_more_seldom_and_file_events_do
     started.code = 0
     started.end()
     started.asked.clear()
-    beach.turn(0.5)
-    beach.turn(LONGEST_PAUSE_SECONDS)
+    watched.tick(0.5)
+    watched.tick(LONGEST_PAUSE_SECONDS)
     assert started.count("land") == 1
-    beach.lake.land()
+    watched.lake.land()
     started.end()
-    beach.turn(0.1)
-    beach.lake.deliver("web/events/b.ndjson", ndjson([event(2)]))
-    beach.turn(0.1, woken=True)
+    watched.tick(0.1)
+    watched.lake.deliver("web/events/b.ndjson", ndjson([event(2)]))
+    watched.tick(0.1, woken=True)
     assert started.count("land") == 2, "after one that went well, there is no pause"
 
 
 def test_without_the_server_files_wait_and_that_is_said_once(
-    beach: Beach, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hook: Hook
+    watched: WatchedLake,
+    started: Started,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    hook: Hook,
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    beach.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
+    watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
     for _ in range(4):
-        beach.turn(POLL_SECONDS, woken=True)
+        watched.tick(POLL_SECONDS, woken=True)
     assert started.count("land") == 0
     said = "files wait in the inbox: Prefect's server at http://127.0.0.1:9/api does not answer"
     assert caplog.text.count(said) == 1
     monkeypatch.setenv("PREFECT_API_URL", f"http://{hook.at}/api")
-    beach.turn(POLL_SECONDS)
+    watched.tick(POLL_SECONDS)
     assert started.count("land") == 1
     assert caplog.text.count("answers again") == 1
 
 
 def test_a_server_that_is_away_is_no_incident_before_it_had_time_to_be_restarted(
-    beach: Beach, started: Started, monkeypatch: pytest.MonkeyPatch, hook: Hook
+    watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch, hook: Hook
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    beach.turn(SERVER_SECONDS - WATCH_SECONDS)
+    watched.tick(SERVER_SECONDS - WATCH_SECONDS)
     assert hook.texts == []
-    beach.turn(WATCH_SECONDS + 1)
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS + 1)
+    watched.tick(WATCH_SECONDS)
     assert hook.texts == ["[tidemark] Prefect's server does not answer"]
     monkeypatch.setenv("PREFECT_API_URL", f"http://{hook.at}/api")
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert len(hook.texts) == 2 and "recovered" in hook.texts[1]
 
 
 def test_what_is_due_and_nobody_started_is_started_after_a_while(
-    beach: Beach, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     use_jobs(monkeypatch, a_job("hourly", "0 * * * *"))
-    beach.turn()  # sees the job, and runs the slot of this very moment
-    run_due(beach)
+    watched.tick()  # sees the job, and runs the slot of this very moment
+    run_due(watched)
     started.end()
-    beach.turn(3600 + GRACE_SECONDS - 1)
+    watched.tick(3600 + GRACE_SECONDS - 1)
     assert started.jobs == [], "whoever is to start it has the time to"
     started.end()
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)]
     assert "hourly of 2026-11-22T06:00:00Z is due since 2026-11-22 06:00:00+00:00 and was not started" in caplog.text
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)], "the one that was started is still at work"
     started.end()
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)] * 2, "it did not begin, so another is started"
-    run_due(beach)
+    run_due(watched)
     started.end()
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)] * 2
 
 
 def test_starting_jobs_that_fails_is_said_and_tried_again(
-    beach: Beach, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_jobs(monkeypatch, a_job("hourly", "0 * * * *"))
-    beach.turn()
+    watched.tick()
     started.end()
     started.code = 1
-    beach.turn(3600)
-    beach.turn(GRACE_SECONDS + WATCH_SECONDS)
+    watched.tick(3600)
+    watched.tick(GRACE_SECONDS + WATCH_SECONDS)
     started.end()
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert len(started.jobs) >= 2
     assert "starting jobs ended with code 1" in caplog.text
 
 
 def test_without_the_server_no_job_is_started_and_none_is_lost(
-    beach: Beach, started: Started, monkeypatch: pytest.MonkeyPatch, hook: Hook
+    watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch, hook: Hook
 ) -> None:
     use_jobs(monkeypatch, a_job("hourly", "0 * * * *"))
-    beach.turn()
+    watched.tick()
     started.end()
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     for _ in range(3):
-        beach.turn(3600)
+        watched.tick(3600)
     assert started.jobs == []
     monkeypatch.setenv("PREFECT_API_URL", f"http://{hook.at}/api")
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.jobs == [("hourly",)]
-    run_due(beach)
-    assert succeeded(beach) == [slot_of_instant(utc(f"2026-11-22 0{hour}:00")) for hour in (8, 7, 6, 5)]
+    run_due(watched)
+    assert succeeded(watched) == [slot_of_instant(utc(f"2026-11-22 0{hour}:00")) for hour in (8, 7, 6, 5)]
 
 
-def test_a_run_whose_process_is_gone_is_told_and_marked_and_its_slot_comes_again(
-    beach: Beach, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_run_whose_process_is_gone_is_reported_and_marked_and_its_slot_comes_again(
+    watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = a_job("refine", Arrival(("events",)), retry_delay=timedelta(0))
     use_jobs(monkeypatch, job)
-    beach.turn()
-    beach.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
+    watched.tick()
+    watched.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     code = (
         "import sys; from pathlib import Path; from datetime import UTC, datetime; "
         "from flows.orchestrate.journal import Journal; from flows.settings import Settings; now = datetime.now(UTC); "
         f"Journal(Settings(home=Path(sys.argv[1]))).begin('refine', '{slot_of_batch(1)}', now.date(), now, 'f')"
     )
-    subprocess.run([sys.executable, "-c", code, str(beach.lake.settings.home)], check=True)
-    beach.offset = datetime.now(UTC) - beach.now()  # receipts carry the time of the machine
-    beach.turn(WATCH_SECONDS)
+    subprocess.run([sys.executable, "-c", code, str(watched.lake.settings.home)], check=True)
+    watched.offset = datetime.now(UTC) - watched.now()  # receipts carry the time of the machine
+    watched.tick(WATCH_SECONDS)
     assert f"refine of {slot_of_batch(1)} crashed" in caplog.text and "the next run heals" in caplog.text
     started.end()
-    beach.turn(GRACE_SECONDS + WATCH_SECONDS)
+    watched.tick(GRACE_SECONDS + WATCH_SECONDS)
     assert started.jobs[-1] == ("refine",)
 
 
 def test_now_and_then_flow_runs_are_tidied_though_nothing_is_due(
-    beach: Beach, started: Started, monkeypatch: pytest.MonkeyPatch
+    watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_jobs(monkeypatch)
-    beach.turn()
+    watched.tick()
     started.end()
-    beach.turn(TIDY_SECONDS - 1)
+    watched.tick(TIDY_SECONDS - 1)
     assert started.asked == [("jobs",)], "at the start, and not again before its time"
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.asked == [("jobs",)] * 2
 
 
@@ -606,86 +612,86 @@ def test_the_settings_say_how_often_it_looks_and_tidies(
 ) -> None:
     use_jobs(monkeypatch)
     settings.inbox.mkdir(parents=True)
-    beach = Beach(settings, started, watch_seconds=2.0, tidy_seconds=5.0)
+    watched = WatchedLake(settings, started, watch_seconds=2.0, tidy_seconds=5.0)
     for _ in range(7):
-        beach.turn(1)
+        watched.tick(1)
         started.end()
     assert started.asked == [("jobs",)] * 2, "at once, and with the first look after five seconds"
 
 
 def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to_do(
-    beach: Beach, started: Started, hook: Hook, monkeypatch: pytest.MonkeyPatch
+    watched: WatchedLake, started: Started, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_jobs(monkeypatch, a_job("refine", Arrival(("events",)), deadline=timedelta(minutes=10)))
     monkeypatch.setattr(problems, "JOBS", watch.JOBS)
-    beach.turn(after=WATCH_SECONDS)
-    beach.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
-    beach.offset += timedelta(hours=5)  # it was stopped meanwhile
+    watched.tick(after=WATCH_SECONDS)
+    watched.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
+    watched.offset += timedelta(hours=5)  # it was stopped meanwhile
     monkeypatch.setattr("flows.orchestrate.journal.Receipts.landed_after", lambda *_: [(1, NOW + timedelta(minutes=1))])
-    again = Beach(beach.lake.settings, started)
-    again.offset = beach.offset
+    again = WatchedLake(watched.lake.settings, started)
+    again.offset = watched.offset
     for _ in range(9):
-        again.turn(after=60)
+        again.tick(after=60)
     assert hook.texts == []
     for _ in range(3):
-        again.turn(after=60)
+        again.tick(after=60)
     assert hook.texts == ["[tidemark] job refine is late"]
 
 
-def test_a_file_in_a_wrong_folder_is_told_and_that_it_is_gone(beach: Beach, hook: Hook) -> None:
-    stray = beach.lake.deliver("web/evnts/a.ndjson", ndjson([event(1)]))
+def test_a_file_in_a_wrong_folder_is_reported_and_that_it_is_gone(watched: WatchedLake, hook: Hook) -> None:
+    stray = watched.lake.deliver("web/evnts/a.ndjson", ndjson([event(1)]))
     for _ in range(2):
-        beach.turn(after=WATCH_SECONDS)
+        watched.tick(after=WATCH_SECONDS)
     assert hook.texts == []
-    beach.turn(after=LEFT_FOR.total_seconds())
+    watched.tick(after=LEFT_FOR.total_seconds())
     assert hook.texts == ["[tidemark] file web/evnts/a.ndjson cannot be taken"]
     stray.unlink()
-    beach.turn(after=WATCH_SECONDS)
+    watched.tick(after=WATCH_SECONDS)
     assert "recovered" in hook.texts[1]
 
 
 def test_a_schedule_that_cannot_be_looked_at_stops_no_landing(
-    beach: Beach, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
         raise TidemarkError("the journal cannot be used")
 
-    monkeypatch.setattr(beach.watcher._journal, "known", broken)
-    beach.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
-    beach.turn(WATCH_SECONDS, woken=True)
+    monkeypatch.setattr(watched.watcher._journal, "read_schedule_state", broken)
+    watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
+    watched.tick(WATCH_SECONDS, woken=True)
     assert started.count("land") == 1
     assert "the schedule could not be looked at: the journal cannot be used" in caplog.text
 
 
-def test_where_no_incident_can_be_written_the_operator_is_told_all_the_same_and_not_each_time(
-    beach: Beach, settings: Settings, hook: Hook
+def test_where_no_incident_can_be_written_the_operator_is_reported_all_the_same_and_not_each_time(
+    watched: WatchedLake, settings: Settings, hook: Hook
 ) -> None:
     settings.incidents.parent.mkdir(parents=True, exist_ok=True)
     settings.incidents.write_bytes(b"no database, as after a full disk " * 100)
     for _ in range(10):
-        beach.turn(WATCH_SECONDS)
-    (told,) = bodies(hook)
-    assert "the watcher cannot do its work" in told and "incidents.sqlite" in told
-    beach.turn(CRY_SECONDS)
+        watched.tick(WATCH_SECONDS)
+    (reported,) = bodies(hook)
+    assert "the watcher cannot do its work" in reported and "incidents.sqlite" in reported
+    watched.tick(ALERT_AGAIN_SECONDS)
     assert len(bodies(hook)) == 2
 
 
-def test_a_landing_index_that_cannot_be_read_ends_no_watcher_and_is_told(
-    beach: Beach, started: Started, settings: Settings, hook: Hook
+def test_a_landing_index_that_cannot_be_read_ends_no_watcher_and_is_reported(
+    watched: WatchedLake, started: Started, settings: Settings, hook: Hook
 ) -> None:
     index = settings.landed / "index.sqlite"
-    beach.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
+    watched.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     whole = index.read_bytes()
     for path in settings.landed.glob("index.sqlite*"):
         path.unlink()
     index.write_bytes(b"no database, as after a full disk " * 100)
-    beach.lake.deliver("web/events/b.ndjson", ndjson([event(2)]))
+    watched.lake.deliver("web/events/b.ndjson", ndjson([event(2)]))
     for _ in range(5):
-        beach.turn(WATCH_SECONDS, woken=True)
+        watched.tick(WATCH_SECONDS, woken=True)
     assert started.count("land") == 0
-    assert sum("what is new in the inbox cannot be told, so nothing lands" in text for text in bodies(hook)) == 1
+    assert sum("the inbox cannot be checked for new files, so nothing lands" in text for text in bodies(hook)) == 1
     index.write_bytes(whole)
-    beach.turn(WATCH_SECONDS)
+    watched.tick(WATCH_SECONDS)
     assert started.count("land") == 1
 
 
@@ -703,53 +709,53 @@ def test_a_watcher_that_cannot_begin_says_so_and_begins_when_it_can(
             journal.unlink(missing_ok=True)
 
     monkeypatch.setattr(watch.time, "sleep", sleep)
-    watch._begin(settings).turn(woken=False)
+    watch._begin(settings).tick(woken=False)
     assert pauses.count(WATCH_SECONDS) == 3
-    (told,) = bodies(hook)
-    assert "the watcher cannot begin" in told and "journal.sqlite" in told
+    (reported,) = bodies(hook)
+    assert "the watcher cannot begin" in reported and "journal.sqlite" in reported
 
 
 def test_a_clock_set_back_runs_nothing_twice_and_loses_nothing(
-    beach: Beach, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    watched: WatchedLake, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_jobs(monkeypatch, a_job("hourly", "0 * * * *"))
-    beach.turn()
+    watched.tick()
 
     def passes(hours: float) -> None:
-        """So many hours of passes; whatever is asked for is done at once, and well."""
+        """This many hours of passes; whatever is asked for is done at once, and well."""
         for _ in range(int(hours * 60)):
             asked = len(started.jobs)
-            beach.turn(60)
+            watched.tick(60)
             if len(started.jobs) > asked:
-                run_due(beach)
+                run_due(watched)
             started.end()
 
     passes(3.5)
-    assert succeeded(beach) == hours_of(8, 7, 6, 5)
-    beach.offset -= timedelta(hours=2)  # 06:30 once more; 07:00 and 08:00 are still to come
-    beach.turn(WATCH_SECONDS)
+    assert succeeded(watched) == hours_of(8, 7, 6, 5)
+    watched.offset -= timedelta(hours=2)  # 06:30 once more; 07:00 and 08:00 are still to come
+    watched.tick(WATCH_SECONDS)
     assert "the clock was set back: the run of hourly for 2026-11-22T08:00:00Z that says it began at" in caplog.text
-    assert succeeded(beach) == hours_of(6, 5), "what ran for a time that is still to come is not believed"
+    assert succeeded(watched) == hours_of(6, 5), "what ran for a time that is still to come is not believed"
     passes(4)
-    assert succeeded(beach) == hours_of(10, 9, 8, 7, 6, 5), "each once"
+    assert succeeded(watched) == hours_of(10, 9, 8, 7, 6, 5), "each once"
 
 
 def hours_of(*hours: int) -> list[str]:
     return [slot_of_instant(utc(f"2026-11-22 {hour:02}:00")) for hour in hours]
 
 
-def run_due(beach: Beach) -> None:
+def run_due(watched: WatchedLake) -> None:
     """Do what a run does: begin what is due, and end well."""
-    now = beach.now()
-    with Journal(beach.lake.settings, beach.now) as journal:
-        known = journal.known(beach.lake.settings, watch.JOBS, now)
-        for decision in watch.decide(watch.JOBS, known, now, "Europe/Stockholm"):
+    now = watched.now()
+    with Journal(watched.lake.settings, watched.now) as journal:
+        state = journal.read_schedule_state(watched.lake.settings, watch.JOBS, now)
+        for decision in watch.decide(watch.JOBS, state, now, "Europe/Stockholm"):
             run_id = journal.begin(decision.job, decision.slot, decision.day, decision.due_at, None)
             assert run_id is not None
             journal.finish(run_id, "succeeded")
 
 
-def succeeded(beach: Beach) -> list[str]:
+def succeeded(watched: WatchedLake) -> list[str]:
     """The slots whose runs succeeded, the last first."""
-    with Journal(beach.lake.settings) as journal:
+    with Journal(watched.lake.settings) as journal:
         return [run.slot for run in journal.history(1000) if run.status == "succeeded"]

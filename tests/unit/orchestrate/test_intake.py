@@ -1,4 +1,4 @@
-"""What does not come in is told to its owner, and no longer once it does: files, and sources."""
+"""What does not come in is reported to its owner, and no longer once it does: files, and sources."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ DATA = ndjson([event(1)])
 
 
 class Desk:
-    """Who is told what of an inbox."""
+    """Who is alerted to what of an inbox."""
 
     def __init__(self, home: Path, hook: Hook) -> None:
         self.settings = Settings(home=home, settle_seconds=3_600)
@@ -40,11 +40,11 @@ class Desk:
         self.intake = Intake(self.settings, self.journal)
 
     def look(self, after: timedelta = timedelta(), may_call_silent: bool = True) -> list[str]:
-        """Look some time from now, and return what is told of it."""
-        told = len(self.hook.texts)
+        """Look some time from now, and return what is sent of it."""
+        reported = len(self.hook.texts)
         self.intake.observe(NOW + after, may_call_silent)
         deliver(self.settings, NOW + after)
-        return [text.removeprefix("[tidemark] ") for text in self.hook.texts[told:]]
+        return [text.removeprefix("[tidemark] ") for text in self.hook.texts[reported:]]
 
     def put(self, name: str, data: bytes = DATA) -> Path:
         """Write in place, so that a file settles by its age."""
@@ -78,14 +78,14 @@ def desk_fixture(tmp_path: Path, hook: Hook) -> Iterator[Desk]:
         ("web/events/part.xlsx", OWNER, "not .ndjson"),
     ],
 )
-def test_a_file_that_cannot_be_taken_is_told_after_a_while_with_the_reason(
+def test_a_file_that_cannot_be_taken_is_reported_after_a_while_with_the_reason(
     desk: Desk, name: str, owner: str, why: str
 ) -> None:
     path = desk.put(name)
     assert desk.look() == [], "it may be given its name yet"
     assert desk.look(LEFT_FOR) == [f"file {name} cannot be taken"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == owner and why in told.problem.detail and told.problem.since == NOW
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == owner and why in reported.problem.detail and reported.problem.since == NOW
     assert desk.look(2 * LEFT_FOR) == [], "once"
     path.unlink()
     assert desk.look(3 * LEFT_FOR) == [f"recovered after 30 min: file {name} cannot be taken"]
@@ -115,14 +115,14 @@ def test_many_in_one_folder_are_one_message_and_folders_are_apart(desk: Desk) ->
         ("_stage/part.ndjson", OPERATOR),
     ],
 )
-def test_an_upload_stuck_under_a_temporary_name_is_told_after_an_hour(desk: Desk, name: str, owner: str) -> None:
+def test_an_upload_stuck_under_a_temporary_name_is_reported_after_an_hour(desk: Desk, name: str, owner: str) -> None:
     changed = datetime.fromtimestamp((path := desk.put(name)).stat().st_ctime, UTC)
     soon = changed - NOW + HOUR
     assert desk.look() == [] and desk.look(soon - timedelta(minutes=1)) == [], "it may be written yet"
     assert desk.look(soon + timedelta(seconds=1)) == [f"file {name} with a temporary name: a stuck upload"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == owner and "not changed for over an hour" in told.problem.detail
-    assert told.problem.since == changed
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == owner and "not changed for over an hour" in reported.problem.detail
+    assert reported.problem.since == changed
     path.unlink()
     (again,) = desk.look(soon + HOUR)
     assert again.startswith("recovered after 2 h")
@@ -134,26 +134,26 @@ def test_stuck_uploads_of_one_folder_are_one_message(desk: Desk) -> None:
     assert desk.look(2 * HOUR) == ["3 files below web/events with a temporary name: a stuck upload"]
 
 
-def test_a_file_that_never_settles_is_told_to_the_owner_of_its_dataset_until_it_lands(desk: Desk) -> None:
+def test_a_file_that_never_settles_is_reported_to_the_owner_of_its_dataset_until_it_lands(desk: Desk) -> None:
     path = desk.put("web/events/endless.ndjson")
     assert desk.look() == [] and desk.look(TAKEN_WITHIN - timedelta(minutes=1)) == []
     assert desk.look(TAKEN_WITHIN) == ["file web/events/endless.ndjson never settled"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == OWNER and "rename it when it is whole" in told.problem.detail
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == OWNER and "rename it when it is whole" in reported.problem.detail
     desk.lake.land()
     assert path.exists()
     (again,) = desk.look(TAKEN_WITHIN + HOUR)
     assert again.startswith("recovered")
 
 
-def test_a_file_that_settled_and_is_not_taken_is_told_to_the_operator(desk: Desk) -> None:
+def test_a_file_that_settled_and_is_not_taken_is_reported_to_the_operator(desk: Desk) -> None:
     for name in ("a", "b"):
         os.utime(desk.lake.deliver(f"web/events/{name}.ndjson", DATA), (0, 0))
     took = datetime.now(UTC) - NOW  # a busy machine delivers late
     assert desk.look() == [] and desk.look(TAKEN_WITHIN - timedelta(minutes=1)) == []
     assert desk.look(took + TAKEN_WITHIN) == ["2 files of events not taken for over an hour"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == OPERATOR and told.problem.reproduce == "tidemark land"
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == OPERATOR and reported.problem.reproduce == "tidemark land"
     desk.lake.land()
     (again,) = desk.look(took + TAKEN_WITHIN + HOUR)
     assert again.startswith("recovered")
@@ -167,14 +167,14 @@ def deliver_hourly(desk: Desk, source: str, until: timedelta, weeks: int = 3) ->
         desk.intake._rhythms.add([(source, "events", moment)])
 
 
-def test_a_source_gone_silent_is_told_to_the_owner_of_the_dataset_until_it_comes_again(desk: Desk) -> None:
+def test_a_source_gone_silent_is_reported_to_the_owner_of_the_dataset_until_it_comes_again(desk: Desk) -> None:
     deliver_hourly(desk, "web", -10 * HOUR)
     deliver_hourly(desk, "app", timedelta())
     assert desk.look(may_call_silent=False) == [], "who has just begun has heard nobody"
     assert desk.look() == ["source web/events is silent"]
-    (told,) = open_incidents(desk.settings)
-    assert told.problem.owner == OWNER and "RETIRED_SOURCES" in told.problem.detail
-    assert desk.look(may_call_silent=False) == [], "what was told goes on after a restart"
+    (reported,) = open_incidents(desk.settings)
+    assert reported.problem.owner == OWNER and "RETIRED_SOURCES" in reported.problem.detail
+    assert desk.look(may_call_silent=False) == [], "what was reported goes on after a restart"
     desk.lake.land_one("web/events/a.ndjson", DATA)
     (again,) = desk.look()
     assert again.startswith("recovered after 10 h") and again.endswith("source web/events is silent")
@@ -186,7 +186,7 @@ def test_a_source_whose_files_wait_in_the_inbox_is_not_silent(desk: Desk) -> Non
     assert desk.look() == []
 
 
-def test_a_source_that_has_ended_for_good_is_told_of_no_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_has_ended_for_good_is_reported_no_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver_hourly(desk, "web", -10 * HOUR)
     monkeypatch.setattr(intake, "RETIRED_SOURCES", frozenset({"web/events"}))
     assert desk.look() == []

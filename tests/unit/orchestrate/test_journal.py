@@ -64,7 +64,7 @@ def statuses(journal: Journal) -> list[tuple[str, RunStatus]]:
 
 
 def decisions(journal: Journal, lake: Lake, jobs: list[Job], now: datetime) -> list[Decision]:
-    return decide(jobs, journal.known(lake.settings, jobs, now), now, ZONE)
+    return decide(jobs, journal.read_schedule_state(lake.settings, jobs, now), now, ZONE)
 
 
 def work(journal: Journal, lake: Lake, jobs: list[Job], clock: Clock) -> list[tuple[str, str]]:
@@ -113,7 +113,7 @@ def test_tries_are_counted_and_after_the_last_the_slot_is_given_up(journal: Jour
             assert (decision.state, decision.waits_for[0][:14]) == ("waits", "another try at")
             clock.now += timedelta(seconds=1)
     assert decisions(journal, lake, [job], clock.now + timedelta(hours=1)) == []
-    assert journal.known(lake.settings, [job], clock.now).failed == {"daily": frozenset({SLOT})}
+    assert journal.read_schedule_state(lake.settings, [job], clock.now).failed == {"daily": frozenset({SLOT})}
 
 
 def test_a_run_ends_once(journal: Journal) -> None:
@@ -141,7 +141,7 @@ def test_of_several_processes_that_find_a_slot_due_one_begins_it(lake: Lake) -> 
 
 
 def begin_all(home: Path, gate: Any, found: Any) -> None:
-    """Begin every job, at the same time as the others do; tells the jobs whose run this process got."""
+    """Begin every job, at the same time as the others do; reports the jobs whose run this process got."""
     with Journal(Settings(home=home)) as journal:
         gate.wait(30)
         found.put([job for job in JOBS if journal.begin(job, SLOT, DAY, DUE, None) is not None])
@@ -245,9 +245,9 @@ def test_a_job_counts_from_when_it_was_first_seen_or_changed(journal: Journal, l
     assert journal.seen([DAILY, follower], utc("2026-11-15 12:00")) == []
     assert work(journal, lake, [DAILY, follower], clock)[0] == ("daily", "2026-11-11T05:00:00Z")
     changed = a_job("daily", "30 4 * * *", retries=0)
-    (told,) = journal.seen([changed, follower], clock.now)
-    assert "0 6 * * *" in told
-    assert "30 4 * * *" in told
+    (reported,) = journal.seen([changed, follower], clock.now)
+    assert "0 6 * * *" in reported
+    assert "30 4 * * *" in reported
     assert work(journal, lake, [changed, follower], clock) == []
     clock.now += timedelta(days=1)
     assert work(journal, lake, [changed, follower], clock) == [
@@ -294,10 +294,10 @@ def test_a_failure_noted_while_the_clock_was_ahead_holds_up_no_retry(
     journal.finish(run_id, "failed", "out of order")
     clock.now -= timedelta(days=365)
     assert [run.run_id for run in journal.void_future(clock.now)] == [run_id]
-    assert journal.known(lake.settings, [], clock.now).retry_at == {}
+    assert journal.read_schedule_state(lake.settings, [], clock.now).retry_at == {}
 
 
-def test_a_full_disk_is_what_is_told_of_a_full_disk(journal: Journal) -> None:
+def test_a_full_disk_is_what_is_reported_a_full_disk(journal: Journal) -> None:
     journal._database.execute("pragma max_page_count = 1")
     with pytest.raises(TidemarkError, match="database or disk is full"):
         for number in range(1_000):
@@ -353,10 +353,10 @@ def test_arrivals_are_the_batches_with_rows_after_the_last_success(journal: Jour
     second = lake.land_one("web/events/2.ndjson", ndjson([event(2)]))
     lake.land_one("web/events/same.ndjson", ndjson([event(2)]))
     lake.land_one("web/events/none.ndjson", ndjson([event(3, platform="fax")]))
-    known = journal.known(lake.settings, jobs, clock.now)
+    known = journal.read_schedule_state(lake.settings, jobs, clock.now)
     assert known.arrived == {"events": ((1, first.landed_at), (2, second.landed_at)), "contents": ()}
     assert work(journal, lake, jobs, clock) == [("refine", "000000000002")]
-    assert journal.known(lake.settings, jobs, clock.now).arrived["events"] == ()
+    assert journal.read_schedule_state(lake.settings, jobs, clock.now).arrived["events"] == ()
     lake.land_one("web/events/5.ndjson", ndjson([event(5)]))
     assert work(journal, lake, jobs, clock) == [("refine", "000000000005")]
 
@@ -396,11 +396,11 @@ def test_another_lake_in_its_place_is_read_from_its_beginning(journal: Journal, 
     job = a_job("daily", "0 6 * * *", requires=EVENTS_NEEDED)
     lake.land_one("web/events/2026-01-19.ndjson", ndjson([event(1)]))
     lake.land_one("web/events/2026-01-20.ndjson", ndjson([event(2)]))
-    present = journal.known(lake.settings, [job], clock.now).present
+    present = journal.read_schedule_state(lake.settings, [job], clock.now).present
     assert present == {"events": {date(2026, 1, 19), date(2026, 1, 20)}}
     shutil.rmtree(lake.settings.lake)
     lake.land_one("web/events/2026-01-18.ndjson", ndjson([event(3)]))
-    assert journal.known(lake.settings, [job], clock.now).present == {"events": {date(2026, 1, 18)}}
+    assert journal.read_schedule_state(lake.settings, [job], clock.now).present == {"events": {date(2026, 1, 18)}}
 
 
 @pytest.mark.parametrize("damage", [b"this is no database " * 100, None])
@@ -415,15 +415,17 @@ def test_where_the_lake_cannot_be_read_gates_stay_closed_and_say_so(
         index.mkdir()
     else:
         index.write_bytes(damage)
-    known = journal.known(lake.settings, jobs, clock.now)
+    known = journal.read_schedule_state(lake.settings, jobs, clock.now)
     assert known.present is None
     assert str(lake.settings.landed) in str(known.trouble)
     (decision,) = decide(jobs, known, clock.now, ZONE)
     assert (decision.job, decision.state) == ("daily", "waits")
-    assert decision.waits_for[0].startswith("cannot tell whether events of 2026-11-20 are there: the receipts below")
+    assert decision.waits_for[0].startswith(
+        "it is not known whether events of 2026-11-20 are there: the receipts below"
+    )
 
 
-def test_a_damaged_journal_is_told_with_its_place(lake: Lake) -> None:
+def test_a_damaged_journal_is_reported_with_its_place(lake: Lake) -> None:
     path = lake.settings.home / "jobs" / "journal.sqlite"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"this is no database " * 100)
@@ -433,7 +435,7 @@ def test_a_damaged_journal_is_told_with_its_place(lake: Lake) -> None:
         Journal(lake.settings)
 
 
-def test_the_mark_of_a_process_tells_it_from_others() -> None:
+def test_the_mark_of_a_process_says_it_from_others() -> None:
     assert process_mark(os.getpid()) == process_mark(os.getpid()) is not None
     with subprocess.Popen(["sleep", "60"]) as other:
         assert process_mark(other.pid) not in (None, process_mark(os.getpid()))
@@ -473,19 +475,19 @@ def test_the_time_in_which_nothing_was_served_is_known_until_it_is_old(
     assert journal.note_served(clock()) is None, "a pass that took long"
     began = clock()
     clock.now += timedelta(hours=5)
-    assert journal.known(lake.settings, [], clock()).downtimes == (), "while it lasts, it excuses nothing"
+    assert journal.read_schedule_state(lake.settings, [], clock()).downtimes == (), "while it lasts, it excuses nothing"
     assert journal.note_served(clock()) == timedelta(hours=5)
-    assert journal.known(lake.settings, [], clock()).downtimes == ((began, clock()),)
+    assert journal.read_schedule_state(lake.settings, [], clock()).downtimes == ((began, clock()),)
     assert journal.note_served(clock() - timedelta(hours=1)) is None, "a clock that was set back"
     journal.prune(clock() + KEEP + timedelta(minutes=1))
-    assert journal.known(lake.settings, [], clock()).downtimes == ()
+    assert journal.read_schedule_state(lake.settings, [], clock()).downtimes == ()
 
 
 def test_what_an_earlier_tidemark_made_can_be_read(journal: Journal, lake: Lake, clock: Clock) -> None:
     with closing(sqlite3.connect(journal.path)) as database:
         database.executescript("drop table downtimes; drop table service; drop table by_hand")
     with Journal(lake.settings, read_only=True) as read:
-        assert read.known(lake.settings, [], clock()).downtimes == ()
+        assert read.read_schedule_state(lake.settings, [], clock()).downtimes == ()
     with Journal(lake.settings, clock) as made:
         made.note_by_hand("build", clock(), 7)
         assert made.by_hand() == {"build": ByHand(clock(), clock(), 7)}

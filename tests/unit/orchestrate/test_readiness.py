@@ -1,4 +1,4 @@
-"""A day is present when its rows came and it is over, as far as names and times of files can tell."""
+"""A day is present when its rows came and it is over, as far as names and times of files say."""
 
 from collections.abc import Iterable
 from datetime import date, datetime

@@ -20,10 +20,11 @@ from flows.orchestrate.report import (
     markdown,
     why,
 )
-from flows.orchestrate.run_names import days, files, run_name
+from flows.orchestrate.run_names import days, run_name
 from flows.orchestrate.steps import failed
 from flows.publish.manifest import Manifest, PublishedTable
 from flows.publish.publish import Cause, Publication
+from flows.text import counted
 from tests.support.schedules import utc
 
 PATH = "models/marts/audience/fct_sessions.sql"
@@ -152,12 +153,12 @@ def test_the_table_begins_with_what_failed_and_ends_with_what_is_long() -> None:
 )
 def test_a_run_is_called_by_its_job_what_it_is_about_and_the_local_time(began: str, clock: str) -> None:
     assert organisation_timezone() == "Europe/Stockholm"
-    assert run_name("refine", files(2), utc(began)) == f"refine · 2 files · {clock}"
+    assert run_name("refine", counted(2, "file"), utc(began)) == f"refine · 2 files · {clock}"
     assert run_name("refine", None, utc(began)) == f"refine · {clock}"
 
 
 def test_what_a_run_is_about_is_in_words() -> None:
-    assert [files(count) for count in (1, 1_200)] == ["1 file", "1,200 files"]
+    assert [counted(count, "file") for count in (1, 1_200)] == ["1 file", "1,200 files"]
     day = date(2026, 1, 1)
     assert days(day, day) == "2026-01-01"
     assert days(day, date(2026, 1, 7)) == "2026-01-01 to 2026-01-07"

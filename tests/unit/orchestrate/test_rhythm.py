@@ -13,7 +13,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def days(weekdays: Iterable[int], hours: Iterable[int], weeks: int = 8) -> Iterator[datetime]:
-    """Deliveries at these hours of these days of the week (0 is Monday), for so many weeks from a Monday on."""
+    """Deliveries at these hours of these days of the week (0 is Monday), for this many weeks from a Monday on."""
     for day in range(weeks * 7):
         if day % 7 in weekdays:
             yield from (MONDAY + day * DAY + hour * HOUR for hour in hours)

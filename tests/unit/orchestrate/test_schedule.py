@@ -158,7 +158,7 @@ def test_the_schedule_is_read_without_dbt_or_the_engine() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_a_project_without_a_time_zone_is_told(tmp_path: Path) -> None:
+def test_a_project_without_a_time_zone_is_reported(tmp_path: Path) -> None:
     (tmp_path / "dbt_project.yml").write_text("vars:\n  first_year: 2020\n")
     with pytest.raises(TidemarkError, match="no variable timezone"):
         organisation_timezone(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from tests.support.manifest import Manifest, Node, layer_of, models, without_comments
 
 PRIVACY = {"none", "behaviour", "pseudonym", "quasi_identifier", "free_text"}
-KEY_TESTS = {"unique", "sound"}
+KEY_TESTS = {"unique", "valid_rows"}
 
 
 def grain_violations(manifest: Manifest) -> list[str]:
@@ -161,6 +161,60 @@ def warning_violations(manifest: Manifest) -> list[str]:
     ]
 
 
+# What may stand in `meta`, by what it is of: docs/guides/models.md says what each means.
+META = {
+    "model": {
+        "contract": str, "datasets": list, "day": str, "days_to_replace": str, "lookback_days": int, "owner": str,
+        "touched_keys": str, "version_policy": str,
+    },
+    "seed": {"owner": str},
+    "source": {"contract": str, "no_freshness": str, "owner": str},
+    "test": {"expires": str, "owner": str, "reason": str},
+    "column": {"additive": bool, "privacy": str},
+}  # fmt: skip
+
+
+def meta_violations(manifest: Manifest) -> list[str]:
+    """Keys of ``meta`` that nothing reads, of another type, or that name what is not there."""
+    macros = {macro["name"] for macro in manifest["macros"].values()}
+    names = {node["name"] for node in models(manifest)}
+    found = []
+    for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
+        kind = node["resource_type"]
+        metas = [(node["name"], kind, node["config"].get("meta") or {})]
+        metas += [
+            (f"{node['name']}.{name}", "column", column.get("config", {}).get("meta") or {})
+            for name, column in node.get("columns", {}).items()
+        ]
+        for where, what, meta in metas:
+            known = META.get(what, {})
+            found += [f"{where}: meta.{key} is not one of {sorted(known)}" for key in meta if key not in known]
+            found += [
+                f"{where}: meta.{key} is a {known[key].__name__}, not {value!r}"
+                for key, value in meta.items()
+                if key in known and not isinstance(value, known[key])
+            ]
+            if meta.get("days_to_replace", "affected_days") not in macros:
+                found.append(f"{where}: meta.days_to_replace names a macro, not {meta['days_to_replace']!r}")
+            if meta.get("touched_keys", next(iter(names))) not in names:
+                found.append(f"{where}: meta.touched_keys names a model, not {meta['touched_keys']!r}")
+    return found
+
+
+def macro_violations(manifest: Manifest) -> list[str]:
+    """Macros and arguments that ``macros/_macros.yml`` does not describe. Variants for an engine need none."""
+    found = []
+    for macro in manifest["macros"].values():
+        if macro["package_name"] != "tidemark" or re.match("duckdb__|spark__", macro["name"]):
+            continue
+        if not macro["description"]:
+            found.append(f"{macro['name']}: is not in macros/_macros.yml")
+        found += [
+            f"{macro['name']}: its argument {a['name']} is not" for a in macro["arguments"] if not a["description"]
+        ]
+    return found
+
+
 @pytest.mark.parametrize(
     "violations",
     [
@@ -169,6 +223,8 @@ def warning_violations(manifest: Manifest) -> list[str]:
         mart_violations,
         figure_violations,
         key_violations,
+        macro_violations,
+        meta_violations,
         singular_test_violations,
         warning_violations,
     ],
@@ -226,6 +282,8 @@ def a_manifest(*nodes: Node) -> Manifest:
     return {
         "nodes": {node["unique_id"]: node for node in nodes},
         "groups": {"group.tidemark.x": {"owner": {"name": "x"}}},
+        "sources": {},
+        "macros": {"affected_days": {"name": "affected_days", "package_name": "dbt"}},
     }
 
 
@@ -237,6 +295,8 @@ def test_a_model_in_the_house_style_is_right() -> None:
         mart_violations,
         figure_violations,
         key_violations,
+        macro_violations,
+        meta_violations,
         singular_test_violations,
         warning_violations,
     ):
@@ -348,3 +408,37 @@ def test_a_warning_without_an_owner_is_found() -> None:
         assert len(warning_violations(a_manifest(a_test(config={"severity": "WARN", "meta": meta})))) == 1
     kept = {"owner": "x", "expires": "2027-01-01"}
     assert warning_violations(a_manifest(a_test(config={"severity": "warn", "meta": kept}))) == []
+
+
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({"touched_key": "dim_a"}, "dim_a: meta.touched_key is not one of"),
+        ({"touched_keys": "dim_b"}, "dim_a: meta.touched_keys names a model, not 'dim_b'"),
+        ({"lookback_days": "1"}, "dim_a: meta.lookback_days is a int, not '1'"),
+        ({"days_to_replace": "some_days"}, "dim_a: meta.days_to_replace names a macro, not 'some_days'"),
+    ],
+)
+def test_a_key_of_meta_that_nothing_reads_is_found(meta: dict[str, Any], words: str) -> None:
+    (found,) = meta_violations(a_manifest(a_mart(config={"meta": meta})))
+    assert found.startswith(words)
+
+
+def test_a_misspelt_privacy_is_found_in_meta() -> None:
+    columns = {"a_id": a_column(config={"meta": {"privcy": "none"}})}
+    assert meta_violations(a_manifest(a_mart(columns=columns))) == [
+        "dim_a.a_id: meta.privcy is not one of ['additive', 'privacy']"
+    ]
+
+
+def test_a_macro_and_an_argument_without_words_are_found() -> None:
+    said = {"name": "a", "package_name": "tidemark", "description": "A.", "arguments": []}
+    manifest = a_manifest()
+    manifest["macros"] = {
+        "said": said,
+        "of_an_engine": {**said, "name": "spark__a", "description": ""},
+        "of_dbt": {**said, "package_name": "dbt", "description": ""},
+        "silent": {**said, "name": "b", "description": ""},
+        "silent_of_one": {**said, "name": "c", "arguments": [{"name": "day", "description": ""}]},
+    }
+    assert macro_violations(manifest) == ["b: is not in macros/_macros.yml", "c: its argument day is not"]

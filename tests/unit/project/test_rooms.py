@@ -55,6 +55,6 @@ def test_every_room_is_there() -> None:
 
 
 def test_alerts_know_nothing_of_jobs() -> None:
-    """One extract that cannot be imported would silence what tells of it."""
+    """One extract that cannot be imported would silence what reports it."""
     for path in (PROJECT / "flows" / "alerts").rglob("*.py"):
         assert not {room_of(module) for module in imports(path)} & {"orchestrate"}, path

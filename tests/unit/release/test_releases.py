@@ -163,7 +163,7 @@ def test_going_back_is_to_what_was_replaced_however_often_it_changed(checkout: C
     assert said(checkout, settings)[0] == "one"
 
 
-def test_an_active_release_that_is_gone_is_told_and_can_be_gone_back_from(
+def test_an_active_release_that_is_gone_is_reported_and_can_be_gone_back_from(
     checkout: Checkout, settings: Settings
 ) -> None:
     checkout.commit("one")
@@ -228,7 +228,7 @@ def test_a_check_knows_nothing_of_the_home(
     assert home != settings.home and not home.exists()
 
 
-def test_a_revision_that_cannot_be_served_is_told(checkout: Checkout, settings: Settings, tmp_path: Path) -> None:
+def test_a_revision_that_cannot_be_served_is_reported(checkout: Checkout, settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(TidemarkError, match="git rev-parse"):
         deployed(settings, "no-such-branch")
     (checkout.folder / "flows" / "entry.py").unlink()
@@ -239,7 +239,7 @@ def test_a_revision_that_cannot_be_served_is_told(checkout: Checkout, settings: 
         go_back(settings)
 
 
-def test_a_folder_without_git_is_told(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_git_is_reported(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releases, "PROJECT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(TidemarkError, match="not a git repository"):
@@ -281,7 +281,7 @@ def test_a_killed_deployment_leaves_nothing_for_long(checkout: Checkout, setting
     assert not left.exists()
 
 
-def test_status_tells_how_the_checkout_differs(checkout: Checkout, settings: Settings) -> None:
+def test_status_says_how_the_checkout_differs(checkout: Checkout, settings: Settings) -> None:
     now = datetime.now(UTC) + timedelta(hours=2, minutes=1)
     first = checkout.commit("one")
     [line] = describe_release(read_release_status(settings), now)
@@ -293,14 +293,14 @@ def test_status_tells_how_the_checkout_differs(checkout: Checkout, settings: Set
     checkout.commit("two")
     checkout.edit("three")
     _, ahead = describe_release(read_release_status(settings), now)
-    assert ahead == f"the checkout {checkout.folder} has 1 commits more and 1 edited files not committed: not live"
+    assert ahead == f"the checkout {checkout.folder} has 1 more commit and 1 edited file not committed: not live"
     checkout.git("stash")
     checkout.git("reset", "--quiet", "--hard", first)
     checkout.git("commit", "--quiet", "--amend", "--message", "another")
     _, beside = describe_release(read_release_status(settings), now)
     assert beside == f"the checkout {checkout.folder} is at a commit that does not follow it"
     shutil.rmtree(checkout.folder)
-    assert "cannot be told: git cannot be run in" in describe_release(read_release_status(settings), now)[1]
+    assert "is not known: git cannot be run in" in describe_release(read_release_status(settings), now)[1]
 
 
 def test_a_versions_revision_is_that_of_the_release(checkout: Checkout, settings: Settings) -> None:
@@ -337,7 +337,7 @@ def test_the_command_says_what_is_live_and_what_is_left_out(checkout: Checkout, 
     checkout.commit("two")
     checkout.edit("three")
     output = run("HEAD")
-    assert "say two" in output and "1 edited files" in output and "`tidemark deploy --back`" in output
+    assert "say two" in output and "1 edited file " in output and "`tidemark deploy --back`" in output
     assert "is active already" in run()
     assert "say one" in run("--back") and "say one" in json.dumps(
         read_release_status(settings).active.__dict__, default=str

@@ -1,4 +1,4 @@
-"""What `tidemark status` tells of lake, jobs, service and incidents, from real files, journals and programs."""
+"""What `tidemark status` says of lake, jobs, service and incidents, from real files, journals and programs."""
 
 import json
 import os
@@ -79,8 +79,8 @@ def test_backlog_and_lag_go_from_the_inbox_to_readers(lake: Lake) -> None:
     assert (waits.waiting_files, waits.unpublished_batches, waits.last) == (2, 0, None)
     assert waits.waiting_since == datetime.fromtimestamp(first.stat().st_ctime, UTC)
     assert lines(status, "inbox") == [
-        "2 files wait for landing, 0 still being written",
-        "events: 2 files wait, the oldest for less than a minute",
+        "2 files waiting to land, 0 still being written",
+        "events: 2 files waiting, the oldest for less than a minute",
     ]
 
     lake.land()
@@ -97,7 +97,7 @@ def test_backlog_and_lag_go_from_the_inbox_to_readers(lake: Lake) -> None:
     one, two = lake.receipts()
     assert (behind.unpublished_batches, behind.readers_see) == (1, one.landed_at)
     assert behind.lag_seconds == (later - two.landed_at).total_seconds()
-    assert lines(status, "published")[0].endswith("0 tables, made 2026-11-21 05:00 UTC, 1 landings behind")
+    assert lines(status, "published")[0].endswith("0 tables, published 2026-11-21 05:00 UTC, 1 landing behind")
 
     publish_up_to(lake.settings, 2)
     seen = events_of(status := read_status(lake.settings, later))
@@ -142,7 +142,7 @@ def test_a_file_of_which_no_row_fits_needs_a_person_until_rows_of_it_land(lake: 
         ("web/events/export.ndjson", 160, load_specs()["events"].owner)
     ]
     assert [
-        line for line in lines(status, "landed") if line.startswith("NOTHING FITS: web/events/export.ndjson: no row")
+        line for line in lines(status, "landed") if line.startswith("NO ROW FITS: web/events/export.ndjson: no row")
     ]
     lake.land_one("web/events/partly.ndjson", ndjson([event(1), *rows]))
     assert named() == ["web/events/export.ndjson"], "a file of which a row fits is one of ours"
@@ -172,7 +172,7 @@ def test_a_retry_that_lands_rows_clears_a_file_of_which_none_fitted(lake: Lake) 
         ("accounts.csv", b"account_id,created_at,country\n1,2026-01-01T00:00:00Z,SE\n", "dataset accounts"),
     ],
 )
-def test_a_file_of_which_no_row_fits_is_told_with_a_likely_cause(
+def test_a_file_of_which_no_row_fits_is_reported_with_a_likely_cause(
     lake: Lake, name: str, data: bytes, words: str
 ) -> None:
     lake.deliver(f"web/events/{name}", data)
@@ -184,8 +184,8 @@ def test_a_file_of_which_no_row_fits_is_told_with_a_likely_cause(
     done = CliRunner().invoke(main, ["land"], env=environment)
     assert done.exit_code == 0
     owner = load_specs()["events"].owner
-    told = [line for line in done.output.splitlines() if f"nothing fits web/events/{name}: no row fits" in line]
-    assert len(told) == 1 and words in told[0] and told[0].endswith(f"(owner: {owner})")
+    reported = [line for line in done.output.splitlines() if f"no row fits web/events/{name}: no row fits" in line]
+    assert len(reported) == 1 and words in reported[0] and reported[0].endswith(f"(owner: {owner})")
     status = CliRunner().invoke(main, ["status"], env=environment)
     assert status.exit_code == 1 and words in status.output
 
@@ -202,7 +202,7 @@ def test_what_is_stale_or_missing_needs_a_person(lake: Lake) -> None:
     ]
 
 
-def test_a_version_that_cannot_be_read_is_told_in_its_place(lake: Lake) -> None:
+def test_a_version_that_cannot_be_read_is_reported_in_its_place(lake: Lake) -> None:
     publish_up_to(lake.settings, 1)
     manifest = lake.settings.published / "current" / "manifest.json"
     manifest.write_text("{")
@@ -239,7 +239,7 @@ def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake:
     assert status.needs_a_person and "it is disposable: delete it" in lines(status, "warehouse")[0]
 
 
-def test_a_stuck_upload_is_told_and_needs_a_person(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stuck_upload_is_reported_and_needs_a_person(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.deliver("web/events/.part.ndjson", b"")
     assert not read_status(lake.settings, NOW).needs_a_person
     monkeypatch.setattr("flows.land.inbox.STUCK_SECONDS", -1.0)
@@ -250,7 +250,7 @@ def test_a_stuck_upload_is_told_and_needs_a_person(lake: Lake, monkeypatch: pyte
     )
 
 
-def test_after_a_build_that_was_killed_the_models_behind_are_counted(lake: Lake) -> None:
+def test_after_a_build_that_was_killed_the_models_outdated_are_counted(lake: Lake) -> None:
     lake.settings.warehouse.parent.mkdir(parents=True)
     with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
         make_warehouse_tables(warehouse)
@@ -261,11 +261,11 @@ def test_after_a_build_that_was_killed_the_models_behind_are_counted(lake: Lake)
     status = read_status(lake.settings, NOW)
     assert status.warehouse.models_behind == 3
     assert lines(status, "warehouse")[1].startswith(
-        "0 landings not built yet, 3 models behind; `tidemark build --retry`"
+        "0 landings not built yet, 3 models outdated; `tidemark build --retry`"
     )
 
 
-def test_a_damaged_receipt_is_told_as_one(lake: Lake) -> None:
+def test_a_damaged_receipt_is_reported_as_one(lake: Lake) -> None:
     lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     (receipt,) = lake.settings.landed.rglob("receipt.json")
     receipt.write_text("{}")
@@ -281,7 +281,7 @@ def test_a_damaged_landing_index_says_what_to_do(lake: Lake) -> None:
     for path in lake.settings.landed.glob("index.sqlite-*"):
         path.unlink()
     index.write_bytes(b"no database" * 1000)
-    with pytest.raises(TidemarkError, match="delete it: it is made anew"):
+    with pytest.raises(TidemarkError, match="delete it: it is rebuilt"):
         read_status(lake.settings, NOW)
     index.unlink()
     assert events_of(read_status(lake.settings, NOW)).unpublished_batches == 1
@@ -342,19 +342,19 @@ def lines_of(lake: Lake, job: str, now: datetime) -> list[str]:
 
 def test_without_a_journal_that_is_said_and_none_is_made(lake: Lake) -> None:
     health = read_health(lake.settings, NOW, JOBS)
-    assert lines(health, "jobs") == ["no job has run by itself yet; `tidemark serve` starts them"]
+    assert lines(health, "jobs") == ["no job has run automatically yet; `tidemark serve` starts them"]
     assert not health.needs_a_person
     assert not lake.settings.jobs.exists()
 
 
 @pytest.mark.parametrize("content", [b"no database" * 1000, b""])
-def test_a_damaged_journal_is_told_and_hides_nothing_else(lake: Lake, content: bytes) -> None:
+def test_a_damaged_journal_is_reported_and_hides_nothing_else(lake: Lake, content: bytes) -> None:
     lake.settings.jobs.mkdir(parents=True)
     (lake.settings.jobs / "journal.sqlite").write_bytes(content)
     health = read_health(lake.settings, NOW, JOBS)
     assert health.jobs.is_broken and health.needs_a_person
     assert "journal of jobs" in lines(health, "jobs")[0] and "move it away" in lines(health, "jobs")[0]
-    assert lines(health, "incidents") == ["none is open, and every message was sent"]
+    assert lines(health, "incidents") == ["none open, and every message was sent"]
 
 
 def test_a_job_that_succeeded_says_when_and_what_comes_next(lake: Lake, journal: Journal, clock: Clock) -> None:
@@ -365,26 +365,26 @@ def test_a_job_that_succeeded_says_when_and_what_comes_next(lake: Lake, journal:
     assert lines_of(lake, "daily", now) == [
         "last success at 2026-11-21 06:05 UTC, 20 min ago, for 2026-11-21T05:00:00Z; next due at 2026-11-22 05:00 UTC"
     ]
-    assert lines_of(lake, "arrival", now) == ["has not succeeded yet; comes with the arrival of events, calls"]
+    assert lines_of(lake, "arrival", now) == ["has not succeeded yet; triggered by the arrival of events, calls"]
     assert lines_of(lake, "after", now) == [
-        "has not succeeded yet; comes with the success of daily",
-        "2026-11-21T05:00:00Z, due at 2026-11-21 06:05 UTC, 20 min ago, has not begun",
+        "has not succeeded yet; triggered by the success of daily",
+        "2026-11-21T05:00:00Z, due at 2026-11-21 06:05 UTC, 20 min ago, not started",
     ]
     assert not health_of(lake, "daily", now).needs_a_person
 
 
-def test_the_watchers_landing_is_told_first(lake: Lake, journal: Journal) -> None:
+def test_the_watchers_landing_is_reported_first(lake: Lake, journal: Journal) -> None:
     journal.finish(begin(journal, "land", "manual-1"), "succeeded")
     assert lines(read_health(lake.settings, NOW, JOBS), "jobs")[0] == (
-        "land: last success at 2026-11-21 06:00 UTC, less than a minute ago; comes with files in the inbox"
+        "land: last success at 2026-11-21 06:00 UTC, less than a minute ago; triggered by files in the inbox"
     )
 
 
-def test_what_runs_and_who_waits_for_it_is_told(lake: Lake, journal: Journal, clock: Clock) -> None:
+def test_what_runs_and_who_waits_for_it_is_reported(lake: Lake, journal: Journal, clock: Clock) -> None:
     begin(journal)
     with journal.waiting("f-2", "daily", "the warehouse, which another run writes"):
         assert lines_of(lake, "daily", NOW + timedelta(minutes=3))[1:] == [
-            "runs since 2026-11-21 06:00 UTC, 3 min, try 1",
+            "running since 2026-11-21 06:00 UTC, 3 min, try 1",
             "a run waits for the warehouse, which another run writes, for 3 min",
         ]
     daily = health_of(lake, "daily", NOW)
@@ -406,7 +406,7 @@ time.sleep(3600)
 """
 
 
-def test_a_run_whose_process_was_killed_is_told_and_left_for_the_watcher(lake: Lake, journal: Journal) -> None:
+def test_a_run_whose_process_was_killed_is_reported_and_left_for_the_watcher(lake: Lake, journal: Journal) -> None:
     command = [sys.executable, "-c", BEGIN, str(lake.settings.home), SLOT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT) as process:
         assert process.stdout is not None and process.stdout.readline()
@@ -420,7 +420,7 @@ def test_a_run_whose_process_was_killed_is_told_and_left_for_the_watcher(lake: L
     assert [run.slot for run in journal.crash()] == [SLOT]
 
 
-def test_failures_are_told_until_the_job_succeeds(lake: Lake, journal: Journal, clock: Clock) -> None:
+def test_failures_are_reported_until_the_job_succeeds(lake: Lake, journal: Journal, clock: Clock) -> None:
     journal.finish(begin(journal), "failed", "the disk is full")
     assert lines_of(lake, "daily", NOW + timedelta(minutes=1))[1:] == [
         "2026-11-21T05:00:00Z, due at 2026-11-21 05:00 UTC, 1 h 1 min ago, "
@@ -446,13 +446,13 @@ def test_what_waits_for_data_says_for_which_and_becomes_late(lake: Lake, journal
     assert health_of(lake, "gated", utc("2026-11-21 07:01")).needs_a_person
 
 
-def test_of_many_slots_some_are_told_and_the_others_counted(lake: Lake, journal: Journal) -> None:
-    told = lines_of(lake, "gated", utc("2026-11-28 06:00"))
-    assert len(told) == 1 + 5 + 1 and told[-1] == "and 3 slots more"
+def test_of_many_slots_some_are_reported_and_the_others_counted(lake: Lake, journal: Journal) -> None:
+    reported = lines_of(lake, "gated", utc("2026-11-28 06:00"))
+    assert len(reported) == 1 + 5 + 1 and reported[-1] == "and 3 more slots"
     assert len(health_of(lake, "gated", utc("2026-11-28 06:00")).open_slots) == 8
 
 
-def test_receipts_that_cannot_be_read_are_told_with_the_jobs(lake: Lake, journal: Journal) -> None:
+def test_receipts_that_cannot_be_read_are_reported_with_the_jobs(lake: Lake, journal: Journal) -> None:
     lake.settings.landed.mkdir(parents=True)
     (lake.settings.landed / "index.sqlite").write_bytes(b"no database" * 1000)
     health = read_health(lake.settings, NOW, JOBS)
@@ -468,28 +468,28 @@ def a_problem(**changes: Any) -> Problem:
     return Problem(**made | changes)
 
 
-def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_told(lake: Lake) -> None:
+def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_reported(lake: Lake) -> None:
     observe(lake.settings, "build", [a_problem()], NOW)
     health = read_health(lake.settings, NOW + timedelta(minutes=7), JOBS)
     assert health.needs_a_person
-    first, detail, reproduce, untold = lines(health, "incidents")
-    assert reproduce.strip() == "type: tidemark build -- --select a"
+    first, detail, reproduce, undelivered = lines(health, "incidents")
+    assert reproduce.strip() == "run: tidemark build -- --select a"
     assert first == "FAILURE: test a failed, since 2026-11-21 06:00 UTC, 7 min (owner: data-platform)"
     assert detail.strip() == "models/a.yml: Got 3 results"
-    assert untold.strip().startswith("not told to everybody: 1 tries: ") and "channels.yml" in untold
+    assert undelivered.strip().startswith("not delivered to everybody: 1 try: ") and "channels.yml" in undelivered
 
     observe(lake.settings, "build", [], NOW + timedelta(minutes=8))
     health = read_health(lake.settings, NOW + timedelta(minutes=9), JOBS)
     assert not health.needs_a_person
     assert lines(health, "incidents")[0].startswith("over: test a failed")
-    assert "not told to everybody" in lines(health, "incidents")[1]
+    assert "not delivered to everybody" in lines(health, "incidents")[1]
 
 
-def test_what_mends_an_incident_is_told_after_what_shows_it_again(lake: Lake) -> None:
-    observe(lake.settings, "build", [a_problem(remedy="mend it, then `tidemark build --retry`")], NOW)
+def test_what_fixes_an_incident_is_reported_after_what_shows_it_again(lake: Lake) -> None:
+    observe(lake.settings, "build", [a_problem(remedy="fix it, then `tidemark build --retry`")], NOW)
     _, _, reproduce, remedy, *_ = map(str.strip, lines(read_health(lake.settings, NOW, JOBS), "incidents"))
     assert reproduce == "to see it again: tidemark build -- --select a"
-    assert remedy == "remedy: mend it, then `tidemark build --retry`"
+    assert remedy == "remedy: fix it, then `tidemark build --retry`"
 
 
 def test_a_warning_needs_nobody(lake: Lake) -> None:
@@ -498,7 +498,7 @@ def test_a_warning_needs_nobody(lake: Lake) -> None:
     assert not health.needs_a_person and lines(health, "incidents")[0].startswith("warning: test a failed")
 
 
-def test_incidents_that_cannot_be_read_are_told_in_their_place(lake: Lake) -> None:
+def test_incidents_that_cannot_be_read_are_reported_in_their_place(lake: Lake) -> None:
     lake.settings.jobs.mkdir(parents=True)
     lake.settings.incidents.write_bytes(b"no database" * 1000)
     health = read_health(lake.settings, NOW, JOBS)
@@ -532,7 +532,7 @@ startsecs=1
 """
 
 
-def test_the_programs_are_told_as_the_supervisor_sees_them(lake: Lake) -> None:
+def test_the_programs_are_reported_as_the_supervisor_sees_them(lake: Lake) -> None:
     folder = lake.settings.sockets
     folder.mkdir(parents=True)
     configuration = folder / "supervisord.conf"
@@ -548,9 +548,9 @@ def test_the_programs_are_told_as_the_supervisor_sees_them(lake: Lake) -> None:
             health = until(settled)
         finally:
             supervisor.terminate()
-    told = lines(health, "service")
-    assert told[0].startswith("server: running, pid ") and told[1].startswith("worker: fatal, ")
-    assert told[2].startswith("the server does not answer: ")
+    reported = lines(health, "service")
+    assert reported[0].startswith("server: running, pid ") and reported[1].startswith("worker: fatal, ")
+    assert reported[2].startswith("the server does not answer: ")
     assert health.service.is_served and health.needs_a_person
 
 
@@ -570,24 +570,31 @@ def status_as_json(lake: Lake) -> tuple[int, dict[str, Any]]:
     return result.exit_code, json.loads(result.output)
 
 
-def test_json_tells_the_same_and_has_the_same_exit_code(lake: Lake) -> None:
+def test_json_says_the_same_and_has_the_same_exit_code(lake: Lake) -> None:
     lake.deliver("web/events/one.ndjson", ndjson([event(1)]))
     with Journal(lake.settings) as journal:
         journal.finish(begin(journal, "land", "manual-1"), "succeeded")
-    code, told = status_as_json(lake)
-    assert code == 0 and told["needs_a_person"] is False
-    events = next(d for d in told["datasets"] if d["dataset"] == "events")
+    code, reported = status_as_json(lake)
+    assert code == 0 and reported["needs_a_person"] is False
+    events = next(d for d in reported["datasets"] if d["dataset"] == "events")
     assert (events["waiting_files"], events["lag_seconds"], events["last"]) == (1, 0, None)
     assert datetime.fromisoformat(events["waiting_since"]).tzinfo is not None
-    assert told["service"]["is_served"] is False and told["service"]["server_error"]
-    assert told["jobs"]["jobs"][0]["last_success"]["slot"] == "manual-1"
-    assert told["incidents"] == {"incidents": [], "note": None}
-    assert told["warehouse"]["is_broken"] is False and told["published"]["version"] is None
+    assert reported["service"]["is_served"] is False and reported["service"]["server_error"]
+    assert reported["jobs"]["jobs"][0]["last_success"]["slot"] == "manual-1"
+    assert reported["jobs"]["jobs"][0]["hangs_on"] == "files in the inbox", "a published name, whatever Python calls it"
+    assert reported["incidents"] == {"incidents": [], "note": None}
+    assert reported["warehouse"]["is_broken"] is False and reported["published"]["version"] is None
 
     lake.deliver("web/nothing/two.ndjson", b"")
-    code, told = status_as_json(lake)
-    assert code == 1 and told["needs_a_person"] is True
-    assert "no dataset nothing" in told["left_alone"][0]
+    code, reported = status_as_json(lake)
+    assert code == 1 and reported["needs_a_person"] is True
+    assert "no dataset nothing" in reported["left_alone"][0]
+
+
+def test_json_says_whether_an_incident_was_reported(lake: Lake) -> None:
+    observe(lake.settings, "build", [a_problem()], NOW)
+    _, reported = status_as_json(lake)
+    assert [incident["is_told"] for incident in reported["incidents"]["incidents"]] == [False]
 
 
 def test_it_needs_no_prefect() -> None:

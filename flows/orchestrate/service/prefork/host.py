@@ -5,7 +5,7 @@ does that once and waits on a socket; the client beside this file asks it to run
 Each run is a process of its own: it can be killed, and gives its memory back.
 
 It forks runs of its own release alone. Once another is active, it takes no more of them, ends after the last of those
-at work, and begins anew as the other; runs that are wanted meanwhile do without it.
+at work, and restarts as the other; runs that are wanted meanwhile do without it.
 
 When the process forks, it has no threads of Python's and no database open: a fork copies one thread alone. It has
 built one, in a folder of its own that is gone by then, before it took its first client. The threads of jemalloc, in
@@ -81,7 +81,7 @@ def client_command(settings: Settings) -> list[str]:
 
 
 def import_everything(settings: Settings) -> None:
-    """Import what runs need and parse the project; a project that does not parse is for each run to tell."""
+    """Import what runs need and parse the project; a project that does not parse is for each run to report."""
     for module in IMPORTED:
         importlib.import_module(module)
     from prefect.logging.configuration import setup_logging  # noqa: PLC0415
@@ -110,7 +110,7 @@ def rehearse(settings: Settings) -> None:
 
 
 class Host:
-    """Forks a process for each client of ``listener``, and tells the client how it ended.
+    """Forks a process for each client of ``listener``, and lets the client know how it ended.
 
     Once it ``is_outdated``, it only waits for the runs there are.
     """
@@ -144,7 +144,7 @@ class Host:
                             pass
                 elif isinstance(key.fileobj, socket.socket):
                     self._pass_signal(key.fileobj)
-            self._bury()
+            self._reap()
             if not self._is_leaving and self._is_outdated():
                 self._leave()
         sys.exit(0)
@@ -180,13 +180,13 @@ class Host:
             return
         if pid == 0:
             client.close()
-            self._become(asked, descriptors)
+            self._run_child(asked, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         self._runs[client] = _Run(pid, client)
         self._selector.register(client, selectors.EVENT_READ)
 
-    def _become(self, asked: dict[str, Any], descriptors: list[int]) -> NoReturn:
+    def _run_child(self, asked: dict[str, Any], descriptors: list[int]) -> NoReturn:
         """In the forked process: leave everything of the host behind, and run what was asked for."""
         code = 1
         try:
@@ -229,7 +229,7 @@ class Host:
         if not sent:
             self._selector.unregister(client)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         for client, run in list(self._runs.items()):
             pid, status = os.waitpid(run.pid, os.WNOHANG)
             if pid == 0:
@@ -256,7 +256,7 @@ def _refuse(client: socket.socket, descriptors: list[int], why: str) -> None:
 
 def _run_module(arguments: list[str]) -> int:
     sys.argv = list(arguments)
-    sys.modules.pop(arguments[0], None)  # to run it is to run it anew
+    sys.modules.pop(arguments[0], None)  # to run it is to run it again
     try:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
     except SystemExit as stop:

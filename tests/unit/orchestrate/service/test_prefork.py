@@ -90,7 +90,7 @@ def test_exit_codes_are_the_clients(host: subprocess.Popen[bytes], socket: Path)
     assert [run.wait(PATIENCE_SECONDS) for run in runs] == [0, 3, 42]
 
 
-def test_an_error_is_told_and_ends_with_one(host: subprocess.Popen[bytes], socket: Path) -> None:
+def test_an_error_is_reported_and_ends_with_one(host: subprocess.Popen[bytes], socket: Path) -> None:
     run = client(socket, "fail", stderr=subprocess.PIPE)
     _, error = run.communicate(timeout=PATIENCE_SECONDS)
     assert "ValueError: as it should" in error
@@ -98,7 +98,7 @@ def test_an_error_is_told_and_ends_with_one(host: subprocess.Popen[bytes], socke
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc to count descriptors in")
-def test_a_fork_that_fails_is_told_and_ends_neither_the_host_nor_other_runs(socket: Path, tmp_path: Path) -> None:
+def test_a_fork_that_fails_is_reported_and_ends_neither_the_host_nor_other_runs(socket: Path, tmp_path: Path) -> None:
     host = subprocess.Popen([sys.executable, "-c", FORKLESS + HOST, str(socket)], cwd=PROJECT)
     try:
         until(socket.exists)

@@ -1,4 +1,4 @@
-"""The short way for plain rows gives exactly what the SQL gives, whatever the rows are."""
+"""The fast path for regular rows gives exactly what the SQL gives, whatever the rows are."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flows.contract.spec import DatasetSpec, FieldSpec, load_specs
 from flows.land import conform
 from flows.land.conform import Conformed, Conformer
-from flows.land.fast_path import columns as plain
+from flows.land.fast_path import columns as fast_columns
 from flows.land.fast_path import json_columns as lines
 from flows.land.pseudonyms import Pseudonymiser
 from flows.land.readers import Chunk, read_chunks
@@ -106,7 +106,7 @@ ANY_TOKEN = st.sampled_from(["null", *(token for tokens in TOKENS.values() for t
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_form_is_too_rare() -> Iterator[None]:
-    few = mock.patch.object(plain, "FEW", 1)
+    few = mock.patch.object(fast_columns, "FEW", 1)
     with few, mock.patch.object(lines, "LEAST_LINES", 1), mock.patch.object(conform, "LEAST_ROWS", 0):
         yield
 
@@ -158,7 +158,7 @@ def forms(draw: st.DrawFn, spec: DatasetSpec) -> Callable[[st.DrawFn], str]:
     """A way in which a producer writes its lines: which keys in which order with which blanks."""
     payload = draw(st.sampled_from(spec.payloads)) if spec.payloads else None
     colon, comma = draw(st.sampled_from([(":", ","), (": ", ", "), (":", " ,"), (" :\t", ",")]))
-    # Truth values are not read the short way: with one in each line, there would be nothing to compare.
+    # Truth values are not read the fast path: with one in each line, there would be nothing to compare.
     often = {f.path: f.required or (draw(st.integers(0, 3)) > 0) is (f.type != "boolean") for f in spec.fields}
     outer = [f for f in spec.fields if f.payload is None and often[f.path]]
     inner = [f for f in spec.fields if f.payload == payload and payload and often[f.path]]
@@ -167,10 +167,10 @@ def forms(draw: st.DrawFn, spec: DatasetSpec) -> Callable[[st.DrawFn], str]:
     end = draw(st.sampled_from(["", "", "", " ", "\r", "}", " x", "{"]))
 
     def line(draw: st.DrawFn) -> str:
-        odd = draw(st.sampled_from([None, None, *names, *(f.path for f in inner)]))
+        irregular = draw(st.sampled_from([None, None, *names, *(f.path for f in inner)]))
 
         def value(f: FieldSpec) -> str:
-            return draw(st.sampled_from(TOKENS[f.type]) | ANY_TOKEN) if f.path == odd else good_token(f)
+            return draw(st.sampled_from(TOKENS[f.type]) | ANY_TOKEN) if f.path == irregular else good_token(f)
 
         def body(fields: list[FieldSpec]) -> str:
             return comma.join(f'"{f.name}"{colon}{value(f)}' for f in fields)
@@ -179,7 +179,7 @@ def forms(draw: st.DrawFn, spec: DatasetSpec) -> Callable[[st.DrawFn], str]:
         pairs = []
         for name in names:
             held = "{" + body(inner) + "}" if name == payload else value(by_name[name])
-            pairs.append(f'"{name}"{colon}{draw(ANY_TOKEN) if name == payload and odd == payload else held}')
+            pairs.append(f'"{name}"{colon}{draw(ANY_TOKEN) if name == payload and irregular == payload else held}')
         if extra:
             known = good_token(by_name[extra]) if extra in by_name else "1"
             pairs.append(f'"{extra}"{colon}{draw(st.just(known) | ANY_TOKEN)}')
@@ -242,7 +242,7 @@ def test_every_value_in_every_field_comes_out_as_the_sql_has_it(
 @SETTINGS
 @given(data=st.data())
 def test_lines_in_order_take_the_short_way(spec: DatasetSpec, data: st.DataObject) -> None:
-    """What the other tests here compare would be the SQL with itself, were no line ever plain."""
+    """What the other tests here compare would be the SQL with itself, were no line ever regular."""
     payload = data.draw(st.sampled_from(spec.payloads)) if spec.payloads else None
     row: dict[str, Any] = {}
     for f in spec.fields:
@@ -252,7 +252,7 @@ def test_lines_in_order_take_the_short_way(spec: DatasetSpec, data: st.DataObjec
     bounds = np.arange(0, len(block) + 1, len(block) // 3, dtype=np.int32)
     columns = lines.Lines(spec, np.frombuffer(block, np.uint8), bounds).columns()
     conform.judge(spec, columns)
-    assert columns.plain.all()
+    assert columns.regular.all()
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -317,16 +317,16 @@ def tables(draw: st.DrawFn, spec: DatasetSpec) -> pa.Table:
 
     # Fields of one name share a column: of one type, or the SQL could not put them together.
     names = [*{f.name: f for f in spec.fields}]
-    odd = draw(st.sets(st.sampled_from(names), max_size=2))
-    kinds = {f.name: draw(st.sampled_from(COLUMNS[f.type])) for f in spec.fields if f.name in odd}
+    irregular = draw(st.sets(st.sampled_from(names), max_size=2))
+    kinds = {f.name: draw(st.sampled_from(COLUMNS[f.type])) for f in spec.fields if f.name in irregular}
 
     def good(f: FieldSpec) -> pa.Array:
         value = json.loads(good_token(f), parse_int=str, parse_float=str)
         return pa.array([value] * 12, pa.list_(pa.string()) if f.type == "string[]" else pa.string())
 
     def columns(payload: str | None) -> dict[str, pa.Array]:
-        fields = [f for f in spec.fields if f.payload == payload and (f.type != "boolean" or f.name in odd)]
-        return {f.name: draw(kinds[f.name]) if f.name in odd else good(f) for f in fields}
+        fields = [f for f in spec.fields if f.payload == payload and (f.type != "boolean" or f.name in irregular)]
+        return {f.name: draw(kinds[f.name]) if f.name in irregular else good(f) for f in fields}
 
     table = columns(None)
     which = draw(st.lists(st.sampled_from(spec.payloads or [""]), min_size=12, max_size=12))
@@ -364,8 +364,8 @@ def test_csv_comes_out_as_the_sql_has_it(
     fields = [f for f in TEXTS.fields if f.required or data.draw(st.booleans())]
     rows = []
     for _ in range(data.draw(st.integers(1, 12))):
-        odd = data.draw(st.sampled_from([None, *fields]))
-        tokens = [data.draw(ANY_TOKEN if f == odd else st.sampled_from(TOKENS[f.type][:3])) for f in fields]
+        irregular = data.draw(st.sampled_from([None, *fields]))
+        tokens = [data.draw(ANY_TOKEN if f == irregular else st.sampled_from(TOKENS[f.type][:3])) for f in fields]
         rows.append({f.path: token.strip('"') for f, token in zip(fields, tokens, strict=True)})
     block = csv_of(rows, TEXTS)
     for chunk in chunks_of(tmp_path_factory.getbasetemp(), "part.csv", block, TEXTS):

@@ -1,11 +1,11 @@
--- One row per session fragment that continues a session of the day before: the first of its lane's day, where
--- the lane's last fragment of the day before is near enough or both carry the client's session id. Few
--- fragments do, so everything about sessions over midnight is small.
+-- One row per session fragment that continues a session of the day before: the first of its stream's day, where the
+-- stream's last fragment of the day before is near enough or both carry the client's session id. Few fragments do,
+-- so everything about sessions over midnight is small.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='event_date',
-    meta={'reach_days': 1}
+    meta={'lookback_days': 1}
 ) }}
 
 with fragments as (
@@ -25,13 +25,16 @@ lasts as (
         product,
         device_key,
         session_id,
+        fragment_key,
         ended_at
     from fragments
     where is_last_of_day
 ),
 
 continuing as (
-    select firsts.*
+    select
+        firsts.*,
+        lasts.fragment_key as continued_fragment_key
     from firsts
     inner join lasts
         on
@@ -45,16 +48,16 @@ continuing as (
 )
 
 select
+    fragment_key,
+    continued_fragment_key,
     event_date,
     product,
     device_key,
     session_id,
-    fragment_number,
     user_key,
     ended_at,
     events_count,
     content_views_count,
     active_ms,
-    is_bot,
-    is_last_of_day
+    is_bot
 from continuing

@@ -1,0 +1,298 @@
+"""History models: the states of each thing of a dataset, of current deliveries, and the periods between changes.
+
+A dataset asks for them by ``history`` in its option. Their logic is the same for every dataset, so it is written once,
+here; the key, the time of a state and the attributes are in the contract.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from flows.contract.generate.documents import column_yaml, sql_document, yaml_document
+from flows.contract.generate.staging import LINEAGE, staged_columns
+from flows.contract.spec import Column, DatasetSpec, History
+
+FOLDER = Path("models/intermediate")
+OWNER = "data-platform"
+
+TOUCHED = """{{{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    meta={{'datasets': ['{dataset}']}}
+) }}}}
+
+with {dataset} as (
+    select
+        {key},
+        _batch_id
+    from {{{{ ref('{staging}') }}}}
+),
+
+deliveries as (
+    select * from {{{{ ref('int_lake__deliveries') }}}}
+),
+
+delivered as (
+    select
+        _batch_id,
+        {key}
+    from {dataset}
+    where {{{{ in_new_batches() }}}}
+),
+
+superseded as (
+    select
+        deliveries.superseded_by_batch_id as _batch_id,
+        {dataset}.{key}
+    from {dataset}
+    inner join deliveries
+        on {dataset}._batch_id = deliveries.batch_id
+    where
+        deliveries.superseded_by_batch_id is not null
+        and {{{{ in_new_batches('deliveries.superseded_by_batch_id') }}}}
+),
+
+touched as (
+    select * from delivered
+    union
+    select * from superseded
+)
+
+select
+    _batch_id,
+    {key}
+from touched
+"""
+
+DEDUPLICATED = """{{{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_keys',
+    unique_key='{key}',
+    meta={{'touched_keys': '{touched}', 'datasets': ['{dataset}']}}
+) }}}}
+
+with {dataset} as (
+    select * from {{{{ ref('{staging}') }}}}
+    where {{{{ in_keys_to_replace('{key}', ref('{touched}')) }}}}
+),
+
+deliveries as (
+    select * from {{{{ ref('int_lake__deliveries') }}}}
+),
+
+current_rows as (
+    select
+        {dataset}.*,
+        deliveries.delivery_batch_id
+    from {dataset}
+    inner join deliveries
+        on {dataset}._batch_id = deliveries.batch_id
+    where deliveries.superseded_by_batch_id is null
+),
+
+newest as (
+    select *
+    from current_rows
+    qualify row_number() over (
+        partition by {state}
+        order by
+            delivery_batch_id desc nulls last,
+            _line desc nulls last
+    ) = 1
+)
+
+select
+    {columns}
+from newest
+"""
+
+VERSIONED = """{{{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_keys',
+    unique_key='{key}',
+    meta={{'touched_keys': '{touched}'}}
+) }}}}
+
+with states as (
+    select * from {{{{ ref('{deduplicated}') }}}}
+    where {{{{ in_keys_to_replace('{key}', ref('{touched}')) }}}}
+),
+
+compared as (
+    select
+        *,
+        {lagged},
+        row_number() over history = 1 as is_first
+    from states
+    window history as (partition by {key} order by {updated_at} asc nulls last)
+),
+
+-- The first state is a version even where every attribute is NULL.
+changed as (
+    select *
+    from compared
+    where
+        is_first
+        {differs}
+),
+
+bounded as (
+    select
+        *,
+        lead({updated_at}) over history as valid_to,
+        row_number() over history as version_number
+    from changed
+    window history as (partition by {key} order by {updated_at} asc nulls last)
+)
+
+select
+    {key},
+    {columns},
+    {updated_at} as valid_from,
+    valid_to,
+    valid_to is null as is_current,
+    cast(version_number as integer) as version_number
+from bounded
+"""
+
+
+def model_name(spec: DatasetSpec, step: str) -> str:
+    """The name of one of the dataset's history models; ``step`` is touched, deduplicated or versioned."""
+    return f"int_{_history(spec).area}__{spec.name}_{step}"
+
+
+def path_of(spec: DatasetSpec, step: str, suffix: str) -> Path:
+    """Where one of the dataset's history models stands."""
+    return FOLDER / _history(spec).area / f"{model_name(spec, step)}.{suffix}"
+
+
+def models(spec: DatasetSpec) -> dict[Path, bytes]:
+    """The dataset's history models and their descriptions by path; none where the contract asks for none."""
+    if spec.history is None:
+        return {}
+    return _touched(spec) | _deduplicated(spec) | (_versioned(spec) if spec.history.versions else {})
+
+
+def _touched(spec: DatasetSpec) -> dict[Path, bytes]:
+    key, thing = _key(spec), _thing(spec)
+    purpose = (
+        f"One row per batch and {thing} that it touches: by delivering rows of it, or by superseding a delivery that "
+        "did."
+    )
+    columns = [
+        Column(name="_batch_id", type="bigint", description="The batch.", privacy="none"),
+        key.model_copy(update={"description": f"The {thing} it touches."}),
+    ]
+    more = f"The models of {spec.name} find in it which of them to rebuild."
+    sql = TOUCHED.format(dataset=spec.name, key=key.name, staging=_staging(spec))
+    return _documents(spec, "touched", [purpose, more], sql, {"key": ["_batch_id", key.name]}, columns)
+
+
+def _deduplicated(spec: DatasetSpec) -> dict[Path, bytes]:
+    key, thing, updated_at = _key(spec), _thing(spec), _history(spec).updated_at
+    columns = _kept(spec)
+    state = [key.name, *([updated_at] if updated_at else [])]
+    purpose = (
+        f"One row per {' and '.join([thing, *state[1:]])}: of the rows delivered for "
+        f"{'that state' if updated_at else 'it'} the last one of the newest delivery."
+    )
+    more = "Rows of a delivery that a later one superseded do not count, whatever they say."
+    sql = DEDUPLICATED.format(
+        dataset=spec.name,
+        key=key.name,
+        staging=_staging(spec),
+        touched=model_name(spec, "touched"),
+        state=", ".join(state),
+        columns=_listed(column.name for column in columns),
+    )
+    required = [column.name for column in columns if column.required and column.name not in LINEAGE]
+    return _documents(spec, "deduplicated", [purpose, more], sql, {"key": state, "not_null": required}, columns)
+
+
+def _versioned(spec: DatasetSpec) -> dict[Path, bytes]:
+    key, thing, updated_at = _key(spec), _thing(spec), _history(spec).updated_at
+    attributes = [c for c in _kept(spec) if c.name not in (key.name, updated_at, *LINEAGE)]
+    purpose = f"One row per {thing} and period in which nothing about it changed."
+    more = (
+        "Consecutive states that say the same are one version, from the first of them on; a state that comes back "
+        "later is another version."
+    )
+    sql = VERSIONED.format(
+        key=key.name,
+        touched=model_name(spec, "touched"),
+        deduplicated=model_name(spec, "deduplicated"),
+        updated_at=updated_at,
+        lagged=",\n        ".join(f"lag({c.name}) over history as previous_{c.name}" for c in attributes),
+        differs="\n        ".join(f"or {c.name} is distinct from previous_{c.name}" for c in attributes),
+        columns=_listed(column.name for column in attributes),
+    )
+    columns = [key, *attributes, *_period_columns(thing, str(updated_at))]
+    test = {
+        "key": [key.name, "version_number"],
+        "not_null": [key.name],
+        "rules": {"the period is not empty": "valid_from < coalesce(valid_to, timestamp '9999-12-31')"},
+    }
+    return _documents(spec, "versioned", [purpose, more], sql, test, columns)
+
+
+def _period_columns(thing: str, updated_at: str) -> list[Column]:
+    described = {
+        "valid_from": ("timestamp", f"When the version began: its first {updated_at}. UTC."),
+        "valid_to": (
+            "timestamp",
+            "When the next version began, no longer part of the period; NULL for the current version. UTC.",
+        ),
+        "is_current": ("boolean", f"Whether it is the newest version known of the {thing}."),
+        "version_number": ("integer", f"The version's place in the {thing}'s history, from 1."),
+    }
+    return [Column(name=n, type=kind, description=text, privacy="none") for n, (kind, text) in described.items()]
+
+
+def _documents(
+    spec: DatasetSpec,
+    step: str,
+    comments: list[str],
+    sql: str,
+    test: Mapping[str, object],
+    columns: list[Column],
+) -> dict[Path, bytes]:
+    name = model_name(spec, step)
+    model = {
+        "name": name,
+        "description": " ".join(comments),
+        "config": {"meta": {"owner": OWNER}},
+        "data_tests": [{"valid_rows": {"name": f"{name}_has_valid_rows", "arguments": dict(test)}}],
+        "columns": [column_yaml(column) for column in columns],
+    }
+    return {
+        path_of(spec, step, "sql"): sql_document([" ".join(comments)], sql),
+        path_of(spec, step, "yml"): yaml_document({"models": [model]}),
+    }
+
+
+def _kept(spec: DatasetSpec) -> list[Column]:
+    """The columns of staging but free text, which goes no further than models made to guard it."""
+    return [each.column for each in staged_columns(spec) if each.column.privacy != "free_text"]
+
+
+def _key(spec: DatasetSpec) -> Column:
+    (name,) = [field.column for field in spec.fields if field.name in spec.key]
+    return next(column for column in _kept(spec) if column.name == name)
+
+
+def _thing(spec: DatasetSpec) -> str:
+    return re.sub(r"_(id|key)$", "", spec.key[0]).replace("_", " ")
+
+
+def _staging(spec: DatasetSpec) -> str:
+    return f"stg_{spec.source}__{spec.name}"
+
+
+def _history(spec: DatasetSpec) -> History:
+    if spec.history is None:
+        raise ValueError(f"{spec.message}: the contract asks for no history of it")
+    return spec.history
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ",\n    ".join(names)

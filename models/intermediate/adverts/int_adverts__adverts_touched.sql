@@ -1,0 +1,50 @@
+-- Generated from the contract by `make contract`; do not edit.
+-- One row per batch and advert that it touches: by delivering rows of it, or by superseding a delivery that
+-- did. The models of adverts find in it which of them to rebuild.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    meta={'datasets': ['adverts']}
+) }}
+
+with adverts as (
+    select
+        advert_id,
+        _batch_id
+    from {{ ref('stg_market__adverts') }}
+),
+
+deliveries as (
+    select * from {{ ref('int_lake__deliveries') }}
+),
+
+delivered as (
+    select
+        _batch_id,
+        advert_id
+    from adverts
+    where {{ in_new_batches() }}
+),
+
+superseded as (
+    select
+        deliveries.superseded_by_batch_id as _batch_id,
+        adverts.advert_id
+    from adverts
+    inner join deliveries
+        on adverts._batch_id = deliveries.batch_id
+    where
+        deliveries.superseded_by_batch_id is not null
+        and {{ in_new_batches('deliveries.superseded_by_batch_id') }}
+),
+
+touched as (
+    select * from delivered
+    union
+    select * from superseded
+)
+
+select
+    _batch_id,
+    advert_id
+from touched

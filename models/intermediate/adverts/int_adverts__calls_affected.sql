@@ -1,0 +1,46 @@
+-- One row per batch and call whose row in fct_calls it can change: calls that it touches, and calls about adverts that
+-- it touches.
+{{ config(materialized='incremental', incremental_strategy='append', meta={'datasets': ['adverts', 'calls']}) }}
+
+with calls as (
+    select
+        call_id,
+        advert_id
+    from {{ ref('stg_telephony__calls') }}
+),
+
+calls_touched as (
+    select * from {{ ref('int_adverts__calls_touched') }}
+    where {{ in_new_batches() }}
+),
+
+adverts_touched as (
+    select * from {{ ref('int_adverts__adverts_touched') }}
+    where {{ in_new_batches() }}
+),
+
+about_adverts as (
+    select
+        adverts_touched._batch_id,
+        calls.call_id
+    from calls
+    inner join adverts_touched
+        on calls.advert_id = adverts_touched.advert_id
+),
+
+affected as (
+    select
+        _batch_id,
+        call_id
+    from calls_touched
+    union
+    select
+        _batch_id,
+        call_id
+    from about_adverts
+)
+
+select
+    _batch_id,
+    call_id
+from affected
