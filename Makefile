@@ -16,6 +16,8 @@ DEMO_SEED ?= 1
 TEST_WORKERS ?= 2
 # A long file that began last would keep one worker busy alone.
 LONGEST_FIRST := tests/properties tests/end_to_end tests/integration tests/unit
+# What codespell reads; pyproject.toml has the rest of its settings.
+SPELLED := flows tests benchmarks docs deploy .github Makefile pyproject.toml dbt_project.yml $(wildcard *.md)
 
 .PHONY: help
 help: ## List the commands
@@ -66,9 +68,9 @@ test: $(STAMP) lint contract-check ## Every check and test: half an hour or more
 test-long: $(STAMP) ## The tests that take longer
 	@$(BIN)/python -m pytest -m long
 
-.PHONY: lint lint-python lint-types lint-contract lint-sql
-lint: $(STAMP) ## Lint the Python, the SQL and the contract
-	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync lint-sql lint-types lint-python lint-contract
+.PHONY: lint lint-python lint-types lint-contract lint-sql lint-words
+lint: $(STAMP) ## Lint the Python, the SQL, the contract and the words
+	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync lint-sql lint-types lint-python lint-contract lint-words
 
 lint-python:
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
@@ -81,6 +83,9 @@ lint-contract:
 
 lint-sql:
 	@$(BIN)/sqlfluff lint --processes 0 --disable-progress-bar models tests/singular
+
+lint-words:
+	@$(BIN)/codespell $(SPELLED)
 
 .PHONY: format
 format: $(STAMP) ## Format the Python, the SQL and the contract

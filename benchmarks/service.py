@@ -21,7 +21,8 @@ from rich.table import Table
 from benchmarks.histories import make_history, write_day
 from benchmarks.measure import settings_of
 from flows.land.receipts import Receipts
-from flows.orchestrate.journal import Journal, RunStatus
+from flows.orchestrate.journal import Journal
+from flows.orchestrate.runs import RunStatus
 from flows.orchestrate.service.supervisor import serve, stop
 from flows.publish.manifest import current_version, newest_manifest
 from flows.settings import Settings

@@ -26,6 +26,7 @@ from benchmarks.peers.generate import PEER, PeerModel, generate
 from flows import sample
 from flows.contract.spec import PROJECT
 from flows.land.land import land
+from flows.sample.days import FIRST_DAY
 from flows.settings import Settings
 
 ROUNDS = 3
@@ -157,7 +158,7 @@ def make_lake(work: Path, size: int) -> Lake:
     """A sample lake, landed but for its last day."""
     settings = Settings(home=work / "home", settle_seconds=0)
     sample.generate(settings.home, size, DAYS + 1, 1)
-    last_day = sample.FIRST_DAY + timedelta(days=DAYS)
+    last_day = FIRST_DAY + timedelta(days=DAYS)
     held_back = work / "held_back"
     for path in sorted(settings.inbox.rglob("*")):
         name = path.relative_to(settings.inbox)

@@ -10,14 +10,14 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from filelock import FileLock
 
 from flows.alerts.messages import Message
 from flows.errors import TidemarkError
-from flows.readonly import open_to_read
 from flows.settings import Settings
+from flows.sqlite import moment_of, open_to_read, text_of, transaction
 from flows.text import cut
 
 KEPT_DAYS = 400
@@ -144,14 +144,8 @@ class Incidents:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it or nothing; another process that changes something waits."""
-        self._database.execute("begin immediate")
-        try:
+        with transaction(self._database):
             yield
-        except BaseException:
-            if self._database.in_transaction:  # SQLite has rolled back already where the disk is full
-                self._database.execute("rollback")
-            raise
-        self._database.execute("commit")
 
     def held(self, scope: str) -> dict[tuple[str, bool], Incident]:
         """The open incidents of a scope by key and whether they only warn."""
@@ -180,13 +174,13 @@ class Incidents:
                 problem.is_warning,
                 problem.title,
                 problem.owner,
-                _text(problem.since),
+                text_of(problem.since),
                 cut(problem.detail, DETAIL_CHARACTERS),
                 problem.rows,
                 problem.reproduce,
                 problem.remedy,
                 problem.link,
-                _text(now),
+                text_of(now),
             ),
         )
         return self._select("where i.id = ?", cursor.lastrowid)[0]
@@ -215,7 +209,7 @@ class Incidents:
 
     def end(self, incident: Incident, now: datetime) -> None:
         """The problem is gone."""
-        self._database.execute("update incidents set recovered_at = ? where id = ?", (_text(now), incident.id))
+        self._database.execute("update incidents set recovered_at = ? where id = ?", (text_of(now), incident.id))
 
     def digest_warnings(self) -> list[Incident]:
         """Warnings that are open, and those that recovered and no digest has said so, the oldest first."""
@@ -239,7 +233,7 @@ class Incidents:
         """A message to send, ``after`` another of that id where given. Returns its own id."""
         cursor = self._database.execute(
             "insert into messages (owner, headline, items, unit, kind, after, queued_at) values (?, ?, ?, ?, ?, ?, ?)",
-            (owner, message.headline, json.dumps(message.items), message.unit, message.kind, after, _text(now)),
+            (owner, message.headline, json.dumps(message.items), message.unit, message.kind, after, text_of(now)),
         )
         made = cursor.lastrowid
         assert made is not None
@@ -285,7 +279,7 @@ class Incidents:
     def note_sent(self, queued: Queued, now: datetime) -> None:
         """Every channel has taken the message."""
         self._database.execute(
-            "update messages set sent_at = ?, last_error = null where id = ?", (_text(now), queued.id)
+            "update messages set sent_at = ?, last_error = null where id = ?", (text_of(now), queued.id)
         )
 
     def note_failed(self, queued: Queued, error: str) -> None:
@@ -315,7 +309,7 @@ class Incidents:
                     where l.incident_id = incidents.id and m.sent_at is null
                 )
             """,
-            (_text(now - timedelta(days=KEPT_DAYS)),),
+            (text_of(now - timedelta(days=KEPT_DAYS)),),
         )
         self._database.execute(
             """
@@ -342,10 +336,10 @@ class Incidents:
             Incident(
                 id=id_,
                 problem=Problem(
-                    key, scope, title, owner, _time(since), detail, rows, reproduce, link, bool(is_warning), remedy
+                    key, scope, title, owner, moment_of(since), detail, rows, reproduce, link, bool(is_warning), remedy
                 ),
-                opened_at=_time(opened),
-                recovered_at=_time(recovered) if recovered else None,
+                opened_at=moment_of(opened),
+                recovered_at=moment_of(recovered) if recovered else None,
                 attempts=attempts,
                 last_error=error,
             )
@@ -388,14 +382,3 @@ def opened(settings: Settings, read_only: bool = False) -> Iterator[Incidents]:
             f"the incidents in {settings.incidents} cannot be read or written: {error}; see to disk space and rights. "
             "Where the file is damaged, move it away: what is wrong then is reported again"
         ) from error
-
-
-def _text(at: datetime) -> str:
-    """UTC, in a form that sorts."""
-    if at.tzinfo is None:
-        raise ValueError(f"{at} has no time zone")
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -10,14 +10,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from filelock import FileLock, Timeout
 
 from flows.alerts.channels import Channels, load_channels, owners_in, unknown_owners
 from flows.alerts.incidents import Incident, Incidents, Problem, Queued, open_incidents, opened, unsent
 from flows.alerts.messages import Message, fit
-from flows.clock import duration, local_day
+from flows.clock import duration, local_day, minute
 from flows.errors import TidemarkError
 from flows.settings import Settings
 from flows.text import cut, one_line
@@ -189,7 +189,7 @@ def alert_message(incident: Incident) -> Message:
         one_line(problem.title),
         _lines(
             ("owner", problem.owner),
-            ("since", f"{_minute(problem.since)}, {duration(incident.opened_at - problem.since)} when noticed"),
+            ("since", f"{minute(problem.since)}, {duration(incident.opened_at - problem.since)} when noticed"),
             ("rows", None if problem.rows is None else f"{problem.rows:,}"),
             ("detail", problem.detail),
             ("reproduce", problem.reproduce),
@@ -208,8 +208,8 @@ def recovery_message(incident: Incident, now: datetime, still_warns: bool, fixed
         f"{after}: {one_line(problem.title)}",
         _lines(
             ("owner", problem.owner),
-            ("since", _minute(problem.since)),
-            ("until", _minute(now)),
+            ("since", minute(problem.since)),
+            ("until", minute(now)),
             ("still", "a warning, which is in the daily digest" if still_warns else None),
             ("fixed by", fixed_by),
         ),
@@ -223,7 +223,7 @@ def digest_message(incidents: Iterable[Incident], failing: set[tuple[str, str]],
     for incident in incidents:
         problem = incident.problem
         if incident.recovered_at is None:
-            since = f"{_minute(problem.since)} ({duration(now - problem.since)})"
+            since = f"{minute(problem.since)} ({duration(now - problem.since)})"
             rows = None if problem.rows is None else f"{problem.rows:,}"
             lines = _lines(("since", since), ("rows", rows), ("reproduce", problem.reproduce), ("link", problem.link))
             held.append("\n  ".join((f"warning: {problem.title}", *lines)))
@@ -240,10 +240,6 @@ def digest_message(incidents: Iterable[Incident], failing: set[tuple[str, str]],
 
 def _lines(*named: tuple[str, str | None]) -> tuple[str, ...]:
     return tuple(f"{name}: {text.strip()}" for name, text in named if text and text.strip())
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _without_channel(owner: str, channels: Channels) -> list[str]:

@@ -1,6 +1,5 @@
 """What is measured of the lake: receipts, landed and quarantined files, and the files of the inbox."""
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -20,6 +19,7 @@ from flows.audit.judge import (
 )
 from flows.contract.spec import PROJECT, DatasetSpec
 from flows.errors import FileRefusedError
+from flows.files import sha256
 from flows.land.readers import read_chunks
 from flows.land.readers.columns import OtherColumnsError
 from flows.land.receipts import DATA, RECEIPT, Receipt, Status, batch_name
@@ -105,7 +105,7 @@ def measure_lake(
         if r.retries_batch_id is None and r.status is Status.LANDED and r.dataset in specs:
             path = settings.inbox / r.file
             if path.is_file():
-                inbox[r.file] = inbox.get(r.file) or _sha256(path)
+                inbox[r.file] = inbox.get(r.file) or sha256(path)
                 if inbox[r.file] == r.sha256:
                     rows, fault = _rows_delivered(path, specs[r.dataset])
                     measured = replace(measured, delivered=rows, delivered_fault=fault)
@@ -161,8 +161,3 @@ def _lines_differ(settings: Settings, before: Receipt, retry: Receipt) -> bool:
         return sorted(taken_up) != sorted(lines(before.rejects_path))
     except (*DAMAGE, KeyError):
         return False  # reported of the file itself
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -38,7 +38,8 @@ from flows.land.retry import retry_quarantine as retry
 from flows.publish.publish import publish, rollback
 from flows.run import run
 from flows.settings import Settings, explain
-from flows.status.lake import LakeStatus, describe_lake, read_status, read_totals
+from flows.status.describe_lake import describe_lake
+from flows.status.lake import LakeStatus, read_status, read_totals
 from flows.text import counted
 
 DAY = click.DateTime(["%Y-%m-%d"])

@@ -20,7 +20,8 @@ from flows.land.retry import Retried
 from flows.publish.manifest import current_version, describe_causes
 from flows.publish.publish import Publication
 from flows.settings import Settings
-from flows.status.lake import Section, Totals
+from flows.status.describe_lake import Section
+from flows.status.lake import Totals
 from flows.text import counted
 
 

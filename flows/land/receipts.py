@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.readonly import open_to_read
 from flows.settings import Settings
+from flows.sqlite import open_to_read
 
 RECEIPT = "receipt.json"
 DATA = "data.parquet"

@@ -33,8 +33,9 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
+from flows.land.batch import COLUMNS, Conformers, land_rows
 from flows.land.inbox import deliveries, file_format, is_settled
-from flows.land.land import COLUMNS, Conformers, Landing, discard, land_file, land_rows, open_for_landing
+from flows.land.land import Landing, discard, land_file, open_for_landing
 from flows.land.pseudonyms import key_check
 from flows.land.readers import Chunk, Reject, Unknown, decoded, limits, read_chunks
 from flows.land.readers.csv import DELIMITERS, PIECE, is_one_row
@@ -149,7 +150,7 @@ def _retry_batch(
             columns = _columns(quarantine, before)
             chunks = _chunks_again(quarantine, before.format, spec, columns, work_folder(settings))
             parts = (decoded(chunk) for chunk in chunks)
-            receipt = land_rows(settings, spec, receipt, made, parts, lambda: columns, conformers.of(spec), Landing())
+            receipt = land_rows(settings, spec, receipt, made, parts, lambda: columns, conformers.of(spec), [])
     except pa.ArrowException as error:
         raise FileRefusedError(f"{before.rejects_path} is damaged ({error}); {REMEDY}") from error
     if receipt.rows_read != before.rows_rejected:

@@ -27,8 +27,9 @@ from flows.orchestrate.due import Decision, ScheduleState, decide, instant_of_sl
 from flows.orchestrate.intake import SCOPE as INBOX
 from flows.orchestrate.intake import Intake
 from flows.orchestrate.job import BACKFILL, LAND, Arrival, Build, Extract, Job, Maintain, Publish, Step
-from flows.orchestrate.journal import ByHand, FailureStreak, Journal
+from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import note_failing, observe_refused, observe_runs, observe_schedule, observing
+from flows.orchestrate.runs import ByHand, FailureStreak
 from flows.schedule import JOBS
 from flows.settings import Settings
 

@@ -33,8 +33,9 @@ from flows.land.receipts import FILE_REMEDY, Receipt, Status
 from flows.orchestrate import report
 from flows.orchestrate.backfill_flow import backfill_days
 from flows.orchestrate.due import MANUAL, Decision, ScheduleState, decide, files_gathered
+from flows.orchestrate.event_names import JOB_SUCCEEDED, LANDED, dataset_resource, job_resource
 from flows.orchestrate.job import BACKFILL, LAND, Build, Extract, Job, Maintain, Publish, Step
-from flows.orchestrate.journal import Journal, RunStatus
+from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import (
     BUILD_AGAIN,
     OPERATOR,
@@ -46,6 +47,7 @@ from flows.orchestrate.problems import (
 )
 from flows.orchestrate.report import Failure, Link, NodesFailedError, Report, failures_of
 from flows.orchestrate.run_names import BY_HAND, first_name, rename
+from flows.orchestrate.runs import RunStatus
 from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, step
 from flows.orchestrate.task_runs import record_nodes
 from flows.orchestrate.writer import one_writer, show_waiting
@@ -58,8 +60,6 @@ from flows.text import counted
 DEPLOYMENT = "tidemark"
 # What comes before a flow's name where Prefect looks for it here, or a job could have the name of a function here.
 ENTRYPOINT = "flow__"
-LANDED = "tidemark.landed"
-JOB_SUCCEEDED = "tidemark.job.succeeded"
 # Prefect begins a scheduled run up to a second before its time.
 EARLY_SECONDS = 15.0
 REMEDY = f"once they are fixed, `{BUILD_AGAIN}`, or the next run, builds the rest"
@@ -147,16 +147,6 @@ def _failure_of_file(receipt: Receipt) -> Failure:
         verb="was refused",
         remedy=FILE_REMEDY,
     )
-
-
-def dataset_resource(dataset: str) -> str:
-    """The resource id of a dataset in events."""
-    return f"tidemark.dataset.{dataset}"
-
-
-def job_resource(job: str) -> str:
-    """The resource id of a job in events."""
-    return f"tidemark.job.{job}"
 
 
 def flow_of(job: Job) -> Flow[Any, Any]:

@@ -21,7 +21,7 @@ from flows.errors import TidemarkError
 from flows.land.receipts import FILE_REMEDY, Receipts, Status
 from flows.orchestrate.due import Decision, ScheduleState, instant_of_slot
 from flows.orchestrate.job import BACKFILL, LAND, Build, Job, Maintain, Publish
-from flows.orchestrate.journal import FailureStreak, Wait
+from flows.orchestrate.runs import FailureStreak, Wait
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.text import one_line

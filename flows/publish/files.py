@@ -12,6 +12,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from flows.build.project import Model
+from flows.files import sync_file
 from flows.publish.manifest import (
     Manifest,
     PublishedFile,
@@ -145,11 +146,6 @@ def finish(path: Path) -> None:
     """Make a file durable, and not to be written."""
     sync_file(path)
     seal(path)
-
-
-def sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def escape(text: str | Path) -> str:

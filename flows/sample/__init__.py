@@ -14,29 +14,24 @@ the events, `sample_wire` their copies and dirt, `sample_tables` the tables; `sa
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timedelta
-from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
 
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
+from flows.files import sha256
+from flows.sample import calls, files, people_sql, tables, wire
 from flows.sample import events_sql as sql
-from flows.sample import files, tables, wire
+from flows.sample.days import Day, blocks_of, calendar_of, hours_of
 from flows.sample.values import Values
-
-FIRST_DAY = date(2026, 1, 1)
-TIME_ZONE = ZoneInfo("Europe/Stockholm")
 
 # Raised when the same parameters come to mean other bytes, so that an older sample is made again.
 VERSION = 1
@@ -83,14 +78,9 @@ ENDINGS = {
 }
 
 ROWS_PER_FILE = 200_000
-EVENTS_PER_BLOCK = 150_000
 
 # Threads of a statement: one, as one block's statements run beside the last block's.
 THREADS = 1
-
-# Activity by day of the week from Monday, and by hour of the day.
-WEEK = (1.0, 1.02, 1.0, 1.03, 0.94, 0.78, 0.9)
-HOURS = (2, 1, 0.6, 0.5, 0.6, 1.5, 4, 7, 6.5, 5, 4.5, 5, 6, 5, 4.5, 4.5, 5, 5.5, 6, 7, 8, 8.5, 6.5, 4)
 
 
 class SampleConflict(TidemarkError):
@@ -114,15 +104,6 @@ class SampleResult:
     skipped: bool = False
     lacking: tuple[str, ...] = ()
     """Events and datasets that the contract has by now and the sample found in place has not."""
-
-
-@dataclass(frozen=True)
-class _Day:
-    number: int
-    date: date
-    start_ms: int
-    end_ms: int
-    events: int
 
 
 def generate(
@@ -189,7 +170,7 @@ class _Maker:
         self.home = home
         self.parameters = parameters
         self.progress = progress
-        self.days = _calendar(parameters["events"], parameters["days"])
+        self.days = calendar_of(parameters["events"], parameters["days"])
         self.lake_end_ms = self.days[-1].end_ms
         self.people = max(40, parameters["events"] // 40)
         self.connection = duckdb.connect(config={"threads": THREADS})
@@ -216,7 +197,7 @@ class _Maker:
         self.extracts = tables.extracts(self.specs, self.values)
         writing: list[Future[None]] = []
         with ThreadPoolExecutor(max_workers=2) as pens:
-            for number, days in enumerate(_blocks(self.days)):
+            for number, days in enumerate(blocks_of(self.days)):
                 self._make_block(number, days)
                 self._await(writing)
                 if number > 0:
@@ -246,17 +227,17 @@ class _Maker:
         initial_adverts = min(max(self.parameters["events"] // 1000, 200), 4000)
         self._run(
             *sql.macros(self.parameters["seed"]),
-            sql.devices(self.people, SHARE["clock_off"], SHARE["bot"]),
-            sql.DEVICES_AS_JSON,
-            sql.PEOPLE,
+            people_sql.devices(self.people, SHARE["clock_off"], SHARE["bot"]),
+            people_sql.DEVICES_AS_JSON,
+            people_sql.PEOPLE,
             wire.NO_ONE_WAITS,
             "create table days (day bigint, start_ms bigint, end_ms bigint, events bigint)",
             "create table hours (day bigint, low double, start_ms bigint, quarter bigint)",
-            tables.PHRASES_TABLE,
+            calls.PHRASES_TABLE,
         )
         self._insert("days", [(day.number, day.start_ms, day.end_ms, day.events) for day in self.days])
-        self._insert("hours", [hour for day in self.days for hour in _hours(day)])
-        self._insert("phrases", [(number, *topic) for number, topic in enumerate(tables.PHRASES.items())])
+        self._insert("hours", [hour for day in self.days for hour in hours_of(day)])
+        self._insert("phrases", [(number, *topic) for number, topic in enumerate(calls.PHRASES.items())])
         self._run(
             tables.contents(initial_contents, max(6, initial_contents // 80), number),
             tables.CONTENT_VERSIONS,
@@ -270,7 +251,7 @@ class _Maker:
         lists = ", ".join("unnest(?)" for _ in columns)
         self.connection.execute(f"insert into {table} select {lists}", columns)
 
-    def _make_block(self, number: int, days: list[_Day]) -> None:
+    def _make_block(self, number: int, days: list[Day]) -> None:
         """The days' events, the calls they led to, and what of all events was delivered on those days."""
         self._run(
             f"create or replace table block as from days where day between {days[0].number} and {days[-1].number}",
@@ -285,7 +266,7 @@ class _Maker:
             sql.events(self.lake_end_ms, self.others),
             wire.copies(number, self.lake_end_ms, SHARE, LATE_MS, RETRY_MS),
             *wire.delivered(number, days[-1].end_ms),
-            tables.CALLS.format(block=number),
+            calls.CALLS.format(block=number),
         )
 
     def _count(self, number: int) -> list[dict[str, int]]:
@@ -308,7 +289,7 @@ class _Maker:
                 self._write_part(self.days[of_day["day"]], source, part, of_part)
             start = end
 
-    def _write_part(self, day: _Day, source: str, part: int, rows: pa.Table) -> None:
+    def _write_part(self, day: Day, source: str, part: int, rows: pa.Table) -> None:
         ending = ENDINGS[source][day.number % len(ENDINGS[source])]
         folder = self._inbox(source, "events") / day.date.isoformat()
         # One batch, one write: where DuckDB cuts its results must not show in the compressed bytes.
@@ -322,7 +303,7 @@ class _Maker:
             files.publish_copy(path, again)
             self._record(again, rows_again=rows.num_rows)
 
-    def _write_tables(self, block: int, days: list[_Day]) -> None:
+    def _write_tables(self, block: int, days: list[Day]) -> None:
         for day in days:
             first_ms = 0 if day.number == 0 else day.start_ms
             for extract in self.extracts:
@@ -340,7 +321,7 @@ class _Maker:
         return self.home / "lake" / "inbox" / source / dataset
 
     def _record(self, path: Path, rows_again: int | None = None) -> None:
-        digest, size = files.sha256(path), path.stat().st_size
+        digest, size = sha256(path), path.stat().st_size
         with self.lock:
             self.written[path.relative_to(self.home).as_posix()] = digest
             self.bytes += size
@@ -389,56 +370,3 @@ class _Maker:
         }
         _write_json(_manifest_path(self.home), content)
         return result
-
-
-def _calendar(events: int, days: int) -> list[_Day]:
-    """The days with their bounds in UTC, and the events among them as the week and chance have it."""
-    dates = [FIRST_DAY + timedelta(days=number) for number in range(days)]
-    # Growth of a fifth a year and some weather: a slow wave that needs no random number.
-    weights = [
-        WEEK[day.weekday()] * (1 + 0.2 * number / 365) * (1 + 0.04 * math.sin(number * 2.399))
-        for number, day in enumerate(dates)
-    ]
-    counts = _shares(events, weights)
-    midnights = [_midnight_ms(day) for day in [*dates, dates[-1] + timedelta(days=1)]]
-    return [
-        _Day(number, day, midnights[number], midnights[number + 1], counts[number]) for number, day in enumerate(dates)
-    ]
-
-
-def _shares(total: int, weights: list[float]) -> list[int]:
-    """Whole numbers in proportion to the weights that add up to `total`."""
-    before = [0, *accumulate(weights)]
-    bounds = [round(total * part / before[-1]) for part in before]
-    return [upper - lower for lower, upper in pairwise(bounds)]
-
-
-def _blocks(days: list[_Day]) -> Iterator[list[_Day]]:
-    """Runs of days that are made together: enough events to be worth a statement, few enough for memory."""
-    block: list[_Day] = []
-    for day in days:
-        block.append(day)
-        if sum(day.events for day in block) >= EVENTS_PER_BLOCK:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-def _hours(day: _Day) -> list[tuple[int, float, int, int]]:
-    """The day's hours, each with the share of activity before it and its quarter of the day.
-
-    A day on which the clocks change has 23 or 25 of them.
-    """
-    starts = range(day.start_ms, day.end_ms, 3_600_000)
-    hours = [datetime.fromtimestamp(start / 1000, TIME_ZONE).hour for start in starts]
-    before = [0.0, *accumulate(HOURS[hour] for hour in hours)]
-    return [
-        (day.number, low / before[-1], start, hour // 6)
-        for low, start, hour in zip(before, starts, hours, strict=False)
-    ]
-
-
-def _midnight_ms(day: date) -> int:
-    """When a day begins in Stockholm, in milliseconds since 1970 in UTC."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=TIME_ZONE).timestamp()) * 1000

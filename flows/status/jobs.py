@@ -16,12 +16,13 @@ from flows.clock import ago, minute, organisation_timezone
 from flows.errors import TidemarkError
 from flows.orchestrate.due import MANUAL, Decision, ScheduleState, decide, next_due
 from flows.orchestrate.job import LAND, Arrival, Job, Success
-from flows.orchestrate.journal import FailureStreak, JobRun, Journal, RunStatus, Wait
+from flows.orchestrate.journal import Journal
+from flows.orchestrate.runs import FailureStreak, JobRun, RunStatus, Wait
 from flows.orchestrate.service.supervisor import programs, ui_url
 from flows.orchestrate.service.watcher import server_error
 from flows.schedule import JOBS
 from flows.settings import Settings
-from flows.status.lake import Section
+from flows.status.describe_lake import Section
 from flows.text import counted, cut
 
 # How many slots of a job are shown, and how many characters of what went wrong.

@@ -32,7 +32,8 @@ from flows.land.land import land
 from flows.orchestrate import backfill_flow
 from flows.orchestrate.backfill_flow import backfill_days
 from flows.orchestrate.job import BACKFILL
-from flows.orchestrate.journal import Journal, RunStatus
+from flows.orchestrate.journal import Journal
+from flows.orchestrate.runs import RunStatus
 from flows.orchestrate.service.deploy import deploy
 from flows.publish.manifest import current_version
 from flows.run import run

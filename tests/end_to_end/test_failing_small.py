@@ -321,7 +321,7 @@ def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(lake: Lake,
     run_failing(settings, "fct_sessions")
     with open_warehouse(settings, read_only=True) as warehouse:
         assert warehouse.execute("from marts.fct_sessions order by all").fetchall() == first["fct_sessions"]
-    # Mended but for what landed: all of it is new to this model alone.
+    # Fixed but for what landed: all of it is new to this model alone.
     workshop.fix()
     run_good(settings)
     grown = marts_of(settings)["fct_sessions"]

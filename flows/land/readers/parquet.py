@@ -165,7 +165,7 @@ def refusing_damage() -> Iterator[None]:
         if "crypt" in text:
             why = f"the Parquet file is encrypted ({text}); deliver it without encryption"
         elif isinstance(error, pa.ArrowNotImplementedError) or NOT_IMPLEMENTED in text:
-            why = f"the reader has not implemented what this Parquet file has ({text}); deliver it in another format"
+            why = f"the reader has not implemented what this file has ({text}); deliver it again, written otherwise"
         else:
             why = f"the Parquet file is damaged ({text}); deliver it again"
         raise FileRefusedError(why) from error

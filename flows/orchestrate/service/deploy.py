@@ -28,16 +28,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
 from prefect.workers.process import ProcessWorker
 
+from flows.orchestrate.event_names import JOB_SUCCEEDED, LANDED, dataset_resource, job_resource
 from flows.orchestrate.job import Arrival, Cron, Job, Success
-from flows.orchestrate.prefect_flows import (
-    DEPLOYMENT,
-    FLOWS,
-    JOB_SUCCEEDED,
-    LANDED,
-    dataset_resource,
-    entrypoint,
-    job_resource,
-)
+from flows.orchestrate.prefect_flows import DEPLOYMENT, FLOWS, entrypoint
 from flows.orchestrate.service.prefork.host import client_command
 from flows.orchestrate.service.worker import POOL
 from flows.orchestrate.writer import WAREHOUSE

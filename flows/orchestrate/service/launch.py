@@ -26,8 +26,9 @@ from prefect.deployments import run_deployment
 from prefect.states import Completed, Crashed
 
 from flows.orchestrate.job import LAND
-from flows.orchestrate.journal import JobRun, Journal, RunStatus
+from flows.orchestrate.journal import Journal
 from flows.orchestrate.prefect_flows import DEPLOYMENT, FLOWS
+from flows.orchestrate.runs import JobRun, RunStatus
 from flows.settings import Settings
 
 log = logging.getLogger("tidemark.wake")

@@ -148,7 +148,7 @@ def test_an_unchanged_file_is_not_even_read_again(lake: Lake, monkeypatch: pytes
     def read(path: Path) -> str:
         raise AssertionError(path)
 
-    monkeypatch.setattr(land_module, "_sha256", read)
+    monkeypatch.setattr(land_module, "_checksum", read)
     assert lake.land().receipts == []
 
 
@@ -186,7 +186,7 @@ def before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object]
     monkeypatch.setattr(land_module, name, step)
 
 
-@pytest.mark.parametrize("step", ["_sha256", "read_parts"])
+@pytest.mark.parametrize("step", ["_checksum", "read_parts"])
 def test_a_file_taken_away_while_it_lands_stops_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     first = lake.deliver("web/events/a.ndjson", A)
     lake.deliver("web/events/b.ndjson", B)
@@ -276,15 +276,15 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the code under test may catch it."""
 
 
-@pytest.mark.parametrize("step", ["sync_folder", "_sync_file"])
+@pytest.mark.parametrize("step", ["sync_folder", "sync_file"])
 @pytest.mark.parametrize("occasion", range(1, 7))
 def test_a_landing_stopped_before_any_sync_heals(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str, occasion: int
 ) -> None:
     deliver_many(lake, 2)
     calls = itertools.count(1)
-    for module in ("flows.land.land", "flows.land.receipts"):
-        if step == "_sync_file" and module == "flows.land.receipts":
+    for module in ("flows.land.batch", "flows.land.receipts"):
+        if step == "sync_file" and module == "flows.land.receipts":
             continue
         original = getattr(__import__(module, fromlist=["x"]), step)
 

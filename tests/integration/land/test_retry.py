@@ -464,14 +464,14 @@ def assert_retried_once(lake: Lake) -> None:
     assert len(lines) == len(set(lines)) == FILES * 10
 
 
-@pytest.mark.parametrize("step", ["sync_folder", "_sync_file"])
+@pytest.mark.parametrize("step", ["sync_folder", "sync_file"])
 @pytest.mark.parametrize("occasion", range(1, 8))
 def test_a_retry_stopped_before_any_sync_heals(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str, occasion: int
 ) -> None:
     deliver_rejects(lake)
     calls = itertools.count(1)
-    for module in ("flows.land.land", "flows.land.receipts") if step == "sync_folder" else ("flows.land.land",):
+    for module in ("flows.land.batch", "flows.land.receipts") if step == "sync_folder" else ("flows.land.batch",):
         original = getattr(__import__(module, fromlist=["x"]), step)
 
         def stop(path: Path, original: Callable[[Path], None] = original) -> None:

@@ -37,7 +37,8 @@ from flows.publish.manifest import (
 from flows.publish.publish import publish, rollback, versions
 from flows.publish.views import moved_from
 from flows.settings import Settings
-from flows.status.lake import describe_lake, read_status
+from flows.status.describe_lake import describe_lake
+from flows.status.lake import read_status
 from tests.support.lake import make_warehouse_tables
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER, NOBODY, as_nobody

@@ -19,8 +19,9 @@ from flows.orchestrate.by_hand import Counted, count, done_by_hand, slots_done
 from flows.orchestrate.due import Decision, ScheduleState, slot_of_instant
 from flows.orchestrate.intake import Intake
 from flows.orchestrate.job import LAND, Arrival, Build, Cron, Maintain, Publish
-from flows.orchestrate.journal import ByHand, Journal, RunStatus
+from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import observe_refused, observe_runs, observe_schedule
+from flows.orchestrate.runs import ByHand, RunStatus
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.status.jobs import read_health

@@ -21,18 +21,11 @@ from flows.errors import TidemarkError
 from flows.orchestrate import prefect_flows as jobs
 from flows.orchestrate import problems
 from flows.orchestrate.due import Decision, ScheduleState, slot_of_batch, slot_of_instant
+from flows.orchestrate.event_names import JOB_SUCCEEDED, LANDED, dataset_resource, job_resource
 from flows.orchestrate.intake import LEFT_FOR
 from flows.orchestrate.job import BACKFILL, LAND, MAINTENANCE, Arrival, Requires, Success
 from flows.orchestrate.journal import Journal
-from flows.orchestrate.prefect_flows import (
-    FLOWS,
-    JOB_SUCCEEDED,
-    LANDED,
-    MAINTAIN,
-    dataset_resource,
-    entrypoint,
-    job_resource,
-)
+from flows.orchestrate.prefect_flows import FLOWS, MAINTAIN, entrypoint
 from flows.orchestrate.problems import NODES_FAILED
 from flows.orchestrate.service import watcher as watch
 from flows.orchestrate.service.deploy import automations_of
@@ -627,7 +620,9 @@ def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to
     watched.tick(after=WATCH_SECONDS)
     watched.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     watched.offset += timedelta(hours=5)  # it was stopped meanwhile
-    monkeypatch.setattr("flows.orchestrate.journal.Receipts.landed_after", lambda *_: [(1, NOW + timedelta(minutes=1))])
+    monkeypatch.setattr(
+        "flows.orchestrate.journal_store.Receipts.landed_after", lambda *_: [(1, NOW + timedelta(minutes=1))]
+    )
     again = WatchedLake(watched.lake.settings, started)
     again.offset = watched.offset
     for _ in range(9):

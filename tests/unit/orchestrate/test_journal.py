@@ -20,7 +20,8 @@ from flows.errors import TidemarkError
 from flows.land.receipts import Receipts
 from flows.orchestrate.due import Decision, decide
 from flows.orchestrate.job import Arrival, Job, Success
-from flows.orchestrate.journal import DOWN_AFTER, KEEP, ByHand, JobRun, Journal, RunStatus
+from flows.orchestrate.journal import DOWN_AFTER, KEEP, Journal
+from flows.orchestrate.runs import ByHand, JobRun, RunStatus
 from flows.processes import process_mark
 from flows.settings import Settings
 from tests.support.deliveries import event, ndjson

@@ -26,11 +26,13 @@ from flows.land.receipts import Status
 from flows.land.retry import retry_quarantine
 from flows.locks import held
 from flows.orchestrate.job import Arrival, Job, Success
-from flows.orchestrate.journal import Journal, RunStatus
+from flows.orchestrate.journal import Journal
+from flows.orchestrate.runs import RunStatus
 from flows.publish.manifest import Manifest, MissingTable, PublishedTable
 from flows.settings import Settings
+from flows.status.describe_lake import describe_lake
 from flows.status.jobs import Health, JobHealth, describe_health, parse_program, read_health
-from flows.status.lake import DatasetStatus, LakeStatus, describe_lake, read_status
+from flows.status.lake import DatasetStatus, LakeStatus, read_status
 from tests.support.deliveries import event, field_of, ndjson, small_spec
 from tests.support.lake import KEY, Lake, make_warehouse_tables
 from tests.support.patience import until

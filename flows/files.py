@@ -1,0 +1,17 @@
+"""Files: their checksum, and that they are on the disk."""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """Have a file's bytes on the disk, whatever fails after that."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,250 @@
+"""Write a batch: a file's rows conformed, and what does not fit into quarantine."""
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from traceback import extract_tb
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.contract.spec import DatasetSpec, load_specs
+from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError
+from flows.files import sync_file
+from flows.land.conform import Conformed, Conformer, landed_schema
+from flows.land.hints import LOOKED_AT, Rejected, no_row_fits
+from flows.land.pseudonyms import Pseudonymiser, key_check, load_key
+from flows.land.readers import Part, decoded
+from flows.land.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder
+from flows.settings import Settings
+
+REJECTS_SCHEMA = pa.schema(
+    [
+        ("_batch_id", pa.int64()),
+        ("_line", pa.int64()),
+        ("reason", pa.string()),
+        ("field", pa.string()),
+        ("raw", pa.binary()),
+    ]
+)
+UNKNOWN_SCHEMA = pa.schema(
+    [("_batch_id", pa.int64()), ("_line", pa.int64()), ("key", pa.string()), ("value", pa.string())]
+)
+# In a quarantine file's metadata: the columns its rows stood in, without which CSV and Parquet cannot be read again.
+COLUMNS = b"tidemark.columns"
+EXAMPLES = 3
+PACKAGE = Path(__file__).parents[1]
+
+
+def land_rows(
+    settings: Settings,
+    spec: DatasetSpec,
+    receipt: Receipt,
+    made: Path,
+    parts: Iterator[Part],
+    columns: Callable[[], str | None],
+    conformers: "list[Conformer]",
+    examples: list[str],
+) -> Receipt:
+    """Stream a file's rows into the batch being made, and what does not fit into quarantine, with the columns that
+    its rows stand in."""
+    data = made / DATA
+    stem = settings.quarantine / spec.name / batch_name(receipt.batch_id)
+    rejects = _LazyParquet(stem.with_suffix(".parquet"), REJECTS_SCHEMA)
+    unknown = _LazyParquet(stem.with_suffix(".unknown.parquet"), UNKNOWN_SCHEMA)
+    landed = shown = 0
+    reasons: Counter[tuple[str, str | None]] = Counter()
+    first: list[Rejected] = []
+    names: str | None = None
+    with rejects, unknown, pq.ParquetWriter(data, landed_schema(spec), **_parquet_options(spec)) as writer:
+        for part in _of_the_file(_conformed(parts, conformers, receipt.batch_id)):
+            writer.write_table(part.rows)
+            landed += part.rows.num_rows
+            rejects.write(
+                [
+                    {
+                        "_batch_id": receipt.batch_id,
+                        "_line": r.line,
+                        "reason": r.reason,
+                        "field": r.field,
+                        "raw": r.raw,
+                    }
+                    for r in part.rejects
+                ]
+            )
+            reasons.update((r.reason, r.field) for r in part.rejects)
+            first += [Rejected(r.reason, r.field, r.raw) for r in part.rejects[: LOOKED_AT - len(first)]]
+            unknown.write(
+                [{"_batch_id": receipt.batch_id, "_line": u.line, "key": u.key, "value": u.value} for u in part.unknown]
+            )
+            for r in part.rejects[: EXAMPLES - shown]:
+                where = f", field {r.field}" if r.field else ""
+                examples.append(f"{receipt.file}, line {r.line}{where}: {r.reason.replace('_', ' ')}")
+                shown += 1
+        if rejects.rows and (names := columns()) is not None:
+            rejects.note(COLUMNS, names)
+    if not landed:
+        data.unlink()
+    else:
+        sync_file(data)
+    why = None
+    if rejects.rows and not landed:
+        # Of Parquet the rows, as JSON, say as much.
+        header = json.loads(names) if names and receipt.format == "csv" else []
+        why = no_row_fits(rejects.rows, reasons, first, header, spec, load_specs() | {spec.name: spec})
+    return receipt.model_copy(
+        update={
+            "status": Status.LANDED,
+            "reason": why,
+            "rows_read": landed + rejects.rows,
+            "rows_landed": landed,
+            "rows_rejected": rejects.rows,
+            "unknown_keys": unknown.rows,
+            "data_path": f"landed/{spec.name}/{batch_name(receipt.batch_id)}/{DATA}" if landed else None,
+            "rejects_path": f"quarantine/{spec.name}/{rejects.path.name}" if rejects.rows else None,
+        }
+    )
+
+
+def _of_the_file(conformed: Iterator[Conformed]) -> Iterator[Conformed]:
+    """The chunks as they come, and any error in reading or conforming them as the file's own.
+
+    Writing the batch is no part of this: an error there is the lake's. So is what this machine has no more of (room,
+    open files), and a file that was taken away is looked at by the caller.
+    """
+    try:
+        yield from conformed
+    except (TidemarkError, FileNotFoundError):
+        raise
+    except OSError as error:
+        if error.errno in MACHINE_ERRORS:
+            raise
+        raise FileRefusedError(thrown(error)) from error
+    except Exception as error:
+        raise FileRefusedError(thrown(error)) from error
+
+
+def thrown(error: Exception) -> str:
+    """What was thrown, and where; not what it says, which may repeat a value of the file."""
+    ours = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(PACKAGE)]
+    where = f" in {Path(ours[-1].filename).relative_to(PACKAGE)}, line {ours[-1].lineno}" if ours else ""
+    return f"reading its rows failed ({type(error).__name__}{where}); deliver it again, written another way"
+
+
+def _conformed(parts: Iterator[Part], conformers: list[Conformer], batch_id: int) -> Iterator[Conformed]:
+    """The chunks conformed, in order, as many at once as there are conformers; few more than that are held."""
+    free: SimpleQueue[Conformer] = SimpleQueue()
+    for conformer in conformers:
+        free.put(conformer)
+
+    def conform(part: Part) -> Conformed:
+        conformer = free.get()
+        try:
+            return conformer.conform(part(), batch_id)
+        finally:
+            free.put(conformer)
+
+    with ThreadPoolExecutor(len(conformers)) as pool:
+        pending: deque[Future[Conformed]] = deque()
+        for part in _shared_out(parts, len(conformers)):
+            pending.append(pool.submit(conform, part))
+            if len(pending) > len(conformers):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _shared_out(parts: Iterator[Part], workers: int) -> Iterator[Part]:
+    """The chunks as they are; one that is the whole file, in as many pieces as there are workers."""
+    first, second = next(parts, None), next(parts, None)
+    if first is not None and second is None:
+        for chunk in first().split(workers):
+            yield decoded(chunk)
+        return
+    if first is not None and second is not None:
+        yield first
+        yield second
+    yield from parts
+
+
+class Conformers:
+    """The conformers of each dataset met, and the secret they share, both made on first need."""
+
+    def __init__(self, settings: Settings, receipts: Receipts) -> None:
+        self._settings = settings
+        self._check = receipts.any_key_check()
+        self._key: bytes | None = None
+        self._made: dict[str, list[Conformer]] = {}
+
+    def __enter__(self) -> "Conformers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for made in self._made.values():
+            for conformer in made:
+                conformer.close()
+
+    @property
+    def key(self) -> bytes:
+        if self._key is None:
+            key = load_key(self._settings, must_exist=self._check is not None)
+            if self._check not in (None, key_check(key)):
+                raise TidemarkError(
+                    "the pseudonymisation key is not the one that landed the batches before: every device and person "
+                    f"would become a stranger; restore the earlier {self._settings.key_file} or TIDEMARK_PSEUDONYM_KEY"
+                )
+            self._key = key
+        return self._key
+
+    def of(self, spec: DatasetSpec) -> list[Conformer]:
+        if spec.name not in self._made:
+            pseudonymiser = Pseudonymiser(self.key)
+            self._made[spec.name] = [Conformer(spec, pseudonymiser, threads=1) for _ in range(self._settings.threads)]
+        return self._made[spec.name]
+
+
+class _LazyParquet:
+    """A Parquet file of the quarantine, readable by its owner only, made when the first row comes."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.rows = 0
+        self._schema = schema
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> "_LazyParquet":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        if kind is None:
+            sync_file(self.path)
+            sync_folder(self.path.parent)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def write(self, rows: list[dict[str, object]]) -> None:
+        if not rows:
+            return
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.touch(mode=0o600)
+            self._writer = pq.ParquetWriter(self.path, self._schema, compression="zstd")
+        self._writer.write_table(pa.Table.from_pylist(rows, self._schema))
+        self.rows += len(rows)
+
+    def note(self, key: bytes, text: str) -> None:
+        """Put a text into the file's metadata, once it has rows."""
+        if self._writer is not None:
+            self._writer.add_key_value_metadata({key.decode(): text})
+
+
+def _parquet_options(spec: DatasetSpec) -> dict[str, object]:
+    """Dictionaries for words, none for what hardly repeats."""
+    words = [c.name for c in spec.columns() if c.type in ("string", "string[]", "boolean")]
+    return {"compression": "zstd", "compression_level": 1, "use_dictionary": words, "store_schema": False}

@@ -1,0 +1,110 @@
+"""SQL of who uses the products: people, and the devices they have."""
+
+from __future__ import annotations
+
+
+def devices(people: int, clock_off_share: float, bot_share: float) -> str:
+    """People have one to four devices; on some they are logged in, on others nobody knows them."""
+    return f"""
+    create or replace table devices as
+    with people as (
+        select range as person_no, rnd(range, 'devices') as draw from range({people})
+    ),
+    numbered as (
+        select
+            person_no,
+            person_no * 4 + device_index as device_no,
+            device_index,
+            rnd(person_no * 4 + device_index, 'platform') as platform_draw,
+            rnd(person_no, 'account') < 0.6 and rnd(person_no * 4 + device_index, 'login') < 0.75
+                as is_logged_in
+        from people, range(4) as slots(device_index)
+        where device_index = 0 or draw > [0.35, 0.75, 0.93][device_index]
+    ),
+    described as (
+        select
+            *,
+            case
+                when device_index = 0 then
+                    case when platform_draw < 0.72 then 'web' when platform_draw < 0.86 then 'ios'
+                        when platform_draw < 0.97 then 'android' else 'tv' end
+                when device_index = 1 then
+                    case when platform_draw < 0.40 then 'ios' when platform_draw < 0.75 then 'android'
+                        else 'web' end
+                when device_index = 2 then if(platform_draw < 0.7, 'tv', 'web')
+                else 'web'
+            end as platform
+        from numbered
+    ),
+    completed as (
+        select
+            device_no,
+            person_no,
+            device_index,
+            platform,
+            'd-' || lower(to_hex(pick(device_no, 'device', 1048576) * 16777216 + device_no)) as device_id,
+            if(is_logged_in, 'u-' || person_no, null) as user_id,
+            platform = 'web' and rnd(device_no, 'bot') < {bot_share} as is_bot,
+            case
+                when rnd(device_no, 'clock') < {clock_off_share} / 2 then 3600000
+                when rnd(device_no, 'clock') < {clock_off_share} then -3600000
+                else 0
+            end as clock_off_ms,
+            case
+                when rnd(person_no, 'consent') < 0.62 then ['analytics', 'personalisation', 'advertising']
+                when rnd(person_no, 'consent') < 0.80 then ['analytics', 'personalisation']
+                when rnd(person_no, 'consent') < 0.93 then ['analytics']
+                else []::varchar[]
+            end as consent,
+            case
+                when rnd(person_no, 'country') < 0.9 then 'SE'
+                else choose(person_no, 'abroad', ['NO', 'FI', 'DK', 'DE', 'GB'])
+            end as country,
+            -- The three networks that RFC 5737 keeps for documentation.
+            choose(device_no, 'network', ['192.0.2.', '198.51.100.', '203.0.113.'])
+                || (1 + pick(device_no, 'host', 254)) as ip_address,
+            case when platform = 'web' then '2026.1' else '7.' || pick(device_no, 'version', 4) || '.0' end
+                as app_version
+        from described
+    )
+    select
+        *,
+        case
+            when is_bot then choose(device_no, 'bot agent', [
+                'Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)',
+                'Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)',
+                'Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/131.0 Safari/537.36'
+            ])
+            when platform = 'web' then choose(device_no, 'web agent', [
+                'Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0 Safari/537.36',
+                'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Version/18.2 Safari/605.1.15',
+                'Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0',
+                'Mozilla/5.0 (iPhone; CPU iPhone OS 18_2) Version/18.2 Mobile Safari/604.1'
+            ])
+            when platform = 'ios' then 'App/' || app_version || ' (iPhone; iOS 18.2)'
+            when platform = 'android' then 'App/' || app_version || ' (Pixel 8; Android 15)'
+            else 'App/' || app_version || ' (SmartTV; Tizen 8.0)'
+        end as user_agent
+    from completed
+    order by device_no
+    """
+
+
+# What a device's events have in common in JSON, made once per device: text is the dearest part of a line.
+DEVICES_AS_JSON = """
+    create or replace table device_texts as
+    select
+        device_no,
+        '","platform":"' || platform || '","app_version":"' || app_version || '","device_id":"' || device_id
+            || '","user_id":' || coalesce('"' || user_id || '"', 'null') || ',"session_id":null' as head,
+        ',"consent":[' || coalesce('"' || nullif(array_to_string(consent, '","'), '') || '"', '')
+            || '],"country":"' || country || '","ip_address":"' || ip_address
+            || '","user_agent":"' || user_agent || '",' as tail
+    from devices
+    order by device_no
+"""
+# Which devices there are per place in the person's list, to find a device without a search.
+PEOPLE = """
+    create or replace table people as
+    select person_no, count(*) as devices_count from devices group by person_no order by person_no
+"""
