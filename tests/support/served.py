@@ -80,7 +80,7 @@ def deliver(settings: Settings) -> None:
 PACE = {
     "TIDEMARK_WATCH_SECONDS": "2",
     "TIDEMARK_TIDY_SECONDS": "5",
-    "TIDEMARK_BEGIN_SECONDS": "20",
+    "TIDEMARK_BEGIN_SECONDS": "60",  # a run of a busy machine is not taken for a dead one
 }
 
 
