@@ -32,6 +32,7 @@ from flows.cli.render import (
     rule,
     safe,
 )
+from flows.clock import minute
 from flows.errors import TidemarkError
 from flows.land.land import land
 from flows.land.retry import retry_quarantine as retry
@@ -333,7 +334,7 @@ def deploy_command(ctx: click.Context, revision: str, back: bool) -> None:
 def rollback_command(settings: Settings, version: str | None) -> None:
     """Show readers the version before the current one, or VERSION."""
     manifest = rollback(settings, version)
-    out.print(f"[bold]rollback[/] readers see {manifest.version}, published {manifest.created_at:%Y-%m-%d %H:%M} UTC")
+    out.print(f"[bold]rollback[/] readers see {manifest.version}, published {minute(manifest.created_at)}")
 
 
 @main.command()
