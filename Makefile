@@ -17,7 +17,7 @@ TEST_WORKERS ?= 2
 # A long file that began last would keep one worker busy alone.
 LONGEST_FIRST := tests/properties tests/end_to_end tests/integration tests/unit
 # What codespell reads; pyproject.toml has the rest of its settings.
-SPELLED := flows tests benchmarks docs deploy .github Makefile pyproject.toml dbt_project.yml $(wildcard *.md)
+SPELLED := flows models macros contracts seeds tests benchmarks docs deploy .github Makefile pyproject.toml dbt_project.yml $(wildcard *.md)
 
 .PHONY: help
 help: ## List the commands
