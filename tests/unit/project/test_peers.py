@@ -42,7 +42,7 @@ def node(materialized: str = "incremental", **meta: str) -> Any:
         (node(), None, "FULL"),
         (node(), "event_date", "INCREMENTAL_BY_TIME_RANGE (time_column event_date, lookback 5)"),
         (
-            node(days_to_replace="session_start_days_touched"),
+            node(days_to_replace="affected_session_days"),
             "started_date",
             "INCREMENTAL_BY_TIME_RANGE (time_column started_date, lookback 6)",
         ),
