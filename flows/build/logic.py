@@ -98,7 +98,7 @@ class ProjectLogic:
         )
 
     def mark(self, id_: str) -> str:
-        """A mark of a node's or source's own logic and that of everything above it."""
+        """A mark of a node's or source's own logic and that of everything upstream of it."""
         if id_ not in self._marks:
             node = self._node(id_)
             own = _source_logic(node) if id_ in self._manifest.sources else self._own_logic(node)

@@ -277,7 +277,7 @@ def read_pending_work(settings: Settings, project: Project) -> PendingWork:
         if finished is None:
             known = warehouse.execute("select 1 from ops.dbt_runs limit 1").fetchone()
             return PendingWork(everything=True, why_everything=WHY_UNFINISHED if known else None)
-        unmade = {name for (name,) in warehouse.execute("select node from ops.failed_or_skipped").fetchall()}
+        failed = {name for (name,) in warehouse.execute("select node from ops.failed_or_skipped").fetchall()}
         progress = dict(warehouse.execute("select model, batch_id from ops.model_progress").fetchall())
         changes = dict(warehouse.execute("select model, max(change) from ops.changes group by model").fetchall())
         passed = dict(
@@ -292,9 +292,9 @@ def read_pending_work(settings: Settings, project: Project) -> PendingWork:
             *(
                 model.name
                 for model in project.models.values()
-                if model.name in unmade or (model.materialized in STORED and progress.get(model.name, -1) < last_batch)
+                if model.name in failed or (model.materialized in STORED and progress.get(model.name, -1) < last_batch)
             ),
-            *sorted(project.seeds & unmade),
+            *sorted(project.seeds & failed),
         ),
         tests=tuple(
             test

@@ -1,27 +1,24 @@
 """The ``tidemark`` command: sample, land, build, publish, run, deploy, serve, status ..."""
 
-import io
 import json
-import sqlite3
 import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 import click
-import duckdb
 from click.core import ParameterSource
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from flows.audit.audit import audit
 from flows.build.backfill import Request, backfill
 from flows.build.build import Build, build, build_pending, run_every_test
+from flows.cli.by_hand import count_by_hand
+from flows.cli.command import Command
 from flows.cli.render import (
     out,
     print_audit,
     print_build,
-    print_error,
     print_landed,
     print_landing,
     print_line,
@@ -32,12 +29,12 @@ from flows.cli.render import (
     rule,
     safe,
 )
-from flows.errors import TidemarkError
+from flows.clock import minute
 from flows.land.land import land
 from flows.land.retry import retry_quarantine as retry
 from flows.publish.publish import publish, rollback
 from flows.run import run
-from flows.settings import Settings, explain
+from flows.settings import Settings
 from flows.status.describe_lake import describe_lake
 from flows.status.lake import LakeStatus, read_status, read_totals
 from flows.text import counted
@@ -45,37 +42,7 @@ from flows.text import counted
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
-class _Command(click.Group):
-    """Errors meant for people end the command with their text and exit code 1, without a traceback."""
-
-    def main(self, *args: Any, **more: Any) -> Any:
-        # A character that the terminal cannot show must not stop the output, nor make what was done look undone.
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
-        return super().main(*args, **more)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except ValidationError as error:
-            for line in explain(error):
-                print_error(line)
-            sys.exit(1)
-        except TidemarkError as error:
-            print_error(str(error))
-            sys.exit(1)
-        except (OSError, sqlite3.Error, duckdb.Error) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            print_error(
-                f"{' '.join(str(error).split())}; what was done before is whole; fix the cause (a missing permission, "
-                "a full disk) and run the same again"
-            )
-            sys.exit(1)
-
-
-@click.group(cls=_Command)
+@click.group(cls=Command)
 @click.version_option(package_name="tidemark")
 @click.pass_context
 def main(ctx: click.Context) -> None:
@@ -135,7 +102,7 @@ def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None
     print_landing(settings, land(settings, progress=print_landed))
     if retry_quarantine:
         print_retry(settings, retry(settings, dataset, progress=print_landed))
-    _count_by_hand(settings, began, ["land"])
+    count_by_hand(settings, began, ["land"])
 
 
 @main.command("build")
@@ -192,7 +159,7 @@ def build_command(
     else:
         print_build(done)
     failed = bool(done and done.failed)
-    _count_by_hand(settings, began, ["backfill"] if first_day and not failed else [], has_built=True)
+    count_by_hand(settings, began, ["backfill"] if first_day and not failed else [], has_built=True)
     if failed:
         sys.exit(1)
 
@@ -207,7 +174,7 @@ def test_command(settings: Settings) -> None:
     began = datetime.now(UTC)
     done = run_every_test(settings)
     print_build(done)
-    _count_by_hand(settings, began, [] if done.failed else ["test"], has_built=True)
+    count_by_hand(settings, began, [] if done.failed else ["test"], has_built=True)
     if done.failed:
         sys.exit(1)
 
@@ -225,7 +192,7 @@ def publish_command(settings: Settings, force: bool) -> None:
     publication = publish(settings, force)
     print_publication(settings, publication)
     if publication.manifest.is_fresh:
-        _count_by_hand(settings, began, ["publish"])
+        count_by_hand(settings, began, ["publish"])
     if not publication.manifest.is_fresh:
         sys.exit(1)
 
@@ -251,13 +218,13 @@ def run_command(settings: Settings) -> None:
             "[bold red]publish[/]  nothing was published: no table is good yet; fix the cause and run "
             "`tidemark run` again"
         )
-        _count_by_hand(settings, began, ["land"], has_built=True)
+        count_by_hand(settings, began, ["land"], has_built=True)
         sys.exit(1)
     if done.is_good:
         print_totals(read_totals(settings))
     print_publication(settings, done.publication)
     is_fresh = done.publication.manifest.is_fresh
-    _count_by_hand(settings, began, ["land", "publish"] if is_fresh else ["land"], has_built=True)
+    count_by_hand(settings, began, ["land", "publish"] if is_fresh else ["land"], has_built=True)
     out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
     if not done.is_good:
         sys.exit(1)
@@ -267,7 +234,7 @@ def run_command(settings: Settings) -> None:
 @click.option("--foreground", is_flag=True, help="Stay in the foreground, for systemd and containers.")
 @click.pass_obj
 def serve_command(settings: Settings, foreground: bool) -> None:
-    """Start what runs by itself: server, worker and watcher.
+    """Start what runs automatically: server, worker and watcher.
 
     It prints the address of Prefect's pages.
     """
@@ -333,7 +300,7 @@ def deploy_command(ctx: click.Context, revision: str, back: bool) -> None:
 def rollback_command(settings: Settings, version: str | None) -> None:
     """Show readers the version before the current one, or VERSION."""
     manifest = rollback(settings, version)
-    out.print(f"[bold]rollback[/] readers see {manifest.version}, published {manifest.created_at:%Y-%m-%d %H:%M} UTC")
+    out.print(f"[bold]rollback[/] readers see {manifest.version}, published {minute(manifest.created_at)}")
 
 
 @main.command()
@@ -385,7 +352,7 @@ def audit_command(
     if done.findings:
         sys.exit(1)
     if not (first or last or dataset or as_json):
-        _count_by_hand(settings, began, ["audit"])
+        count_by_hand(settings, began, ["audit"])
 
 
 @main.command("alert")
@@ -403,23 +370,6 @@ def alert_command(settings: Settings, owner: str) -> None:
         out.print(safe(f"{label}: {f'not taken: {error}' if error else 'taken'}"))
     if any(error for _, error in answers):
         sys.exit(1)
-
-
-def _count_by_hand(settings: Settings, began: datetime, steps: list[str], has_built: bool = False) -> None:
-    """Let what was done by hand count for jobs and incidents, and say so. It was done, whatever becomes of that."""
-    if not (settings.jobs / "journal.sqlite").exists():
-        return  # no job has ever run here
-    from flows.orchestrate.by_hand import count  # noqa: PLC0415 (who works without the service needs no schedule)
-
-    try:
-        counted = count(settings, began, steps, has_built)
-    except TidemarkError as error:
-        out.print(f"         [yellow]not recorded for jobs and incidents[/] {safe(str(error))}")
-        return
-    for job, slot in counted.slots:
-        out.print(f"         job {job} counts as done for {safe(slot)}")
-    for incident in counted.recovered:
-        out.print(f"[bold]resolved[/] {safe(incident.problem.title)} (owner: {safe(incident.problem.owner)})")
 
 
 if __name__ == "__main__":

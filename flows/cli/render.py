@@ -13,6 +13,7 @@ from rich.table import Table
 
 from flows.audit.audit import Audit
 from flows.build.build import BROKEN_RULES, FAILED, Build
+from flows.clock import minute
 from flows.contract.spec import load_specs
 from flows.land.land import Landing
 from flows.land.receipts import Receipt, Status
@@ -226,8 +227,8 @@ def print_publication(settings: Settings, publication: Publication) -> None:
             table.add_row(t.name, counted(t.rows, "row"))
     out.print(table)
     for t in manifest.stale:
-        since, as_of = f"{t.stale_since:%Y-%m-%d %H:%M} UTC", f"{t.as_of:%Y-%m-%d %H:%M} UTC"
         because = safe(describe_causes(t.stale_because))
+        since, as_of = (minute(moment) if moment else "before" for moment in (t.stale_since, t.as_of))
         out.print(f"         [yellow]stale[/] {t.name} since {since}, rows as of {as_of}: waits for {because}")
     for missing in manifest.missing:
         out.print(f"         [yellow]missing[/] {missing.name}: waits for {safe(describe_causes(missing.because))}")

@@ -288,10 +288,6 @@ class Receipts:
         )
         return [(Receipt.model_validate_json(text), superseded_by) for text, superseded_by in rows]
 
-    def first_batch(self, receipt: Receipt) -> Receipt:
-        """The receipt of the batch in which the file landed first: the receipt itself where it is no retry."""
-        return self._one("batch_id = ?", str(receipt.delivery_batch_id)) or receipt
-
     def any_key_check(self) -> str | None:
         """The check value of the secret that landed the last batch."""
         last = self._one("status = 'landed' order by batch_id desc")

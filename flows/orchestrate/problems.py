@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from flows.alerts.incidents import Incident, open_incidents
 from flows.alerts.notify import Problem, deliver, digest, note
+from flows.clock import minute
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land.receipts import FILE_REMEDY, Receipts, Status
@@ -147,7 +148,7 @@ def observe_schedule(
             title=f"job {decision.job} is late",
             owner=owners[decision.job],
             since=decision.due_at,
-            detail=f"due at {decision.due_at:%Y-%m-%d %H:%M} UTC for {decision.day}; " + _stands(decision, waits),
+            detail=f"due at {minute(decision.due_at)} for {decision.day}; " + _stands(decision, waits),
             rows=None,
             reproduce="tidemark status",
             link=None,

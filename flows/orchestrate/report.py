@@ -13,10 +13,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from flows.build.build import FAILED, Build, Node
+from flows.clock import minute
 from flows.errors import TidemarkError
 from flows.orchestrate.problems import NODES_FAILED
 from flows.publish.publish import Publication
-from flows.text import cut, one_line
+from flows.text import counted, cut, one_line
 
 # Characters of an error in a line of the log and in the run's state, and lines of it on the page.
 LINE_CHARACTERS = 300
@@ -207,7 +208,7 @@ def _built(builds: Iterable[Build]) -> Iterable[str]:
         return
     skipped = [node.name for node in nodes if node.status == "skipped" and node.kind != "test"]
     good = {kind: sum(n.kind == kind and n.status in ("success", "pass", "warn") for n in nodes) for kind in KINDS}
-    counts = ", ".join(f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in good.items() if count)
+    counts = ", ".join(counted(count, kind) for kind, count in good.items() if count)
     yield f"Built and passed: {counts or 'nothing'}"
     if warned := [node.name for node in nodes if node.status == "warn"]:
         yield f"Warned: {_names(warned)}"
@@ -232,7 +233,7 @@ def _published(publication: Publication | None) -> Iterable[str]:
 
 
 def _as_of(moment: datetime | None) -> str:
-    return f"of {moment:%Y-%m-%d %H:%M} UTC" if moment else "of an earlier version"
+    return f"of {minute(moment)}" if moment else "of an earlier version"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -82,15 +82,15 @@ class Session(NamedTuple):
 def split_into_sessions(events: Iterable[Event]) -> list[list[Event]]:
     """The events of each session in order, those from the future left out. Over 30 minutes of silence end one;
     where the client keeps a session id of its own, only another id does, or a whole day without it."""
-    lanes: dict[tuple[str, UUID, str | None], list[Event]] = defaultdict(list)
+    streams: dict[tuple[str, UUID, str | None], list[Event]] = defaultdict(list)
     for event in events:
         if is_future(event):
             continue
-        lanes[event["product"], event["device_key"], event["session_id"]].append(event)
+        streams[event["product"], event["device_key"], event["session_id"]].append(event)
     found: list[list[Event]] = []
-    for lane in lanes.values():
+    for stream in streams.values():
         previous = None
-        for event in sorted(lane, key=lambda e: (e["occurred_at"], e["event_id"])):
+        for event in sorted(stream, key=lambda e: (e["occurred_at"], e["event_id"])):
             if previous is None or _is_over(previous, event):
                 found.append([])
             found[-1].append(event)

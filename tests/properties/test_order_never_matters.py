@@ -14,7 +14,7 @@ from tests.properties.cases import CASE, CASES, MINUTE, Case, Retry, State, Visi
 from tests.properties.lives import PLAN, Home, Plan, Step
 
 T = TypeVar("T")
-# A life takes a good twenty seconds and would shrink slowly; the cases in it are small, and those that fail are told.
+# A life takes a good twenty seconds and would shrink slowly; the cases in it are small, and what fails is reported.
 LIVES = settings(
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -118,10 +118,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 def assert_lived_well(home: Home, cases: Sequence[Case], plan: Plan) -> None:
-    """No case went wrong; those that did are told with what is wrong about them."""
+    """No case went wrong; those that did are reported with what is wrong about them."""
     wrong = home.live(cases, plan)
-    told = "\n\n".join(f"case {number}: {what}" for number, what in wrong.items())
-    assert not wrong, f"{len(wrong)} of {len(cases)} cases went wrong by {plan}\n\n{told}"
+    reported = "\n\n".join(f"case {number}: {what}" for number, what in wrong.items())
+    assert not wrong, f"{len(wrong)} of {len(cases)} cases went wrong by {plan}\n\n{reported}"
 
 
 def test_known_cases_go_well(home: Home) -> None:

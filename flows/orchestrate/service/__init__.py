@@ -1,4 +1,4 @@
-"""What runs all day: the processes that `tidemark serve` starts, and how they hang together.
+"""What runs all day: the processes that `tidemark serve` starts, and how they work together.
 
 supervisord ── server    Prefect's: clocks, automations, pages
             ├─ warm      forks a process for each run            (warm, warm_client)

@@ -1,4 +1,4 @@
-"""The mark of a model changes with all that its rows hang on, and days reach as far as what is read around them."""
+"""The mark of a model changes with all that its rows depend on, and days reach as far as what is read around them."""
 
 import shutil
 from collections.abc import Callable

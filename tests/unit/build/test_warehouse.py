@@ -535,7 +535,7 @@ def small_manifest(**reads: str) -> Any:
 @pytest.mark.parametrize(
     ("test", "guarded"),
     [
-        # Attached: the model and all below, whatever else it reads.
+        # Attached: the model and all downstream, whatever else it reads.
         ("@raw", "raw view left right mart"),
         ("@left", "left mart"),
         ("@left right", "left mart"),

@@ -1,4 +1,4 @@
-"""What a value means does not hang on the rows around it, nor on the format that brings it."""
+"""What a value means does not depend on the rows around it, nor on the format that brings it."""
 
 import json
 import re
