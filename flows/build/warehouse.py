@@ -247,7 +247,7 @@ where model = 'landings' or (model in ('ops_landings', 'ops_rejects') and day in
 
 insert into ops.changes
 select model, day, nextval('ops.change_number')
-from days cross join (values ('ops_landings'), ('ops_rejects')) as kept_by_day (model)
+from days cross join (values ('ops_landings'), ('ops_rejects')) as by_day (model)
 union all
 select 'landings', null, nextval('ops.change_number');
 commit;

@@ -823,7 +823,7 @@ def test_a_lost_file_of_a_stale_table_stops_publishing_and_says_which(settings: 
     assert_true(settings, publish(settings).manifest)
 
 
-def test_a_table_not_kept_by_days_is_written_when_it_changed(settings: Settings) -> None:
+def test_a_table_not_partitioned_by_day_is_written_when_it_changed(settings: Settings) -> None:
     first = publish(settings).manifest
     with open_warehouse(settings) as db:
         db.execute("update marts.dim_whole set id = -id")

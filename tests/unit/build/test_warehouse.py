@@ -185,7 +185,7 @@ OTHER = {"project": "other"}
         ([KILLED], EVERYTHING),
         ([PART], EVERYTHING),
         ([OTHER], EVERYTHING),
-        # It came to its end: what it left unmade is noted.
+        # It came to its end: what failed or was skipped is noted.
         ([FAILED], NOTHING),
         ([FAILED, KILLED], NOTHING),
         ([KILLED, {}], NOTHING),

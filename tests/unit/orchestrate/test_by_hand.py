@@ -155,12 +155,12 @@ def test_a_refused_file_that_is_delivered_again_by_hand_is_over(settings: Settin
 
 
 def test_a_file_in_a_wrong_folder_that_was_moved_by_hand_is_over_once_it_landed(settings: Settings, hook: Hook) -> None:
-    stray = Lake(settings.home).deliver("web/evnts/b.ndjson", ndjson([event(2)]))
+    misplaced = Lake(settings.home).deliver("web/evnts/b.ndjson", ndjson([event(2)]))
     with Journal(settings) as journal:
         for minutes in (0, 10):
             Intake(settings, journal).observe(datetime.now(UTC) + timedelta(minutes=minutes))
     assert [i.problem.title for i in open_incidents(settings)] == ["file web/evnts/b.ndjson cannot be taken"]
-    stray.rename(settings.inbox / "web" / "events" / "b.ndjson")
+    misplaced.rename(settings.inbox / "web" / "events" / "b.ndjson")
     done = CliRunner(env={"TIDEMARK_HOME": str(settings.home), "TIDEMARK_SETTLE_SECONDS": "0"}).invoke(main, ["land"])
     assert "resolved file web/evnts/b.ndjson cannot be taken" in done.output, done.output
     assert open_incidents(settings) == [] and len(hook.texts) == 2

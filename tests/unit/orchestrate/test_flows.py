@@ -634,13 +634,13 @@ def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to
 
 
 def test_a_file_in_a_wrong_folder_is_reported_and_that_it_is_gone(watched: WatchedLake, hook: Hook) -> None:
-    stray = watched.lake.deliver("web/evnts/a.ndjson", ndjson([event(1)]))
+    misplaced = watched.lake.deliver("web/evnts/a.ndjson", ndjson([event(1)]))
     for _ in range(2):
         watched.tick(after=WATCH_SECONDS)
     assert hook.texts == []
     watched.tick(after=LEFT_FOR.total_seconds())
     assert hook.texts == ["[tidemark] file web/evnts/a.ndjson cannot be taken"]
-    stray.unlink()
+    misplaced.unlink()
     watched.tick(after=WATCH_SECONDS)
     assert "recovered" in hook.texts[1]
 
