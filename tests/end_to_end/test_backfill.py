@@ -172,7 +172,7 @@ def test_what_is_below_is_rebuilt_by_days_or_whole_or_not_at_all() -> None:
     }
     by_days = frozenset({"days", "beside"})
     assert with_downstream(models, by_days, frozenset({"days"})) == {"days", "table"}
-    with pytest.raises(TidemarkError, match=r"beside cannot be rebuilt for some days alone: keys below .* beside\+"):
+    with pytest.raises(TidemarkError, match=r"beside cannot be rebuilt .* alone: keys downstream .* beside\+"):
         with_downstream(models, by_days, frozenset({"beside"}))
 
 
