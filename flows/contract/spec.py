@@ -56,13 +56,13 @@ class CsvDialect(_Frozen):
 
 
 class History(_Frozen):
-    """The models that keep the states of a dataset's things, in ``models/intermediate/<area>/``.
+    """The models that keep the states of a dataset's things, in ``models/intermediate/<domain>/``.
 
     ``updated_at`` names the field that tells states apart; where it is None a thing has one state. ``versions`` asks
     for the model of periods in which nothing changed.
     """
 
-    area: str
+    domain: str
     updated_at: str | None = None
     versions: bool = False
 
@@ -306,10 +306,10 @@ def _check_dataset(message: str, dataset: Any, fields: list[FieldSpec]) -> None:
 
 
 def _check_history(message: str, dataset: Any) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", dataset.history.area):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", dataset.history.domain):
         raise ValueError(
-            f"{message}: history.area names a folder of models/intermediate, in small letters, digits and _; "
-            f"it is {dataset.history.area!r}"
+            f"{message}: history.domain names a folder of models/intermediate, in small letters, digits and _; "
+            f"it is {dataset.history.domain!r}"
         )
     if len(dataset.key) != 1:
         raise ValueError(f"{message}: a dataset with a history has one field as its key, not {len(dataset.key)}")
@@ -323,7 +323,7 @@ def _history(dataset: Any) -> History | None:
     if not dataset.HasField("history"):
         return None
     history = dataset.history
-    return History(area=history.area, updated_at=history.updated_at or None, versions=history.versions)
+    return History(domain=history.domain, updated_at=history.updated_at or None, versions=history.versions)
 
 
 def _field_spec(pool: descriptor_pool.DescriptorPool, field: Any, payload: str | None) -> FieldSpec:

@@ -2,7 +2,7 @@
     Models of things rather than of days: what a new batch touches is a key, and every row of a touched key is
     rebuilt from all that was delivered of it.
 
-    Which keys each batch touches is a model of its own, `int_<area>__<things>_touched`: the keys it delivers,
+    Which keys each batch touches is a model of its own, `int_<domain>__<things>_touched`: the keys it delivers,
     and the keys of the delivery it supersedes, whose rows count no more. An incremental model names it twice: in
     `meta.touched_keys`, for the strategy, and in `in_keys_to_replace(key, ref(...))`, for the rows it reads.
 -#}

@@ -158,12 +158,12 @@ from bounded
 
 def model_name(spec: DatasetSpec, step: str) -> str:
     """The name of one of the dataset's history models; ``step`` is touched, deduplicated or versioned."""
-    return f"int_{_history(spec).area}__{spec.name}_{step}"
+    return f"int_{_history(spec).domain}__{spec.name}_{step}"
 
 
 def path_of(spec: DatasetSpec, step: str, suffix: str) -> Path:
     """Where one of the dataset's history models stands."""
-    return FOLDER / _history(spec).area / f"{model_name(spec, step)}.{suffix}"
+    return FOLDER / _history(spec).domain / f"{model_name(spec, step)}.{suffix}"
 
 
 def models(spec: DatasetSpec) -> dict[Path, bytes]:

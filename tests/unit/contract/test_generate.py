@@ -265,11 +265,11 @@ def test_a_history_keeps_every_attribute_but_free_text(spec: DatasetSpec) -> Non
     if spec.history is None:
         assert models == {}
         return
-    deduplicated = models.pop(f"int_{spec.history.area}__{spec.name}_deduplicated.sql")
+    deduplicated = models.pop(f"int_{spec.history.domain}__{spec.name}_deduplicated.sql")
     staged = [each.column for each in staging.staged_columns(spec)]
     assert selected(deduplicated.encode()) == [c.name for c in staged if c.privacy != "free_text"]
-    assert f"int_{spec.history.area}__{spec.name}_touched.sql" in models
-    versioned = models.get(f"int_{spec.history.area}__{spec.name}_versioned.sql")
+    assert f"int_{spec.history.domain}__{spec.name}_touched.sql" in models
+    versioned = models.get(f"int_{spec.history.domain}__{spec.name}_versioned.sql")
     assert (versioned is not None) == spec.history.versions
     for column in staged if versioned else []:
         is_attribute = column.name not in (*spec.key, spec.history.updated_at, *staging.LINEAGE)

@@ -87,8 +87,8 @@ def test_a_contradiction_is_reported_with_the_field(message: str, field: str, ch
         ),
         ("history.updated_at", "content_id", r"Content: history.updated_at names 'content_id', which is no Timestamp"),
         ("history.updated_at", "", r"Content: history.versions needs history.updated_at"),
-        ("history.area", "", r"Content: history.area names a folder of models/intermediate, .* it is ''"),
-        ("history.area", "News room", r"history.area names a folder of models/intermediate, .* it is 'News room'"),
+        ("history.domain", "", r"Content: history.domain names a folder of models/intermediate, .* it is ''"),
+        ("history.domain", "News room", r"history.domain names a folder of models/intermediate, .* it is 'News room'"),
         ("key", ["content_id", "product"], r"Content: a dataset with a history has one field as its key, not 2"),
     ],
 )
