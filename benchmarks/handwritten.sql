@@ -106,9 +106,9 @@ anti join copies_set_aside as s on e._batch_id = s._batch_id and e._line = s._li
 -- Sessions
 ---------------------------------------------------------------------------------------------------------------
 
--- A lane is what a device does in a product under one session id, or none. Most lanes of a day are one session,
+-- A stream is what a device does in a product under one session id, or none. Most streams of a day are one session,
 -- for they have a session id or are shorter than the gap: adding up is enough, and cheaper than sorting.
-create temp table lanes as
+create temp table streams as
 select
     event_date,
     product,
@@ -126,20 +126,20 @@ from events
 where not is_future
 group by event_date, product, device_key, session_id;
 
--- The part of each session within a day; the long lanes without an id are split where they pause.
+-- The part of each session within a day; the long streams without an id are split where they pause.
 create temp table fragments as
 with long_lanes as (
     select event_date, product, device_key
-    from lanes
+    from streams
     where session_id is null and ended_at > started_at + interval 30 minute
 ),
 
 compared as (
     select
         e.*,
-        row_number() over lane as event_number,
-        lag(e.occurred_at) over lane as previous_at,
-        lead(e.occurred_at) over lane as next_at
+        row_number() over stream as event_number,
+        lag(e.occurred_at) over stream as previous_at,
+        lead(e.occurred_at) over stream as next_at
     from (
         select
             e.event_date, e.product, e.device_key, e.occurred_at, e.event_id, e.event_type, e.platform, e.user_key,
@@ -149,7 +149,7 @@ compared as (
             on e.device_key = l.device_key and e.event_date = l.event_date and e.product = l.product
         where e.session_id is null and not e.is_future
     ) as e
-    window lane as (partition by e.event_date, e.product, e.device_key order by e.occurred_at, e.event_id)
+    window stream as (partition by e.event_date, e.product, e.device_key order by e.occurred_at, e.event_id)
 ),
 
 numbered as (
@@ -166,7 +166,7 @@ numbered as (
 select
     event_date, product, device_key, session_id, platform, user_key, started_at, ended_at, events_count,
     content_views_count, active_ms, is_bot, true as is_first_of_day, true as is_last_of_day
-from lanes
+from streams
 where session_id is not null or ended_at <= started_at + interval 30 minute
 union all
 select
@@ -187,7 +187,7 @@ select
 from numbered
 group by event_date, product, device_key, fragment_number;
 
-drop table lanes;
+drop table streams;
 
 -- The few that go on from the day before.
 create temp table midnights as
@@ -219,9 +219,9 @@ create table fct_sessions as
 with compared as (
     select
         *,
-        lag(event_date) over lane = event_date - 1 and lag(is_last_of_day) over lane as goes_on
+        lag(event_date) over stream = event_date - 1 and lag(is_last_of_day) over stream as goes_on
     from midnights
-    window lane as (partition by product, device_key, session_id order by event_date)
+    window stream as (partition by product, device_key, session_id order by event_date)
 ),
 
 chained as (

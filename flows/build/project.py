@@ -33,7 +33,7 @@ LIST_MODELS = ("--resource-type", "model", "--output", "name")
 
 @dataclass(frozen=True)
 class Model:
-    """A model as the manifest has it; ``day_column`` is that of the day it is kept by, None where it is not.
+    """A model as the manifest has it; ``day_column`` is that of the day it is partitioned by, None where it is not.
 
     ``upstream`` names the models and seeds it depends on, directly or not.
     """

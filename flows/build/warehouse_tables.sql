@@ -5,7 +5,7 @@
 --                      in the lake
 -- ops.warehouse        one row: which warehouse this is, and the format of these tables
 -- ops.model_progress   one row per model that keeps rows: the last landing it has seen, and by which logic
--- ops.changes          one row per model and day, or model that is not kept by days: when it last changed, as a
+-- ops.changes          one row per model and day, or model that is not partitioned by day: when it last changed, as a
 --                      number that only grows
 -- ops.test_progress    one row per data test: the last change and landing there were when it passed, as which
 --                      project (a test that was edited has passed nothing)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from flows.audit.audit import Audit
 from flows.build.build import BROKEN_RULES, FAILED, Build
+from flows.build.reasons import why
 from flows.clock import minute
 from flows.contract.spec import load_specs
 from flows.land.land import Landing
@@ -201,12 +202,15 @@ def print_build(done: Build) -> None:
             f"         [yellow]warning[/] {node.name}: {counted(node.failures, 'row')} (owner: {node.owner or 'none'})"
         )
     for node in done.failed:
-        found = counted(node.failures, "row") if node.failures else node.message.strip()[:500]
+        found = [counted(node.failures, "row")] if node.failures else [*why(node.message)]
         if node.message.startswith(BROKEN_RULES):
-            found += f"; {node.message[:500]}"
-        text = "\n".join(map(safe, found.splitlines()))
-        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {text}")
+            found = [f"{found[0]}; {node.message}"]
+        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {safe(found[0] if found else '')}")
+        for line in found[1:]:
+            out.print(f"                {safe(line)}")
         out.print(f"                reproduce: tidemark build -- --select {node.name}")
+    if done.failed:
+        out.print("         remedy: fix it, then `tidemark build --retry` and `tidemark publish`")
 
 
 def print_publication(settings: Settings, publication: Publication) -> None:

@@ -13,6 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from flows.build.build import FAILED, Build, Node
+from flows.build.reasons import why
 from flows.clock import minute
 from flows.errors import TidemarkError
 from flows.orchestrate.problems import NODES_FAILED
@@ -21,12 +22,8 @@ from flows.text import counted, cut, one_line
 
 # Characters of an error in a line of the log and in the run's state, and lines of it on the page.
 LINE_CHARACTERS = 300
-PAGE_LINES = 15
 # How many of what failed the state names with the reason.
 NAMED = 3
-# dbt's heading above the database's own words, and its footer, say what the name and the file say already.
-HEADING = re.compile(r"^[A-Z][\w ]* Error in \w+ \S+ \(.*\)$")
-FOOTER = re.compile(r"^compiled code at ")
 # What DuckDB shows of the statement below its words: the line, and a mark under it.
 EXCERPT = re.compile(r"^(LINE \d+: |\^$)")
 
@@ -70,7 +67,7 @@ class Failure:
         """All of it in one line of a log."""
         where = ", ".join(part for part in (self.path, f"owner {self.owner or 'none'}") if part)
         parts = [f"{self.title} {self.verb} ({where}): {self.reason.rstrip('.')}"]
-        parts += [f"to see it again: {self.command}"] if self.command else []
+        parts += [f"reproduce: {self.command}"] if self.command else []
         return "; ".join(parts + ([f"remedy: {self.remedy}"] if self.remedy else []))
 
 
@@ -109,17 +106,6 @@ def failure_of(node: Node) -> Failure:
         path=node.path,
         command=f"tidemark build -- --select {node.name}",
     )
-
-
-def why(message: str) -> tuple[str, ...]:
-    """The lines of dbt's message that say why, without what surrounds them."""
-    lines = [line for line in message.strip().splitlines() if line.strip()]
-    if len(lines) > 1 and HEADING.match(lines[0].strip()):
-        lines = lines[1:]
-    lines = [line for line in lines if not FOOTER.match(line.strip())]
-    indent = min((len(line) - len(line.lstrip()) for line in lines), default=0)
-    kept = [line[indent:].rstrip() for line in lines]
-    return (*kept[:PAGE_LINES], *([f"... {len(kept) - PAGE_LINES} more lines"] if len(kept) > PAGE_LINES else []))
 
 
 def reasons(failures: Sequence[Failure]) -> str:
@@ -197,7 +183,7 @@ def _failure(failure: Failure) -> str:
     quoted = "\n".join(f"    {line}" for line in failure.why)
     rows = [f"- Owner: **{failure.owner or 'none'}**"]
     rows += [f"- File: `{failure.path}`"] if failure.path else []
-    rows += [f"- To see it again: `{failure.command}`"] if failure.command else []
+    rows += [f"- Reproduce: `{failure.command}`"] if failure.command else []
     rows += [f"- Remedy: {failure.remedy}"] if failure.remedy else []
     return f"### {kind} `{name}` {failure.verb}\n\n{quoted}\n\n" + "\n".join(rows)
 

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
 from flows.build.build import FAILED, Build, Node
-from flows.orchestrate.report import why
+from flows.build.reasons import why
 from flows.text import cut, one_line
 
 MESSAGE_CHARACTERS = 500

@@ -35,7 +35,7 @@ class PublishedFile(BaseModel):
 
 
 class PublishedTable(BaseModel):
-    """A published table: its files, and the column of the day it is kept by, if it is.
+    """A published table: its files, and the column of the day it is partitioned by, if it is.
 
     A stale table has the files of an earlier version, because what it depends on failed or was not built:
     ``stale_since`` is when the first version was made in which it was stale, ``stale_because`` what it waits for.

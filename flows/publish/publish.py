@@ -1,6 +1,6 @@
 """Publish the marts: a new version beside the old ones, then one atomic swap of ``current``.
 
-``published/<version>/`` holds the marts and the ops tables as Parquet, a file per table or, where a table is kept by
+``published/<version>/`` holds the marts and the ops tables as Parquet, a file per table or, where it is partitioned by
 days, per day; ``marts.duckdb``, with a view of each; and ``manifest.json``. A file that did not change since the
 version before is linked, not copied; none can be written. A reader that opens ``published/current/marts.duckdb`` gets
 one whole version; it keeps that version until it opens again, whatever is published meanwhile.
@@ -214,7 +214,7 @@ def _table(
     before = next(table for table in newest.tables if table.name == model.name)
     return PublishedTable(
         name=model.name,
-        day_column=before.day_column,  # these files are kept by
+        day_column=before.day_column,  # these files are partitioned by
         files=files,
         owner=owner,
         as_of=before.as_of or newest.created_at,

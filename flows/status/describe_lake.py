@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
+from flows.build.reasons import why
 from flows.clock import ago, duration, minute
 from flows.land.receipts import FILE_REMEDY
 from flows.status.lake import LakeStatus, PublishedStatus, WarehouseStatus
@@ -17,7 +18,7 @@ def describe_lake(status: LakeStatus) -> list[Section]:
         ("inbox", [*_describe_inbox(status)]),
         ("landed", [*_describe_landed(status)]),
         ("warehouse", [*_describe_warehouse(status.warehouse)]),
-        ("published", [*_describe_published(status.published)]),
+        ("published", [*_describe_published(status.published, _is_good(status.warehouse))]),
     ]
 
 
@@ -69,11 +70,16 @@ def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:
     models = f", {counted(outdated, 'model')} outdated; `tidemark build --retry` or the next run builds them"
     yield f"{counted(warehouse.landings_not_built, 'landing')} not built yet{models if outdated else ''}"
     for node in warehouse.failed:
-        found = counted(node.rows, "row") if node.rows else " ".join(node.message.split())
+        found = counted(node.rows, "row") if node.rows else " ".join(" ".join(why(node.message)).split())
         yield f"failed: {node.kind} {node.name}: {found}; reproduce: tidemark build -- --select {node.name}"
 
 
-def _describe_published(published: PublishedStatus) -> Iterator[str]:
+def _is_good(warehouse: WarehouseStatus) -> bool:
+    """Whether nothing failed when it last ran, and everything that landed is built."""
+    return not (warehouse.failed or warehouse.models_behind or warehouse.landings_not_built)
+
+
+def _describe_published(published: PublishedStatus, is_good: bool) -> Iterator[str]:
     if published.version is None:
         yield "nothing yet; `tidemark publish` makes the first version"
         return
@@ -98,6 +104,8 @@ def _describe_published(published: PublishedStatus) -> Iterator[str]:
             yield f"stale: {table.table} since {minute(table.since)}, rows as of {as_of}: waits for {table.because}"
         else:
             yield f"missing: {table.table}: waits for {table.because}"
+    if published.not_good and is_good:
+        yield "nothing fails any more: `tidemark publish` shows readers these tables"
     if published.newest_version != published.version:
         yield f"rolled back: the newest version is {published.newest_version}"
     yield f"{counted(published.versions_kept, 'version')} kept"

@@ -371,7 +371,7 @@ def _describe_incidents(incidents: IncidentsHealth, now: datetime) -> Iterator[s
         if not i.is_over:
             yield f"  {cut(' '.join(i.detail.split()), SHOWN_CHARACTERS)}"
             if i.reproduce and i.reproduce != "tidemark status":
-                yield f"  {'to see it again' if i.remedy else 'run'}: {i.reproduce}"
+                yield f"  {'reproduce' if i.remedy else 'run'}: {i.reproduce}"
             if i.remedy:
                 yield f"  remedy: {i.remedy}"
         if not i.is_delivered:

@@ -1,5 +1,5 @@
 {#-
-    Calendar periods, kept by the day they end on. A touched day changes the day, the ISO week and the month that hold
+    Calendar periods, partitioned by the day they end on. A touched day changes the day, the ISO week and the month that hold
     it and no other: so a model of periods replaces just the ends of these, and reads the days of just these.
 -#}
 

@@ -3,7 +3,7 @@
     at midnight, so a touched day can change a session that started earlier. A touched day changes its own
     fragments, and whether the next day's first ones continue; the start days of all sessions made of those are
 
-    - the touched days and the days after (lookback_days: 1 in the model's meta);
+    - the touched days and the days after (as the fragments that continue read one day back);
     - those of the sessions built before that reach into such a day: it may lengthen, shorten or split them;
     - those of the sessions built before that ended the day before it, on devices that now go on across midnight.
 

@@ -6,29 +6,22 @@ with landings as (
     select * from {{ ref('stg_lake__landings') }}
 ),
 
-superseded as (
-    select
-        supersedes_batch_id as batch_id,
-        max(batch_id) as superseded_by_batch_id
-    from landings
-    where
-        status in ('landed', 'duplicate')
-        and supersedes_batch_id is not null
-    group by supersedes_batch_id
+deliveries as (
+    select * from {{ ref('int_lake__deliveries') }}
 ),
 
 measured as (
     select
         landings.*,
-        superseded.superseded_by_batch_id,
+        deliveries.superseded_by_batch_id,
         lead(landings.batch_id) over (
-            partition by coalesce(landings.retries_batch_id, landings.batch_id)
+            partition by deliveries.delivery_batch_id
             order by landings.batch_id asc
         ) as retried_by_batch_id,
         {{ milliseconds_between('landings.delivered_at', 'landings.landed_at') }} as lag_milliseconds
     from landings
-    left join superseded
-        on coalesce(landings.retries_batch_id, landings.batch_id) = superseded.batch_id
+    left join deliveries
+        on landings.batch_id = deliveries.batch_id
 )
 
 select

@@ -184,12 +184,12 @@ def assert_page_says_why(served: Served, flow_run_id: str | None) -> None:
     """The page that alerts link to has the reason in its state, its log and its artifact, and nothing of Python's."""
     state = served.flow_run(flow_run_id)["state"]["message"]
     assert state.startswith(f"nodes failed: {BROKEN} (Invalid Input Error: out of ") and "\n" not in state
-    lines = until(lambda: [text for text in served.log_of(flow_run_id) if "; to see it again: " in text])
+    lines = until(lambda: [text for text in served.log_of(flow_run_id) if "; reproduce: " in text])
     assert sorted(line.partition(" failed (")[0] for line in lines) == [f"model {BROKEN}", f"test {FAILING_TEST}"]
     (line,) = (line for line in lines if line.startswith("model"))
     path = f"models/intermediate/audience/{BROKEN}.sql"
     assert f"({path}, owner data-platform): Invalid Input Error: out of " in line
-    assert line.endswith(f"; to see it again: tidemark build -- --select {BROKEN}")
+    assert line.endswith(f"; reproduce: tidemark build -- --select {BROKEN}")
     ended = "Finished in state Failed("  # of the step, and then of the run
     until(lambda: sum(text.startswith(ended) for text in served.log_of(flow_run_id)) > 1)
     assert not [text for text in served.log_of(flow_run_id) if re.search("Traceback|[Ee]xception|NoneType", text)]
@@ -197,7 +197,7 @@ def assert_page_says_why(served: Served, flow_run_id: str | None) -> None:
     page = artifact["data"]
     assert page.startswith("## refine · ") and "failed: 1 model, 1 test" in page.splitlines()[0]
     assert page.index(f"### model `{BROKEN}` failed") < page.index("### What stands")
-    assert f"To see it again: `tidemark build -- --select {BROKEN}`" in page and "up to date" in page
+    assert f"Reproduce: `tidemark build -- --select {BROKEN}`" in page and "up to date" in page
     assert "`fct_sessions` (of 20" in page and f"http://127.0.0.1:{served.port}/deployments/deployment/" in page
 
 

@@ -3,8 +3,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
-    unique_key='event_date',
-    meta={'lookback_days': 1}
+    unique_key='event_date'
 ) }}
 
 with fragments as (
@@ -17,7 +16,7 @@ continuing as (
     where {{ in_days_to_replace('event_date') }}
 ),
 
-people as (
+without_robots as (
     select
         fragments.*,
         continuing.fragment_key is null as starts_session
@@ -36,7 +35,7 @@ summed as (
         cast(count(*) filter (where starts_session) as bigint) as sessions_count,
         cast(sum(content_views_count) as bigint) as views_count,
         cast(sum(active_ms) as bigint) as active_ms
-    from people
+    from without_robots
     group by event_date, product, platform, device_key
 )
 

@@ -4,8 +4,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
-    unique_key='event_date',
-    meta={'lookback_days': 1}
+    unique_key='event_date'
 ) }}
 
 with fragments as (

@@ -1,6 +1,9 @@
 -- One row per device, content and day: what the device did with the content that day, not yet judged by the
--- rules of engagement. Product, type and platform are those of the day's first event, should events disagree.
-{% set first = in_order_of(['events.occurred_at', 'events.event_id']) %}
+-- rules of engagement. Product, type and platform are those of the day's first event, should events disagree; the
+-- person is the last one known. A view: who reads it says which days.
+{{ config(materialized='view') }}
+
+{% set in_time = in_order_of(['events.occurred_at', 'events.event_id']) %}
 
 with events as (
     select * from {{ ref('int_events__events_deduplicated') }}
@@ -16,10 +19,10 @@ summed as (
         events.event_date,
         events.device_key,
         events.content_id,
-        min_by(events.product, {{ first }}) as product,
-        min_by(events.content_type, {{ first }}) as content_type,
-        min_by(events.platform, {{ first }}) as platform,
-        max_by(events.user_key, {{ first }}) filter (where events.user_key is not null) as user_key,
+        min_by(events.product, {{ in_time }}) as product,
+        min_by(events.content_type, {{ in_time }}) as content_type,
+        min_by(events.platform, {{ in_time }}) as platform,
+        max_by(events.user_key, {{ in_time }}) filter (where events.user_key is not null) as user_key,
         count(*) filter (where events.event_type = 'content_view') as views_count,
         coalesce(max(events.depth), 0) as max_depth,
         coalesce(sum(events.active_ms) filter (where events.event_type = 'content_progress'), 0) as active_ms,

@@ -8,8 +8,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
-    unique_key='event_date',
-    meta={'lookback_days': 28}
+    unique_key='event_date'
 ) }}
 
 with devices as (

@@ -1,11 +1,11 @@
--- One row per session, whole, under the day it started: never cut at midnight, however many it lasts over.
+-- One row per session, whole, under the day it started: it is never cut at midnight, however many it spans.
 --
 -- A session is its first fragment and the fragments of the following days that continue it, one a day.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='started_date',
-    meta={'lookback_days': 1, 'days_to_replace': 'affected_session_days'}
+    meta={'days_to_replace': 'affected_session_days'}
 ) }}
 
 with fragments as (
@@ -41,18 +41,18 @@ in_order as (
 chain_starts_marked as (
     select
         *,
-        case when continued_fragment_key = previous_fragment_key then null else event_date end as chain_started_date
+        case when continued_fragment_key = previous_fragment_key then null else event_date end as chain_begins_on
     from in_order
 ),
 
 chained as (
     select
         *,
-        max(chain_started_date) over (
+        max(chain_begins_on) over (
             partition by product, device_key, session_id
             order by event_date asc nulls last
             rows between unbounded preceding and current row
-        ) as started_date
+        ) as first_continuing_date
     from chain_starts_marked
 ),
 
@@ -67,7 +67,7 @@ chains_summed as (
         sum(active_ms) as active_ms,
         bool_or(is_bot) as is_bot
     from chained
-    group by product, device_key, session_id, started_date
+    group by product, device_key, session_id, first_continuing_date
 ),
 
 -- Chains that continue fragments of other days than those read here find none to join.

@@ -1,6 +1,6 @@
 -- Every event that is not from the future belongs to exactly one session fragment of its day. A row here is a day
--- on which sessions lost or repeat events: the data platform stops publishing, and rebuilds
--- int_audience__session_fragments_split and what follows it once the cause is known.
+-- on which sessions lost or repeat events: what depends on them is not published until it passes. The data
+-- platform finds the cause, and rebuilds int_audience__session_fragments_split and what is downstream of it.
 {% set changed = in_days_changed('event_date', 'int_audience__session_fragments_split') %}
 
 with events as (

@@ -1,7 +1,7 @@
 -- Every event is counted in exactly one session. A row here is a start day whose sessions lost events or count
--- some twice, or a day with fragments that continue no session or several: the data platform stops publishing,
--- and rebuilds fct_sessions whole (`tidemark build -- --full-refresh --select fct_sessions+`) once the cause is
--- known.
+-- some twice, or a day with fragments that continue no session or several: fct_sessions is not published
+-- until it passes. The data platform finds the cause, and rebuilds it whole (`tidemark build -- --full-refresh
+-- --select fct_sessions+`).
 --
 -- The sessions of a start day hold its fragments that continue none of the day before, and the fragments of the
 -- days after that continue them.

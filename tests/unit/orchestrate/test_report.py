@@ -6,11 +6,11 @@ from datetime import date
 import pytest
 
 from flows.build.build import Build, Node
+from flows.build.reasons import MOST_LINES
 from flows.clock import organisation_timezone
 from flows.orchestrate.problems import NODES_FAILED
 from flows.orchestrate.report import (
     LINE_CHARACTERS,
-    PAGE_LINES,
     Failure,
     Link,
     NodesFailedError,
@@ -18,7 +18,6 @@ from flows.orchestrate.report import (
     failure_of,
     failures_of,
     markdown,
-    why,
 )
 from flows.orchestrate.run_names import days, run_name
 from flows.orchestrate.steps import failed
@@ -43,11 +42,11 @@ def test_a_line_says_what_failed_where_whose_it_is_why_and_what_to_type() -> Non
     assert failure_of(MODEL).line == (
         f'model fct_sessions failed ({PATH}, owner audience-insight): Binder Error: Referenced column "devise_id" not '
         'found in FROM clause! Candidate bindings: "device_id"; '
-        "to see it again: tidemark build -- --select fct_sessions"
+        "reproduce: tidemark build -- --select fct_sessions"
     )
     assert failure_of(TEST).line == (
         "test assert_x failed (tests/x.sql, owner none): Got 1204 results, configured to fail if != 0; "
-        "to see it again: tidemark build -- --select assert_x"
+        "reproduce: tidemark build -- --select assert_x"
     )
 
 
@@ -55,19 +54,8 @@ def test_an_error_of_many_lines_or_none_is_still_one_line() -> None:
     long = replace(MODEL, message="Compilation Error\n" + "\n".join(f"| column_{n} | missing |" for n in range(200)))
     line = failure_of(long).line
     assert "\n" not in line and "more characters" in line and len(line) < LINE_CHARACTERS + 200
-    assert len(failure_of(long).why) == PAGE_LINES + 1 and failure_of(long).why[-1] == "... 186 more lines"
+    assert len(failure_of(long).why) == MOST_LINES + 1 and failure_of(long).why[-1] == "... 186 more lines"
     assert "): 1,204 rows; " in failure_of(replace(TEST, message="")).line
-
-
-def test_the_page_keeps_the_excerpt_of_the_statement_in_its_columns() -> None:
-    *_, excerpt, mark = why(MESSAGE)
-    assert excerpt == "LINE 12:     devise_id,"
-    assert mark.index("^") == excerpt.index("devise_id")
-
-
-def test_what_is_no_heading_of_dbts_is_kept() -> None:
-    assert why("Database Error\n  disk full (while writing)") == ("Database Error", "  disk full (while writing)")
-    assert why("") == ()
 
 
 def test_the_state_names_the_first_few_with_their_reasons_in_one_line() -> None:
@@ -114,7 +102,7 @@ def test_the_page_has_the_reason_first_then_what_stands_and_where_to_go_on() -> 
         '    Binder Error: Referenced column "devise_id" not found in FROM clause!\n'
     )
     assert "- Owner: **audience-insight**\n" in page
-    assert f"- File: `{PATH}`\n- To see it again: `tidemark build -- --select fct_sessions`" in page
+    assert f"- File: `{PATH}`\n- Reproduce: `tidemark build -- --select fct_sessions`" in page
     order = [
         "### model `fct_sessions` failed",
         "### test `assert_x` failed",

@@ -490,7 +490,7 @@ def test_an_open_failure_needs_a_person_and_what_was_not_sent_is_reported(lake: 
 def test_what_fixes_an_incident_is_reported_after_what_shows_it_again(lake: Lake) -> None:
     observe(lake.settings, "build", [a_problem(remedy="fix it, then `tidemark build --retry`")], NOW)
     _, _, reproduce, remedy, *_ = map(str.strip, lines(read_health(lake.settings, NOW, JOBS), "incidents"))
-    assert reproduce == "to see it again: tidemark build -- --select a"
+    assert reproduce == "reproduce: tidemark build -- --select a"
     assert remedy == "remedy: fix it, then `tidemark build --retry`"
 
 
