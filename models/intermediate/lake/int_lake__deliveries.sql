@@ -1,10 +1,10 @@
 -- One row per batch: the delivery whose rows it holds, and the batch that superseded that delivery. Whatever asks
 -- whether a landed row still counts asks here.
 --
--- A file delivered again with other bytes supersedes what it delivered before. So does one whose name was last delivered
--- as a duplicate: that name stands for the batch its bytes landed in, whatever that file was called. A refused file
--- supersedes nothing. Rows landed by a retry belong to the delivery that first brought them: they are as old as it is,
--- and are superseded with it.
+-- A file delivered again with other bytes supersedes what it delivered before. So does one whose name was last
+-- delivered as a duplicate: that name stands for the batch its bytes landed in, whatever that file was called. A
+-- refused file supersedes nothing. Rows landed by a retry belong to the delivery that first brought them: they are as
+-- old as it is, and are superseded with it.
 with landings as (
     select
         batch_id,
