@@ -165,7 +165,7 @@ def test_from_elsewhere_the_home_is_the_project_s_or_the_one_given(
     assert not settings.home.exists()
 
 
-def test_a_unit_test_that_overrides_what_it_need_not_is_reported_so(project: Path, dbt: Callable[..., str]) -> None:
+def test_a_unit_test_that_overrides_what_it_need_not_says_so(project: Path, dbt: Callable[..., str]) -> None:
     (project / "models" / "mine.yml").write_text(OVERRIDDEN)
     dbt("run", "--empty", "--select", "+int_audience__devices_active")
     result = dbt("test", "--select", "asks_the_warehouse", "is_told_the_days", fails=True)

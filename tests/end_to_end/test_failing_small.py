@@ -110,7 +110,7 @@ def read_marts(settings: Settings, sql: str) -> list[Any]:
         return db.execute(sql).fetchall()
 
 
-def test_a_failing_model_stops_only_what_is_downstream_it(lake: Lake, workshop: Workshop) -> None:
+def test_a_failing_model_stops_only_what_is_downstream_of_it(lake: Lake, workshop: Workshop) -> None:
     settings, second_day, third_day = lake
     first_events = [path for path in third_day if "events" in path.parts]
     first = marts_of(settings)
@@ -202,7 +202,7 @@ def tidemark(settings: Settings, *arguments: str) -> tuple[int, str]:
     return done.exit_code, re.sub(r"\s+", " ", done.output)
 
 
-def test_a_failing_test_stops_only_what_is_downstream_it_until_the_data_are_fixed(
+def test_a_failing_test_stops_only_what_is_downstream_of_it_until_the_data_are_fixed(
     settings: Settings, workshop: Workshop
 ) -> None:
     test = "assert_contents_are_called_something"
@@ -273,7 +273,9 @@ def test_what_fails_in_the_first_build_is_missing_until_it_is_made(settings: Set
     assert_as_built_at_once(settings)
 
 
-def test_where_nothing_is_good_readers_are_reported_if_there_are_any(settings: Settings, workshop: Workshop) -> None:
+def test_where_nothing_is_good_the_error_says_so_and_readers_see_what_is_stale(
+    settings: Settings, workshop: Workshop
+) -> None:
     held_back = hold_back(settings, "2026-01-03")
     # A test that reads no model holds all of them back.
     test = "assert_local_days_follow_the_clock"

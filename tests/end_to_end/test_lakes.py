@@ -78,7 +78,7 @@ def test_a_lake_that_grows_day_by_day_equals_one_built_at_once(tmp_path: Path) -
     assert marts_of(grown) == marts_of(whole)
 
 
-def test_the_command_says_and_is_idempotent(tmp_path: Path) -> None:
+def test_the_command_says_what_it_did_and_is_idempotent(tmp_path: Path) -> None:
     made = tidemark(tmp_path, "sample", "--events", "3000", "--days", "2")
     assert made.returncode == 0, made.stdout + made.stderr
     first = tidemark(tmp_path, "run")

@@ -153,7 +153,7 @@ def test_variables_given_to_one_build_are_gone_with_the_next(settings: Settings)
     assert changed(rows, rows_of(settings)) == set()
 
 
-def test_what_dbt_built_automatically_is_built_whole_again(settings: Settings) -> None:
+def test_what_dbt_built_without_tidemark_is_built_whole_again(settings: Settings) -> None:
     whole = built_whole(settings)
     project = read_project(settings)
     project_module._invoke(settings, ["build", "--select", "fct_enquiries"], "", project.manifest)

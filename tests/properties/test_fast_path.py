@@ -158,7 +158,7 @@ def forms(draw: st.DrawFn, spec: DatasetSpec) -> Callable[[st.DrawFn], str]:
     """A way in which a producer writes its lines: which keys in which order with which blanks."""
     payload = draw(st.sampled_from(spec.payloads)) if spec.payloads else None
     colon, comma = draw(st.sampled_from([(":", ","), (": ", ", "), (":", " ,"), (" :\t", ",")]))
-    # Truth values are not read the fast path: with one in each line, there would be nothing to compare.
+    # Truth values are not read by the fast path: with one in each line, there would be nothing to compare.
     often = {f.path: f.required or (draw(st.integers(0, 3)) > 0) is (f.type != "boolean") for f in spec.fields}
     outer = [f for f in spec.fields if f.payload is None and often[f.path]]
     inner = [f for f in spec.fields if f.payload == payload and payload and often[f.path]]

@@ -494,7 +494,7 @@ def test_the_same_stale_tables_make_no_version_and_others_do(settings: Settings)
     assert publish(settings).manifest.is_fresh
 
 
-def test_with_nothing_good_readers_are_reported_if_there_is_a_version(settings: Settings) -> None:
+def test_with_nothing_good_readers_see_what_is_stale_if_there_is_a_version(settings: Settings) -> None:
     every = [m.name for m in MODELS if m.schema in ("marts", "ops")]
     fail(settings, *every)
     assert_refused(settings, "no table is good so far", "dim_none, dim_whole, fct_days,", "tidemark build --retry")
@@ -892,7 +892,9 @@ def test_a_warehouse_made_again_links_nothing(settings: Settings) -> None:
     assert_true(settings, second)
 
 
-def test_a_table_now_kept_by_another_column_is_written_again(settings: Settings, project: SimpleNamespace) -> None:
+def test_a_table_now_partitioned_by_another_column_is_written_again(
+    settings: Settings, project: SimpleNamespace
+) -> None:
     publish(settings)
     project.models["fct_days"] = model("fct_days", "marts", "table")
     project.fingerprint = "second"
@@ -1653,7 +1655,7 @@ def test_a_clock_that_ran_ahead_neither_stops_publishing_nor_pruning(settings: S
     assert publish(settings, force=True).manifest.version > names[-1]
 
 
-def test_a_version_named_when_clocks_were_reported_apart_by_a_suffix_is_followed(settings: Settings) -> None:
+def test_a_version_named_when_clocks_were_told_apart_by_a_suffix_is_followed(settings: Settings) -> None:
     publish(settings)
     first = versions(settings)[0]
     later = f"2999{first[4:]}"

@@ -252,7 +252,7 @@ def test_of_several_owners_channels_at_one_host_only_that_which_failed_is_tried_
     assert [path for path, _ in hook.bodies] == ["/1", "/2"]
 
 
-def test_of_several_owners_one_without_a_channel_is_reported_once_there_is_one(settings: Settings, hook: Hook) -> None:
+def test_of_several_owners_one_without_a_channel_is_alerted_once_there_is_one(settings: Settings, hook: Hook) -> None:
     give(settings, **{"data-platform": [f"json://{hook.at}/2"]})
     of_both = replace(PROBLEM, owner="audience-insight, data-platform")
     assert see(settings, of_both).unsent == 1
@@ -271,7 +271,7 @@ def test_a_warning_of_several_owners_is_in_the_digest_of_each(settings: Settings
     assert other.texts == ["open warnings: 1; over since the last digest: 0"]
 
 
-def test_who_was_alerted_is_reported_the_recovery_and_who_owns_a_warning_of_it(
+def test_who_was_alerted_gets_the_recovery_and_who_owns_a_warning_the_warning(
     settings: Settings, hook: Hook, other: Hook
 ) -> None:
     give(settings, audience=[f"json://{hook.at}"], adverts=[f"json://{other.at}"])
@@ -584,7 +584,7 @@ def test_a_time_without_zone_is_an_error(settings: Settings) -> None:
     assert open_incidents(settings) == []
 
 
-def test_what_is_long_over_and_reported_is_deleted(settings: Settings, hook: Hook) -> None:
+def test_what_is_long_over_and_delivered_is_deleted(settings: Settings, hook: Hook) -> None:
     give(settings, default=[f"json://{hook.at}"])
     held = replace(PROBLEM, key="held")
     see(settings, PROBLEM, held, WARNING)

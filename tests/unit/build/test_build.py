@@ -15,7 +15,7 @@ from flows.settings import Settings
     ("why", "expected"),
     [("it was edited", ["everything is built again: it was edited"]), (None, [])],
 )
-def test_who_retries_is_reported_why_everything_is_built_again(
+def test_who_retries_sees_why_everything_is_built_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str | None, expected: list[str]
 ) -> None:
     said: list[str] = []

@@ -241,7 +241,7 @@ def test_outdated_models_are_those_that_keep_rows_and_have_not_seen_the_last_bat
     assert read_pending_work(built, STAND_IN).outdated == ("grown", "made")
 
 
-def test_a_new_landing_puts_outdated_the_models_that_read_its_dataset(built: Settings) -> None:
+def test_a_new_landing_makes_outdated_the_models_that_read_its_dataset(built: Settings) -> None:
     progress(built, made=(3, ["contents"]))
     commit(built, *of("contents"))
     assert enter_landings(built) == 1
@@ -554,7 +554,7 @@ def small_manifest(**reads: str) -> Any:
         ("", "raw view left right mart other"),
     ],
 )
-def test_a_test_guards_what_is_downstream_it(test: str, guarded: str) -> None:
+def test_a_test_guards_what_is_downstream_of_it(test: str, guarded: str) -> None:
     manifest = small_manifest(
         seed_rules="", raw="s_landed", view="raw", left="view", right="view seed_rules", mart="left right", other="",
         t_one=test,
@@ -616,7 +616,7 @@ def test_a_tag_lasts_as_long_as_it_is_needed(project: Project) -> None:
         "tests/singular/a/s.sql",
     ],
 )
-def test_the_fingerprint_says_every_change_that_shapes_the_marts(tmp_path: Path, path: str) -> None:
+def test_the_fingerprint_changes_with_all_that_shapes_the_marts(tmp_path: Path, path: str) -> None:
     (tmp_path / "dbt_project.yml").write_text("name: small")
     file = tmp_path / path
     file.parent.mkdir(parents=True)

@@ -189,7 +189,7 @@ def test_events_stand_deduplicated_with_every_column_of_staging() -> None:
     assert list(described(FILES[DESCRIBED]))[: len(names)] == names
 
 
-def test_copies_are_reported_apart_by_every_column_but_those_they_meet_by() -> None:
+def test_copies_are_told_apart_by_every_column_but_those_they_meet_by() -> None:
     listed = compared(FILES[COMPARED])
     assert sorted(listed) == sorted({*selected(FILES[EVENTS])} - {"event_id", "event_date", *staging.LINEAGE})
     # The time first, the delivery's own last.

@@ -78,7 +78,7 @@ def test_whole_names_are_taken(lake: Lake, name: str) -> None:
         ("web/events/README", "not .ndjson"),
     ],
 )
-def test_strays_are_reported_with_the_reason_and_left_alone(lake: Lake, name: str, words: str) -> None:
+def test_what_is_left_alone_is_reported_with_the_reason(lake: Lake, name: str, words: str) -> None:
     path = put(lake.settings.inbox, name)
     done = lake.land()
     assert done.receipts == []

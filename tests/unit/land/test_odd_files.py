@@ -91,7 +91,7 @@ def test_a_quote_that_swallows_few_rows_costs_these_lines_and_all_are_counted(la
     assert (done.receipts, sum(left.rows for left in done.left)) == ([], 5)
 
 
-def test_rows_within_quotes_are_reported_from_text_by_their_separators(lake: Lake) -> None:
+def test_rows_within_quotes_are_told_from_text_by_their_separators(lake: Lake) -> None:
     def line(number: int) -> str:
         return ",".join(f"{number}-{i}" for i in range(10))
 

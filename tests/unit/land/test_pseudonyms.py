@@ -195,7 +195,7 @@ def test_another_secret_is_an_error_that_says_what_to_do(lake: Lake, forget_inde
     assert [r.rows_landed for r in lake.land().receipts] == [1]
 
 
-def test_the_check_value_says_secrets_apart_and_is_kept_with_each_batch(lake: Lake) -> None:
+def test_the_check_value_tells_secrets_apart_and_is_kept_with_each_batch(lake: Lake) -> None:
     receipt = lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     assert receipt.key_check == key_check(KEY.encode()) != key_check(KEY.encode() + b"!")
 

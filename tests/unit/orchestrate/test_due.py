@@ -347,7 +347,7 @@ def test_decisions_come_by_when_they_were_due_then_as_the_jobs_are_listed() -> N
     assert [d.job for d in world.decisions()] == ["c", "b", "a"]
 
 
-def test_the_next_slot_is_reported_for_crons_only() -> None:
+def test_the_next_slot_is_known_for_crons_only() -> None:
     state = ScheduleState(first_seen={"daily": utc("2026-11-01 00:00"), "new": utc("2026-12-01 00:00")})
     now = utc("2026-11-20 05:00")
     assert next_due(a_job("daily", "0 6 * * *"), state, now) == utc("2026-11-21 05:00")

@@ -235,7 +235,7 @@ def test_a_job_is_reported_when_all_its_tries_failed_and_when_it_is_well_again(s
     assert "recovered" in hook.texts[1] and len(hook.texts) == 2
 
 
-def test_failed_nodes_are_reported_the_nodes_and_not_of_the_job(settings: Settings, hook: Hook) -> None:
+def test_failed_nodes_are_reported_of_the_nodes_and_not_of_the_job(settings: Settings, hook: Hook) -> None:
     with Journal(settings) as journal:
         fail(journal, JOBS[0].name, f"{NODES_FAILED}fct_sessions", 5)
         observe_runs(settings, journal.failures(), datetime.now(UTC))
@@ -658,7 +658,7 @@ def test_a_schedule_that_cannot_be_looked_at_stops_no_landing(
     assert "the schedule could not be looked at: the journal cannot be used" in caplog.text
 
 
-def test_where_no_incident_can_be_written_the_operator_is_reported_all_the_same_and_not_each_time(
+def test_where_no_incident_can_be_written_the_operator_is_alerted_all_the_same_and_not_each_time(
     watched: WatchedLake, settings: Settings, hook: Hook
 ) -> None:
     settings.incidents.parent.mkdir(parents=True, exist_ok=True)

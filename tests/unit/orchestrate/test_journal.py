@@ -298,7 +298,7 @@ def test_a_failure_noted_while_the_clock_was_ahead_holds_up_no_retry(
     assert journal.read_schedule_state(lake.settings, [], clock.now).retry_at == {}
 
 
-def test_a_full_disk_is_what_is_reported_a_full_disk(journal: Journal) -> None:
+def test_a_full_disk_is_reported_as_a_full_disk(journal: Journal) -> None:
     journal._database.execute("pragma max_page_count = 1")
     with pytest.raises(TidemarkError, match="database or disk is full"):
         for number in range(1_000):
@@ -436,7 +436,7 @@ def test_a_damaged_journal_is_reported_with_its_place(lake: Lake) -> None:
         Journal(lake.settings)
 
 
-def test_the_mark_of_a_process_says_it_from_others() -> None:
+def test_the_mark_of_a_process_tells_it_from_others() -> None:
     assert process_mark(os.getpid()) == process_mark(os.getpid()) is not None
     with subprocess.Popen(["sleep", "60"]) as other:
         assert process_mark(other.pid) not in (None, process_mark(os.getpid()))

@@ -35,7 +35,7 @@ def test_a_new_mart_is_listed_with_its_sentence(tmp_path: Path) -> None:
     assert with_table(readme, table) == readme
 
 
-def test_a_readme_without_a_place_for_it_is_reported(tmp_path: Path) -> None:
+def test_a_readme_without_a_place_for_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match="put these two lines where it is to be"):
         with_table("nothing", "table")
 

@@ -252,7 +252,7 @@ def test_a_stuck_upload_is_reported_and_needs_a_person(lake: Lake, monkeypatch: 
     )
 
 
-def test_after_a_build_that_was_killed_the_models_outdated_are_counted(lake: Lake) -> None:
+def test_after_a_build_that_was_killed_the_outdated_models_are_counted(lake: Lake) -> None:
     lake.settings.warehouse.parent.mkdir(parents=True)
     with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
         make_warehouse_tables(warehouse)
@@ -593,7 +593,7 @@ def test_json_says_the_same_and_has_the_same_exit_code(lake: Lake) -> None:
     assert "no dataset nothing" in reported["left_alone"][0]
 
 
-def test_json_says_whether_an_incident_was_reported(lake: Lake) -> None:
+def test_json_says_whether_an_incident_was_delivered(lake: Lake) -> None:
     observe(lake.settings, "build", [a_problem()], NOW)
     _, reported = status_as_json(lake)
     assert [incident["is_told"] for incident in reported["incidents"]["incidents"]] == [False]
