@@ -20,8 +20,6 @@ from flows.settings import Settings
 CHOSEN = "chosen"
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 FAILED = {"error", "fail", "runtime error"}
-# How the message of a test of valid rows begins: the macro broken_rules.
-BROKEN_RULES = "broken rules"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,11 @@
-"""What dbt's message of a failed node says, without what surrounds it."""
+"""What a failed node found, and why, from dbt's message without what surrounds it."""
 
 import re
+
+from flows.text import counted
+
+# How the message of a test of valid rows begins: the macro broken_rules.
+BROKEN_RULES = "broken rules"
 
 # So that a page stays a page.
 MOST_LINES = 15
@@ -19,3 +24,10 @@ def why(message: str) -> tuple[str, ...]:
     indent = min((len(line) - len(line.lstrip()) for line in lines), default=0)
     kept = [line[indent:].rstrip() for line in lines]
     return (*kept[:MOST_LINES], *([f"... {len(kept) - MOST_LINES} more lines"] if len(kept) > MOST_LINES else []))
+
+
+def found(rows: int, message: str) -> tuple[str, ...]:
+    """What a node found that failed, in lines: rows, with the rules that they break where it says so; else why."""
+    if not rows:
+        return why(message)
+    return (f"{counted(rows, 'row')}; {message}" if message.startswith(BROKEN_RULES) else counted(rows, "row"),)

@@ -28,7 +28,7 @@ LOCK = ".build.lock"
 # Who waits for another process looks so often whether it has done.
 LOOK_SECONDS = 1.0
 # What people read where everything is pending, and why that may be.
-UNFINISHED = "no whole build of the project as it is now has come to its end"
+UNFINISHED = "no complete build of the current project has finished"
 WHY_UNFINISHED = f"{UNFINISHED}: it was edited or another release deployed since, or the build was killed"
 # What DuckDB says of a file that it cannot read whoever asks: it is none of its own, or damaged.
 DAMAGE = ("not a valid DuckDB database", "corrupt", "Corrupt", "Serialization Error", "checksum", "database header")

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.audit.audit import Audit
-from flows.build.build import BROKEN_RULES, FAILED, Build
-from flows.build.reasons import why
+from flows.build.build import FAILED, Build
+from flows.build.reasons import found
 from flows.clock import minute
 from flows.contract.spec import load_specs
 from flows.land.land import Landing
@@ -202,11 +202,9 @@ def print_build(done: Build) -> None:
             f"         [yellow]warning[/] {node.name}: {counted(node.failures, 'row')} (owner: {node.owner or 'none'})"
         )
     for node in done.failed:
-        found = [counted(node.failures, "row")] if node.failures else [*why(node.message)]
-        if node.message.startswith(BROKEN_RULES):
-            found = [f"{found[0]}; {node.message}"]
-        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {safe(found[0] if found else '')}")
-        for line in found[1:]:
+        first, *more = found(node.failures, node.message) or ("",)
+        out.print(f"         [red]failed[/] {node.kind} {node.name} ({node.path}): {safe(first)}")
+        for line in more:
             out.print(f"                {safe(line)}")
         out.print(f"                reproduce: tidemark build -- --select {node.name}")
     if done.failed:

@@ -92,7 +92,7 @@ def publish(settings: Settings, force: bool = False) -> Publication:
         if newest is None and causes.keys() == {model.name for model in _published_models(project)}:
             failed = sorted({cause.name for because in causes.values() for cause in because})
             raise NothingGoodError(
-                f"nothing was published: no table is good so far, and all wait for {', '.join(failed)}; fix the cause "
+                f"nothing was published: no table is good yet, and all wait for {', '.join(failed)}; fix the cause "
                 "and run `tidemark build --retry`, then `tidemark publish`; `tidemark status` says more"
             )
         with open_warehouse(settings) as warehouse:

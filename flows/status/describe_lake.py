@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from flows.build.reasons import why
+from flows.build.reasons import found
 from flows.clock import ago, duration, minute
 from flows.land.receipts import FILE_REMEDY
 from flows.status.lake import LakeStatus, PublishedStatus, WarehouseStatus
-from flows.text import counted
+from flows.text import counted, one_line
 
 Section = tuple[str, list[str]]
 
@@ -70,8 +70,8 @@ def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:
     models = f", {counted(outdated, 'model')} outdated; `tidemark build --retry` or the next run builds them"
     yield f"{counted(warehouse.landings_not_built, 'landing')} not built yet{models if outdated else ''}"
     for node in warehouse.failed:
-        found = counted(node.rows, "row") if node.rows else " ".join(" ".join(why(node.message)).split())
-        yield f"failed: {node.kind} {node.name}: {found}; reproduce: tidemark build -- --select {node.name}"
+        what = one_line(" ".join(found(node.rows, node.message)))
+        yield f"failed: {node.kind} {node.name}: {what}; reproduce: tidemark build -- --select {node.name}"
 
 
 def _is_good(warehouse: WarehouseStatus) -> bool:

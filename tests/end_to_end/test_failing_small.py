@@ -282,7 +282,7 @@ def test_where_nothing_is_good_the_error_says_so_and_readers_see_what_is_stale(
     workshop.write(f"tests/singular/intermediate/{test}.sql", "select 1 as one")
     done = run(settings)
     assert done.build is not None and done.publication is None and not done.is_good
-    with pytest.raises(TidemarkError, match=rf"no table is good so far, and all wait for {test}; .*--retry"):
+    with pytest.raises(TidemarkError, match=rf"no table is good yet, and all wait for {test}; .*--retry"):
         publish(settings)
     code, output = tidemark(settings, "run")
     assert code == 1 and "no table is good yet" in output

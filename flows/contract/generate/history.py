@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from flows.contract.generate import staging
 from flows.contract.generate.documents import column_yaml, sql_document, yaml_document
 from flows.contract.generate.staging import LINEAGE, staged_columns
 from flows.contract.spec import Column, DatasetSpec, History
@@ -156,24 +157,17 @@ from bounded
 """
 
 
-def model_name(spec: DatasetSpec, step: str) -> str:
-    """The name of one of the dataset's history models; ``step`` is touched, deduplicated or versioned."""
-    return f"int_{_history(spec).domain}__{spec.name}_{step}"
-
-
-def path_of(spec: DatasetSpec, step: str, suffix: str) -> Path:
-    """Where one of the dataset's history models stands."""
-    return FOLDER / _history(spec).domain / f"{model_name(spec, step)}.{suffix}"
-
-
 def models(spec: DatasetSpec) -> dict[Path, bytes]:
     """The dataset's history models and their descriptions by path; none where the contract asks for none."""
     if spec.history is None:
         return {}
-    return _touched(spec) | _deduplicated(spec) | (_versioned(spec) if spec.history.versions else {})
+    history = spec.history
+    return (
+        _touched(spec, history) | _deduplicated(spec, history) | (_versioned(spec, history) if history.versions else {})
+    )
 
 
-def _touched(spec: DatasetSpec) -> dict[Path, bytes]:
+def _touched(spec: DatasetSpec, history: History) -> dict[Path, bytes]:
     key, thing = _key(spec), _thing(spec)
     purpose = (
         f"One row per batch and {thing} that it touches: by delivering rows of it, or by superseding a delivery that "
@@ -184,12 +178,12 @@ def _touched(spec: DatasetSpec) -> dict[Path, bytes]:
         key.model_copy(update={"description": f"The {thing} it touches."}),
     ]
     more = f"The models of {spec.name} find in it which of them to rebuild."
-    sql = TOUCHED.format(dataset=spec.name, key=key.name, staging=_staging(spec))
-    return _documents(spec, "touched", [purpose, more], sql, {"key": ["_batch_id", key.name]}, columns)
+    sql = TOUCHED.format(dataset=spec.name, key=key.name, staging=staging.model_name(spec))
+    return _documents(spec, history, "touched", [purpose, more], sql, {"key": ["_batch_id", key.name]}, columns)
 
 
-def _deduplicated(spec: DatasetSpec) -> dict[Path, bytes]:
-    key, thing, updated_at = _key(spec), _thing(spec), _history(spec).updated_at
+def _deduplicated(spec: DatasetSpec, history: History) -> dict[Path, bytes]:
+    key, thing, updated_at = _key(spec), _thing(spec), history.updated_at
     columns = _kept(spec)
     state = [key.name, *([updated_at] if updated_at else [])]
     purpose = (
@@ -200,17 +194,19 @@ def _deduplicated(spec: DatasetSpec) -> dict[Path, bytes]:
     sql = DEDUPLICATED.format(
         dataset=spec.name,
         key=key.name,
-        staging=_staging(spec),
-        touched=model_name(spec, "touched"),
+        staging=staging.model_name(spec),
+        touched=_name(spec, history, "touched"),
         state=", ".join(state),
         columns=_listed(column.name for column in columns),
     )
     required = [column.name for column in columns if column.required and column.name not in LINEAGE]
-    return _documents(spec, "deduplicated", [purpose, more], sql, {"key": state, "not_null": required}, columns)
+    return _documents(
+        spec, history, "deduplicated", [purpose, more], sql, {"key": state, "not_null": required}, columns
+    )
 
 
-def _versioned(spec: DatasetSpec) -> dict[Path, bytes]:
-    key, thing, updated_at = _key(spec), _thing(spec), _history(spec).updated_at
+def _versioned(spec: DatasetSpec, history: History) -> dict[Path, bytes]:
+    key, thing, updated_at = _key(spec), _thing(spec), history.updated_at
     attributes = [c for c in _kept(spec) if c.name not in (key.name, updated_at, *LINEAGE)]
     purpose = f"One row per {thing} and period in which nothing about it changed."
     more = (
@@ -219,8 +215,8 @@ def _versioned(spec: DatasetSpec) -> dict[Path, bytes]:
     )
     sql = VERSIONED.format(
         key=key.name,
-        touched=model_name(spec, "touched"),
-        deduplicated=model_name(spec, "deduplicated"),
+        touched=_name(spec, history, "touched"),
+        deduplicated=_name(spec, history, "deduplicated"),
         updated_at=updated_at,
         lagged=",\n        ".join(f"lag({c.name}) over history as previous_{c.name}" for c in attributes),
         differs="\n        ".join(f"or {c.name} is distinct from previous_{c.name}" for c in attributes),
@@ -232,7 +228,7 @@ def _versioned(spec: DatasetSpec) -> dict[Path, bytes]:
         "not_null": [key.name],
         "rules": {"the period is not empty": "valid_from < coalesce(valid_to, timestamp '9999-12-31')"},
     }
-    return _documents(spec, "versioned", [purpose, more], sql, test, columns)
+    return _documents(spec, history, "versioned", [purpose, more], sql, test, columns)
 
 
 def _period_columns(thing: str, updated_at: str) -> list[Column]:
@@ -250,24 +246,30 @@ def _period_columns(thing: str, updated_at: str) -> list[Column]:
 
 def _documents(
     spec: DatasetSpec,
+    history: History,
     step: str,
     comments: list[str],
     sql: str,
     test: Mapping[str, object],
     columns: list[Column],
 ) -> dict[Path, bytes]:
-    name = model_name(spec, step)
+    name, description = _name(spec, history, step), " ".join(comments)
     model = {
         "name": name,
-        "description": " ".join(comments),
+        "description": description,
         "config": {"meta": {"owner": OWNER}},
         "data_tests": [{"valid_rows": {"name": f"{name}_has_valid_rows", "arguments": dict(test)}}],
         "columns": [column_yaml(column) for column in columns],
     }
+    path = FOLDER / history.domain / name
     return {
-        path_of(spec, step, "sql"): sql_document([" ".join(comments)], sql),
-        path_of(spec, step, "yml"): yaml_document({"models": [model]}),
+        path.with_suffix(".sql"): sql_document([description], sql),
+        path.with_suffix(".yml"): yaml_document({"models": [model]}),
     }
+
+
+def _name(spec: DatasetSpec, history: History, step: str) -> str:
+    return f"int_{history.domain}__{spec.name}_{step}"
 
 
 def _kept(spec: DatasetSpec) -> list[Column]:
@@ -282,16 +284,6 @@ def _key(spec: DatasetSpec) -> Column:
 
 def _thing(spec: DatasetSpec) -> str:
     return re.sub(r"_(id|key)$", "", spec.key[0]).replace("_", " ")
-
-
-def _staging(spec: DatasetSpec) -> str:
-    return f"stg_{spec.source}__{spec.name}"
-
-
-def _history(spec: DatasetSpec) -> History:
-    if spec.history is None:
-        raise ValueError(f"{spec.message}: the contract asks for no history of it")
-    return spec.history
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -23,9 +23,14 @@ class Staged:
     sql: str
 
 
+def model_name(spec: DatasetSpec) -> str:
+    """The name of the dataset's staging model."""
+    return f"stg_{spec.source}__{spec.name}"
+
+
 def path_of(spec: DatasetSpec, suffix: str) -> Path:
     """Where the dataset's staging model stands."""
-    return FOLDER / spec.source / f"stg_{spec.source}__{spec.name}.{suffix}"
+    return FOLDER / spec.source / f"{model_name(spec)}.{suffix}"
 
 
 def staged_columns(spec: DatasetSpec) -> list[Staged]:
@@ -117,7 +122,7 @@ from landed
 def model_yaml(spec: DatasetSpec) -> bytes:
     """Its description. Its rows are those of raw, whose key and rules are tested there."""
     model = {
-        "name": f"stg_{spec.source}__{spec.name}",
+        "name": model_name(spec),
         "description": _purpose(spec),
         "config": {"meta": {"owner": spec.owner, "contract": spec.message}},
         "columns": [column_yaml(each.column) for each in staged_columns(spec)],

@@ -1,6 +1,6 @@
 """What of dbt's messages is shown."""
 
-from flows.build.reasons import MOST_LINES, why
+from flows.build.reasons import MOST_LINES, found, why
 
 DATABASE = """Runtime Error in model fct_sessions (models/marts/audience/fct_sessions.sql)
   Binder Error: Referenced column "devise_id" not found in FROM clause!
@@ -37,3 +37,10 @@ def test_what_is_no_heading_of_dbts_is_kept_and_what_is_long_says_so() -> None:
     assert why("Database Error\n  disk full (while writing)") == ("Database Error", "  disk full (while writing)")
     assert why("") == ()
     assert why("\n".join(map(str, range(MOST_LINES + 3))))[-1] == "... 3 more lines"
+
+
+def test_rows_are_named_with_the_rules_they_break_where_those_are_known() -> None:
+    assert found(1204, "Got 1204 results, configured to fail if != 0") == ("1,204 rows",)
+    assert found(1, "broken rules, with rows: a (1)") == ("1 row; broken rules, with rows: a (1)",)
+    assert found(0, DATABASE) == why(DATABASE)
+    assert found(0, "") == ()
