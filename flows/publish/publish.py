@@ -76,7 +76,7 @@ def publish(settings: Settings, force: bool = False) -> Publication:
     A table is good when nothing it depends on is outdated and no blocking test that guards it is pending. One that is
     not keeps the rows of the newest version, marked stale, and is missing where it never was good.
 
-    Raises :class:`TidemarkError` where no whole build of the project has come to its end, and
+    Raises :class:`TidemarkError` where no complete build of the current project has finished, and
     :class:`NothingGoodError` where nothing is good and there is no version yet: what readers see then stays as it is.
     """
     # No build may begin between the check and the copy: what it leaves half done would be published.

@@ -157,7 +157,7 @@ def test_a_raw_model_built_whole_again_is_counted_whole(dataset: str, tmp_path: 
 def test_a_part_of_the_models_cannot_stand_for_the_whole(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     assert not build(settings, ("--select", "dim_dates")).failed
-    with pytest.raises(TidemarkError, match="no whole build of the project as it is now"):
+    with pytest.raises(TidemarkError, match="no complete build of the current project"):
         publish(settings)
 
 
