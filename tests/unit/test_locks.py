@@ -103,13 +103,13 @@ def test_who_waits_is_shown_each_process_that_it_waits_for(settings: Settings) -
         waiting.start()
         until(lambda: len(shown) >= 1)
         end(builder)
-        until(lambda: len(shown) >= 2)
+        # Between the two there may be an instant in which the lock is held and its file says no name.
+        until(lambda: f"process {reader.pid} (" in shown[-1])
         assert waiting.is_alive(), "the reader still has it"
         end(reader)
         waiting.join(PATIENCE_SECONDS)
         assert not waiting.is_alive()
     assert f"process {builder.pid} (" in shown[0] and "building since" in shown[0]
-    assert f"process {reader.pid} (" in shown[1]
 
 
 def test_a_warehouse_that_is_not_there_or_damaged_is_waited_for_by_nobody(settings: Settings) -> None:
