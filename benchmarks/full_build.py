@@ -26,10 +26,13 @@ from benchmarks.measure import (
     settings_of,
 )
 from flows.build.build import build
+from flows.build.landings import enter_landings
 from flows.contract.spec import PROJECT
+from flows.land.compact import compact
 
 SCRIPT = Path(__file__).with_name("handwritten.sql")
 SMALL = 1_000_000
+EVENTS_IN_MEMORY, EVENTS_IN_LAKE = "create temp table events as", "create temp view events as"
 SLOWEST = 12
 
 
@@ -48,6 +51,7 @@ def prepare(home: Path, events: int) -> None:
     """A home with a sample of this many events landed, its inbox empty again."""
     measured(make_sample, home=home, events=events)
     measured(land_all, home=home)
+    measured(compact_all, home=home)
     shutil.rmtree(settings_of(home).inbox)
 
 
@@ -55,6 +59,7 @@ def compare_builds(home: Path, rounds: int = ROUNDS) -> dict[str, list[Measureme
     """Measure the script, the models alone, and models with tests, in turn. SystemExit where a mart differs."""
     jobs: dict[str, Callable[[], Measurement]] = {
         "script": partial(_from_nothing, run_script, home),
+        "script, events in the lake": partial(_from_nothing, run_script_on_lake, home),
         "models": partial(_from_nothing, build_models, home),
         "models and tests": partial(_from_nothing, build_and_test, home),
     }
@@ -63,7 +68,23 @@ def compare_builds(home: Path, rounds: int = ROUNDS) -> dict[str, list[Measureme
     return runs
 
 
-def run_script(home: str) -> dict[str, float]:
+def compact_all(home: str) -> int:
+    """Job: what a night does for the day after: each day's rows in one file."""
+    settings = settings_of(home)
+    done = compact(settings)
+    done.raise_faults()
+    settings.warehouse.parent.mkdir(exist_ok=True)
+    enter_landings(settings)  # removes the files that were replaced
+    settings.warehouse.unlink()
+    return len(done.days)
+
+
+def run_script_on_lake(home: str) -> dict[str, float]:
+    """Job: the form of the script that keeps no events in memory."""
+    return run_script(home, SCRIPT.read_text().replace(EVENTS_IN_MEMORY, EVENTS_IN_LAKE))
+
+
+def run_script(home: str, script: str = "") -> dict[str, float]:
     """Job: the script into a fresh file; the seconds of each statement by its first words."""
     settings = settings_of(home)
     config: dict[str, str | bool | int | float | list[str]] = {
@@ -76,7 +97,7 @@ def run_script(home: str) -> dict[str, float]:
         db.execute("set TimeZone = 'UTC'")
         db.execute(f"set variable landed = '{settings.landed.resolve()}'")
         db.execute(f"set variable seeds = '{PROJECT / 'seeds'}'")
-        for statement in duckdb.extract_statements(SCRIPT.read_text()):
+        for statement in duckdb.extract_statements(script or SCRIPT.read_text()):
             started = time.monotonic()
             db.execute(statement)
             seconds[_name(statement.query)] = time.monotonic() - started
@@ -130,8 +151,8 @@ def _differences(db: duckdb.DuckDBPyConnection, ours: str, theirs: str) -> list[
     return faults
 
 
-def _from_nothing(job: Callable[[str], dict[str, float]], home: Path) -> Measurement:
-    made = _script_file(str(home)) if job is run_script else settings_of(home).warehouse
+def _from_nothing(job: Callable[..., dict[str, float]], home: Path) -> Measurement:
+    made = _script_file(str(home)) if job in (run_script, run_script_on_lake) else settings_of(home).warehouse
     made.unlink(missing_ok=True)
     return measured(job, home=home)
 

@@ -15,3 +15,12 @@ def sync_file(path: Path) -> None:
     """Have a file's bytes on the disk, whatever fails after that."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Make what was renamed into or out of a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

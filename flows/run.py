@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flows.build.build import Build, build_pending
 from flows.land.land import Landing, land
-from flows.land.receipts import Receipt
+from flows.land.receipt import Receipt
 from flows.publish.publish import NothingGoodError, Publication, publish
 from flows.settings import Settings
 

@@ -42,6 +42,14 @@ JOBS: tuple[Job, ...] = (
         catch_up="latest",
     ),
     Job(
+        name="nightly_compact",
+        description="Makes one file of the many in which a day's rows landed, so that builds read few.",
+        runs=(Maintain("compact"),),
+        owner="data-platform",
+        when=Cron("0 2 * * *", _ZONE),
+        catch_up="latest",
+    ),
+    Job(
         name="daily_figures",
         description="Has the figures of the day before published; its deadline says when they are missing.",
         runs=(Build(), Publish()),

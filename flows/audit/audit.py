@@ -21,6 +21,7 @@ from flows.audit.warehouse import measure_warehouse
 from flows.build.warehouse import open_warehouse
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
+from flows.land.layout import check_layout, read_layout
 from flows.settings import Settings
 
 
@@ -48,6 +49,8 @@ def audit(
     specs = load_specs() if specs is None else specs
     if dataset is not None and dataset not in specs:
         raise TidemarkError(f"the contract has no dataset {dataset} (there are {', '.join(sorted(specs))})")
+    if read_layout(settings.landed) is None:
+        check_layout(settings, specs)  # receipts of before say otherwise where rows are
     done = Audit()
     receipts, faults = read_receipts(settings)
     every = {r.batch_id: r for r in receipts}

@@ -7,27 +7,38 @@ from functools import cache
 from itertools import pairwise
 
 from flows.contract.spec import PROJECT, DatasetSpec
-from flows.land.receipts import DATA, RECEIPT, Receipt, Status, batch_name
+from flows.land.receipt import RECEIPT, Receipt, Status, batch_name
 
 EVENTS = "events"
-DAYS = "int_events__days_touched"
+FILES = "landed.landed_files"
 DEDUPLICATED = "int_events__events_deduplicated"
 # The deduplicated events are a view; what may be wrong of them is which copies it leaves out.
 COPIES = "int_events__copies_compared"
 # What `entered` says of a batch that the warehouse lacks.
 MISSING = (-1, -1)
+DISPOSABLE = "the warehouse is disposable: delete the folder warehouse/ of TIDEMARK_HOME and run `tidemark build`"
 RESTORE = "restore {path} from a backup of the lake; without one, docs/guides/landing.md says how to start over"
+
+
+@dataclass(frozen=True)
+class FileCount:
+    """A file that holds landed rows of a batch: how many it holds and should hold, or why it could not be counted."""
+
+    path: str
+    expected: int
+    rows: int | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
     """What was measured of a batch: rows at each step, None where that step was not measured or not yet built.
 
-    ``delivered_fault`` says why the delivered file, which landed, would be refused today. ``data_fault`` and
-    ``quarantine_fault`` say why a file could not be counted. ``lines_differ`` is True where a retry did not take up
+    ``delivered_fault`` says why the delivered file, which landed, would be refused today, and ``quarantine_fault`` why
+    that file could not be counted. ``lines_differ`` is True where a retry did not take up
     just the lines that the batch before it had rejected. ``entered`` are the rows landed and rejected by
     landed.landings, both -1 where it lacks the batch and None where it has not come so far. ``noted`` is what
-    int_events__days_touched counts, ``superseded`` what a later delivery withdrew, ``conflicts`` the copies that say
+    landed.landed_files counts, ``superseded`` what a later delivery withdrew, ``conflicts`` the copies that say
     something else than the one that counts, and ``expected`` what deduplication must keep, where that is known by
     batch.
     """
@@ -35,8 +46,7 @@ class Batch:
     receipt: Receipt
     delivered: int | None = None
     delivered_fault: str | None = None
-    data: int | None = None
-    data_fault: str | None = None
+    files: tuple[FileCount, ...] = ()
     quarantine: int | None = None
     quarantine_fault: str | None = None
     lines_differ: bool = False
@@ -48,6 +58,11 @@ class Batch:
     conflicts: int = 0
     kept: int | None = None
     expected: int | None = None
+
+    @property
+    def data(self) -> int:
+        """The rows found in its landed files."""
+        return sum(file.rows or 0 for file in self.files)
 
 
 @dataclass(frozen=True)
@@ -134,8 +149,12 @@ def _judge_lake(batch: Batch) -> Iterator[Finding]:
     if r.rows_read != r.rows_landed + r.rows_rejected:
         text = f"the receipt reads {r.rows_read:,} rows = {r.rows_landed:,} landed + {r.rows_rejected:,} rejected"
         yield finding(r, "receipt", text, changed, r.rows_read, r.rows_landed + r.rows_rejected)
-    path = r.data_path or f"landed/{r.dataset}/{batch_name(r.batch_id)}/{DATA}"
-    yield from _judge_file(r, "landed", path, batch.data, batch.data_fault, r.rows_landed)
+    in_files = sum(file.rows for file in r.files)
+    if in_files != r.rows_landed:
+        text = f"the receipt says {r.rows_landed:,} rows landed and names files with {in_files:,}"
+        yield finding(r, "receipt", text, changed, r.rows_landed, in_files)
+    for file in batch.files:
+        yield from _judge_file(r, "landed", file.path, file.rows, file.fault, file.expected)
     path = r.rejects_path or f"quarantine/{r.dataset}/{batch_name(r.batch_id)}.parquet"
     yield from _judge_file(r, "quarantine", path, batch.quarantine, batch.quarantine_fault, r.rows_rejected)
 
@@ -169,7 +188,7 @@ def _judge_retries(batches: list[Batch]) -> Iterator[Finding]:
 def _judge_copies(batch: Batch, staging: str, is_sound: bool) -> Iterator[Finding]:
     """Landings, raw and staging, each against the one before. What the lake lost is not reported here again."""
     r = batch.receipt
-    remedy = "the warehouse is disposable: delete the folder warehouse/ of TIDEMARK_HOME and run `tidemark build`"
+    remedy = DISPOSABLE
     if batch.entered == MISSING:
         yield finding(r, "landings", "landed.landings has no row for the batch", remedy, r.rows_landed, 0)
         return
@@ -180,7 +199,8 @@ def _judge_copies(batch: Batch, staging: str, is_sound: bool) -> Iterator[Findin
     landed = r.rows_landed if r.status is Status.LANDED else 0
     if batch.raw is not None and batch.raw not in (landed, batch.data):
         text = f"raw_{r.dataset} holds {_of(batch.raw, landed)}"
-        yield finding(r, "raw", text, rebuild(f"raw_{r.dataset}"), landed, batch.raw)
+        is_view = any(file.event_date for file in r.files)
+        yield finding(r, "raw", text, DISPOSABLE if is_view else rebuild(f"raw_{r.dataset}"), landed, batch.raw)
     elif batch.raw is not None and batch.staging is not None and batch.staging != batch.raw:
         text = f"{staging} holds {_of(batch.staging, batch.raw)}"
         yield finding(r, "staging", text, rebuild(staging), batch.raw, batch.staging)
@@ -189,8 +209,8 @@ def _judge_copies(batch: Batch, staging: str, is_sound: bool) -> Iterator[Findin
 def _judge_kept(batch: Batch) -> Iterator[Finding]:
     r, model = batch.receipt, deduplicated_model(batch.receipt.dataset) or ""
     if batch.noted is not None and batch.noted != batch.staging:
-        text = f"{DAYS} counts {_of(batch.noted, batch.staging or 0)}"
-        yield finding(r, "days", text, rebuild(DAYS), batch.staging, batch.noted)
+        text = f"{FILES} counts {_of(batch.noted, batch.staging or 0)}"
+        yield finding(r, "files", text, DISPOSABLE, batch.staging, batch.noted)
     if batch.kept is not None and batch.expected is not None and batch.kept != batch.expected:
         text = f"{model} keeps {_of(batch.kept, batch.expected)} that count"
         yield finding(r, "deduplicated", text, rebuild(model), batch.expected, batch.kept)

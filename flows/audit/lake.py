@@ -5,24 +5,28 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
 from flows.audit.judge import (
     RESTORE,
     Batch,
+    FileCount,
     Finding,
 )
 from flows.contract.spec import PROJECT, DatasetSpec
 from flows.errors import FileRefusedError
 from flows.files import sha256
+from flows.land.file_index import compacted_with
 from flows.land.readers import read_chunks
 from flows.land.readers.columns import OtherColumnsError
-from flows.land.receipts import DATA, RECEIPT, Receipt, Status, batch_name
+from flows.land.receipt import DATA, RECEIPT, Receipt, Status, batch_name
 from flows.settings import Settings
 
 DAMAGE = (OSError, pa.ArrowException)
@@ -92,13 +96,11 @@ def measure_lake(
     before: dict[int, Receipt] = {}
     for batch in batches:
         r = batch.receipt
-        data, data_fault = _rows_of(settings, r.data_path or f"landed/{r.dataset}/{batch_name(r.batch_id)}/{DATA}")
         stem = f"quarantine/{r.dataset}/{batch_name(r.batch_id)}.parquet"
         quarantine, quarantine_fault = _rows_of(settings, r.rejects_path or stem)
         measured = replace(
             batch,
-            data=data,
-            data_fault=data_fault if r.rows_landed else None,
+            files=tuple(_counted(settings, r)),
             quarantine=quarantine,
             quarantine_fault=quarantine_fault if r.rows_rejected else None,
         )
@@ -122,6 +124,39 @@ def measure_lake(
     notes.append(f"{there:,} of {len(landed):,} landed files are in the inbox still and were counted there again")
     if waiting:
         notes.append(f"{waiting:,} files of the inbox hold other bytes than landed under their name: they wait to land")
+
+
+def _counted(settings: Settings, r: Receipt) -> Iterator[FileCount]:
+    """The files in which a batch landed; of one that landed nothing, what stands in its folder nevertheless."""
+    in_compacted: dict[Path, int] = {}
+    for file in r.files:
+        compacted = compacted_with(settings, r, file)
+        if compacted is not None:
+            in_compacted[compacted] = in_compacted.get(compacted, 0) + file.rows
+            continue
+        rows, fault = _rows_of(settings, file.path)
+        yield FileCount(file.path, file.rows, rows, fault)
+    for path, expected in in_compacted.items():
+        try:
+            yield FileCount(
+                str(path.relative_to(settings.lake)),
+                expected,
+                _rows_by_batch(path, path.stat().st_mtime_ns).get(r.batch_id, 0),
+            )
+        except DAMAGE as error:
+            fault = f"is damaged ({str(error).splitlines()[0]})"
+            yield FileCount(str(path.relative_to(settings.lake)), expected, None, fault)
+    stray = f"{r.folder}/{DATA}"
+    if not r.files and (settings.lake / stray).exists():
+        rows, fault = _rows_of(settings, stray)
+        yield FileCount(stray, 0, rows, fault)
+
+
+@lru_cache(maxsize=512)
+def _rows_by_batch(path: Path, written: int) -> dict[int, int]:
+    """The rows of each batch in a compacted file, as it was ``written`` at a time."""
+    counted = pq.read_table(path, columns=["_batch_id"])["_batch_id"].value_counts()
+    return {each["values"].as_py(): each["counts"].as_py() for each in counted}
 
 
 def _rows_of(settings: Settings, path: str) -> tuple[int | None, str | None]:
@@ -150,14 +185,18 @@ def _rows_delivered(path: Path, spec: DatasetSpec) -> tuple[int | None, str | No
 def _lines_differ(settings: Settings, before: Receipt, retry: Receipt) -> bool:
     """Whether a retry's lines, landed and rejected, are not just those that the batch before it rejected."""
 
-    def lines(path: str | None) -> list[int]:
-        if path is None:
-            return []
-        found: list[int] = pq.ParquetFile(settings.lake / path).read(columns=["_line"])["_line"].to_pylist()
-        return found
+    def lines(r: Receipt, *paths: Path | None) -> list[int]:
+        found: list[int] = []
+        for path in {*filter(None, paths)}:
+            own = pc.field("_batch_id") == r.batch_id
+            found += pq.read_table(path, columns=["_line"], filters=own)["_line"].to_pylist()
+        return sorted(found)
 
+    def rejects(r: Receipt) -> Path | None:
+        return settings.lake / r.rejects_path if r.rejects_path else None
+
+    landed = (compacted_with(settings, retry, file) or settings.lake / file.path for file in retry.files)
     try:
-        taken_up = lines(retry.data_path) + lines(retry.rejects_path)
-        return sorted(taken_up) != sorted(lines(before.rejects_path))
+        return lines(retry, *landed, rejects(retry)) != lines(before, rejects(before))
     except (*DAMAGE, KeyError):
         return False  # reported of the file itself

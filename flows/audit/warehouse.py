@@ -7,9 +7,10 @@ import pyarrow as pa
 
 from flows.audit.judge import (
     COPIES,
-    DAYS,
     DEDUPLICATED,
+    DISPOSABLE,
     EVENTS,
+    FILES,
     MISSING,
     Batch,
     Day,
@@ -21,7 +22,7 @@ from flows.audit.judge import (
 from flows.audit.lake import superseded
 from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
-from flows.land.receipts import RECEIPT, Receipt, batch_name
+from flows.land.receipt import RECEIPT, Receipt, batch_name
 from flows.settings import Settings
 
 
@@ -47,7 +48,7 @@ def measure_warehouse(
 ) -> tuple[list[Batch], list[Day], list[Finding], dict[str, bool]]:
     """The batches with what the warehouse holds of them, the days of events, rows of batches that are not accounted
     for, and which datasets end at staging."""
-    models = _models(db)
+    models = _models(db, specs)
     if "landings" not in models.there or "model_progress" not in models.there:
         raise TidemarkError("nothing was built yet; `tidemark build` does it")
     batches = _entered(db, batches)
@@ -60,9 +61,10 @@ def measure_warehouse(
         if raw not in models.there:
             continue
         in_raw = rows_by_batch(db, models, raw)
+        remedy = DISPOSABLE if spec.is_by_day else rebuild(raw)
         in_staging = rows_by_batch(db, models, staging) if staging in models.there else {}
         invented += [
-            Finding(name, "raw", f"{raw} holds {rows:,} rows of batch {batch_id}, which has no receipt", rebuild(raw))
+            Finding(name, "raw", f"{raw} holds {rows:,} rows of batch {batch_id}, which has no receipt", remedy)
             for batch_id, rows in sorted(in_raw.items())
             if batch_id not in accounted and not _is_committed(settings, name, batch_id)
         ]
@@ -83,7 +85,7 @@ def measure_warehouse(
     return batches, days, invented, ends
 
 
-def _models(db: duckdb.DuckDBPyConnection) -> _Models:
+def _models(db: duckdb.DuckDBPyConnection, specs: dict[str, DatasetSpec]) -> _Models:
     there = {
         name: f'"{schema}"."{name}"'
         for schema, name in db.execute(
@@ -94,8 +96,10 @@ def _models(db: duckdb.DuckDBPyConnection) -> _Models:
     seen = {}
     if "model_progress" in there:
         seen = dict(db.execute("select model, batch_id from ops.model_progress").fetchall())
-        # A view has seen what the model it reads has.
+        # A view has seen what the model it reads has; one of the lake itself, what was entered.
         seen[DEDUPLICATED] = seen.get(COPIES, 0)
+        (entered,) = db.execute("select coalesce(max(batch_id), 0) from landed.landings").fetchone() or (0,)
+        seen |= {f"raw_{spec.name}": entered for spec in specs.values() if spec.is_by_day}
     return _Models(there, seen)
 
 
@@ -144,12 +148,8 @@ def _kept(
         ).fetchall()
     )
     own = {i: replace(b, conflicts=conflicts.get(i, 0)) if i in seen else b for i, b in own.items()}
-    if DAYS in models.there:
-        noted = dict(
-            db.execute(f"select _batch_id, sum(copies_count) from {models.there[DAYS]} group by all").fetchall()
-        )
-        at = models.upto(DAYS)
-        own = {i: replace(b, noted=int(noted.get(i, 0))) if i <= at else b for i, b in own.items()}
+    noted = dict(db.execute(f"select batch_id, sum(rows_landed) from {FILES} group by all").fetchall())
+    own = {i: replace(b, noted=int(noted.get(i, 0))) if i in seen else b for i, b in own.items()}
     return own, _days(db, models, spec, seen, upto)
 
 

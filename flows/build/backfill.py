@@ -12,10 +12,10 @@ from datetime import date, timedelta
 import duckdb
 
 from flows.build.build import Build, run_named, run_pending
+from flows.build.landings import enter_landings
 from flows.build.project import STORED, Model, read_project, select_models
 from flows.build.warehouse import (
     PendingWork,
-    enter_landings,
     once_free,
     open_warehouse,
     read_pending_work,

@@ -5,15 +5,18 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
+from flows.build.landings import enter_landings
 from flows.build.project import DataTest, Project, read_project, run_dbt
 from flows.build.warehouse import (
     PendingWork,
-    enter_landings,
     once_free,
     open_warehouse,
     read_pending_work,
     warehouse_held,
 )
+from flows.errors import TidemarkError
+from flows.land.compact import LOCK, MANY_FILES, Compaction, compact
+from flows.locks import is_free
 from flows.settings import Settings
 
 # The tag that what is built has in dbt's manifest meanwhile.
@@ -69,7 +72,7 @@ def build(
     opened or the project cannot be parsed; failed models and tests are in the result.
     """
     with warehouse_held(settings, "building"):
-        progress(f"{enter_landings(settings)} new landings entered")
+        _take_in(settings, progress)
         return run_build(settings, arguments, progress)
 
 
@@ -81,8 +84,22 @@ def build_pending(settings: Settings, progress: Callable[[str], None] = lambda l
     does.
     """
     with warehouse_held(settings, "building"):
-        progress(f"{enter_landings(settings)} new landings entered")
+        _take_in(settings, progress)
         return run_pending(settings, progress)
+
+
+def _take_in(settings: Settings, progress: Callable[[str], None]) -> None:
+    """Enter what landed, in few files: a day of many is made one before every model reads it."""
+    try:
+        # To wait for one would keep others waiting for the warehouse, or even wait for them in turn.
+        compaction = compact(settings, at_least=MANY_FILES) if is_free(settings.lake / LOCK) else Compaction()
+        for fault in compaction.faults:
+            progress(f"compact  {fault}")
+        if compaction.days:
+            progress(f"compact  {len(compaction.days):,} days of many files made one file each")
+    except TidemarkError as error:  # to read many files is slower, and no reason not to build
+        progress(f"compact  {error}")
+    progress(f"{enter_landings(settings)} new landings entered")
 
 
 def run_pending(settings: Settings, progress: Callable[[str], None]) -> Build | None:

@@ -15,8 +15,9 @@ from dbt_common.exceptions import DbtRuntimeError
 from filelock import Timeout
 from pydantic import ValidationError
 
+from flows.build.landings import enter_landings
 from flows.build.project import LOGIC_VARIABLE
-from flows.build.warehouse import enter_landings, lock_file, warehouse_lock
+from flows.build.warehouse import lock_file, warehouse_lock
 from flows.errors import TidemarkError
 from flows.locks import holder_of, sign
 from flows.settings import Settings, explain

@@ -1,29 +1,27 @@
-"""The warehouse file: open it, enter landings into it, and find what in it is not yet built or tested."""
+"""The warehouse file: open it, and find what in it is not yet built or tested."""
 
 import fcntl
 import logging
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import duckdb
-import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from flows.build.project import STORED, DataTest, Project, read_project
 from flows.errors import TidemarkError, WarehouseInUseError
-from flows.land.receipts import Receipts
 from flows.locks import held, holder_of, warehouse_in_use
 from flows.settings import Settings
 
 # What the warehouse holds besides the models, and the format of it.
 TABLES = Path(__file__).parent / "warehouse_tables.sql"
-FORMAT = 2
+FORMAT = 3
 LOCK = ".build.lock"
 # Who waits for another process looks so often whether it has done.
 LOOK_SECONDS = 1.0
@@ -186,74 +184,6 @@ def open_warehouse(settings: Settings, read_only: bool = False) -> duckdb.DuckDB
         raise TidemarkError(f"the warehouse {settings.warehouse} cannot be opened ({error}); {remedy}") from error
 
 
-def enter_landings(settings: Settings) -> int:
-    """Copy the receipts of batches the warehouse does not know into ``landed.landings``; returns how many.
-
-    Makes the tables that are missing before.
-    """
-    with open_warehouse(settings) as warehouse:
-        if _has_table(warehouse, "landed", "landings"):
-            _check_format(settings, warehouse)
-        try:
-            warehouse.execute(f"begin; {TABLES.read_text(encoding='utf-8')} commit;")
-        except duckdb.CatalogException as error:
-            raise TidemarkError(
-                f"the tables of the warehouse {settings.warehouse} could not be made: {error}; fix the cause and run "
-                "the same again"
-            ) from error
-        return _enter(settings, warehouse)
-
-
-def _enter(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> int:
-    known = _last_batch(warehouse)
-    with closing(Receipts(settings)) as receipts:
-        rows = [receipt.model_dump(mode="json", exclude={"key_check"}) for receipt in receipts.after(known)]
-    if rows:
-        warehouse.register("new", pa.Table.from_pylist(rows))
-        warehouse.execute(ENTER.format(known=known))
-    return len(rows)
-
-
-# A model that had seen every landing so far has also seen those of datasets it does not read: all new ones before
-# the first that it does.
-ENTER = """
-begin;
-insert into landed.landings by name
-select * replace (
-    cast(cast(delivered_at as timestamptz) at time zone 'UTC' as timestamp) as delivered_at,
-    cast(cast(landed_at as timestamptz) at time zone 'UTC' as timestamp) as landed_at
-)
-from new;
-
-update ops.model_progress set batch_id = coalesce(
-    (
-        select min(new.batch_id) - 1 from new
-        where list_contains(model_progress.datasets, new.dataset) or list_contains(model_progress.datasets, '*')
-    ),
-    (select max(batch_id) from new)
-)
-where batch_id = {known};
-
-create or replace temp table days as
-select distinct cast(landed_at as date) as day from landed.landings
-where
-    batch_id > {known}
-    or coalesce(retries_batch_id, batch_id) in (
-        select unnest([supersedes_batch_id, retries_batch_id]) from landed.landings where batch_id > {known}
-    );
-
-delete from ops.changes
-where model = 'landings' or (model in ('ops_landings', 'ops_rejects') and day in (select day from days));
-
-insert into ops.changes
-select model, day, nextval('ops.change_number')
-from days cross join (values ('ops_landings'), ('ops_rejects')) as by_day (model)
-union all
-select 'landings', null, nextval('ops.change_number');
-commit;
-"""
-
-
 def read_pending_work(settings: Settings, project: Project) -> PendingWork:
     """What is still to do in the warehouse, for all landings entered into it."""
     if not settings.warehouse.exists():
@@ -285,14 +215,14 @@ def read_pending_work(settings: Settings, project: Project) -> PendingWork:
                 "select test, change from ops.test_progress where project = ?", [project.fingerprint]
             ).fetchall()
         )
-        last_batch = _last_batch(warehouse)
+        last = last_batch(warehouse)
     return PendingWork(
         everything=False,
         outdated=(
             *(
                 model.name
                 for model in project.models.values()
-                if model.name in failed or (model.materialized in STORED and progress.get(model.name, -1) < last_batch)
+                if model.name in failed or (model.materialized in STORED and progress.get(model.name, -1) < last)
             ),
             *sorted(project.seeds & failed),
         ),
@@ -316,7 +246,7 @@ def outdated_models(warehouse: duckdb.DuckDBPyConnection, models: Collection[str
     ).fetchall()
     late = warehouse.execute(
         "select node from ops.failed_or_skipped union all select model from ops.model_progress where batch_id < ?",
-        [_last_batch(warehouse)],
+        [last_batch(warehouse)],
     ).fetchall()
     return (set(models) - {name for (name,) in rows}) | (set(models) & {name for (name,) in late})
 
@@ -327,15 +257,16 @@ def built_up_to(settings: Settings) -> int | None:
     if not read_pending_work(settings, read_project(settings)).is_empty:
         return None
     with open_warehouse(settings, read_only=True) as warehouse:
-        return _last_batch(warehouse)
+        return last_batch(warehouse)
 
 
 def has_tables(warehouse: duckdb.DuckDBPyConnection, *names: str) -> bool:
     """Whether the warehouse has all of these tables of its own, in the schema ``ops``."""
-    return all(_has_table(warehouse, "ops", name) for name in names)
+    return all(has_table(warehouse, "ops", name) for name in names)
 
 
-def _check_format(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> None:
+def check_format(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> None:
+    """Raise :class:`TidemarkError` where the tables of a warehouse are of another format than this Tidemark's."""
     made_as = _format(warehouse)
     if made_as > FORMAT:
         raise TidemarkError(
@@ -350,18 +281,20 @@ def _check_format(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> N
 
 def _format(warehouse: duckdb.DuckDBPyConnection) -> int:
     """The format of the warehouse's tables, 0 where it is of before there was one."""
-    if not _has_table(warehouse, "ops", "warehouse"):
+    if not has_table(warehouse, "ops", "warehouse"):
         return 0
     row = warehouse.execute("select format from ops.warehouse").fetchone()
     return int(row[0]) if row else 0
 
 
-def _last_batch(warehouse: duckdb.DuckDBPyConnection) -> int:
+def last_batch(warehouse: duckdb.DuckDBPyConnection) -> int:
+    """The last landing that was entered into the warehouse, 0 before the first."""
     row = warehouse.execute("select coalesce(max(batch_id), 0) from landed.landings").fetchone()
     return int(row[0]) if row else 0
 
 
-def _has_table(warehouse: duckdb.DuckDBPyConnection, schema: str, name: str) -> bool:
+def has_table(warehouse: duckdb.DuckDBPyConnection, schema: str, name: str) -> bool:
+    """Whether the warehouse has a table in a schema of its own."""
     found = warehouse.execute(
         "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", [schema, name]
     ).fetchone()

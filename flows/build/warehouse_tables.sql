@@ -2,7 +2,10 @@
 -- (flows/build/warehouse.py):
 --
 -- landed.landings      one row per delivered file and retry of one, entered from the receipts
---                      in the lake
+--                      in the lake (flows/build/landings.py)
+-- landed.landed_files  one row per file in which a batch landed; in a dataset laid out by day, with that day
+-- landed.layout        one row: which layout of the lake all this is of, and the zone of its days
+-- landed.views         one row per dataset laid out by day: the query of its view landed.<dataset>
 -- ops.warehouse        one row: which warehouse this is, and the format of these tables
 -- ops.model_progress   one row per model that keeps rows: the last landing it has seen, and by which logic
 -- ops.changes          one row per model and day, or model that is not partitioned by day: when it last changed, as a
@@ -30,13 +33,28 @@ create table if not exists landed.landings (
     rows_landed bigint not null,
     rows_rejected bigint not null,
     unknown_keys bigint not null,
-    data_path string,
     rejects_path string,
     supersedes_batch_id bigint,
     contract string,
     delivered_at timestamp,
     landed_at timestamp not null,
     retries_batch_id bigint
+);
+create table if not exists landed.landed_files (
+    batch_id bigint not null,
+    dataset string not null,
+    event_date date,
+    path string not null,
+    rows_landed bigint not null,
+    bytes bigint not null
+);
+create table if not exists landed.layout (
+    number bigint not null,
+    timezone string not null
+);
+create table if not exists landed.views (
+    dataset string not null,
+    definition string not null
 );
 create table if not exists ops.model_progress (
     model string not null,
@@ -63,7 +81,7 @@ create table if not exists ops.test_progress (
 create table if not exists ops.warehouse as
 select
     uuid() as warehouse_id,
-    2 as format;
+    3 as format;
 -- Its name before. What it said is not needed: a new version of Tidemark begins with a whole build.
 drop table if exists ops.unmade;
 create table if not exists ops.failed_or_skipped (

@@ -15,6 +15,7 @@ from flows.build.backfill import Request, backfill
 from flows.build.build import Build, build, build_pending, run_every_test
 from flows.cli.by_hand import count_by_hand
 from flows.cli.command import Command
+from flows.cli.lake_files import compact_command, repartition_command
 from flows.cli.render import (
     out,
     print_audit,
@@ -371,6 +372,9 @@ def alert_command(settings: Settings, owner: str) -> None:
     if any(error for _, error in answers):
         sys.exit(1)
 
+
+main.add_command(compact_command)
+main.add_command(repartition_command)
 
 if __name__ == "__main__":
     main(prog_name="tidemark")

@@ -17,7 +17,7 @@ from flows.build.reasons import found
 from flows.clock import minute
 from flows.contract.spec import load_specs
 from flows.land.land import Landing
-from flows.land.receipts import Receipt, Status
+from flows.land.receipt import Receipt, Status
 from flows.land.retry import Retried
 from flows.publish.manifest import current_version, describe_causes
 from flows.publish.publish import Publication

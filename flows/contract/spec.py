@@ -1,24 +1,25 @@
 """The contract, read: what each dataset's rows are, and what landing must do with them.
 
-The contract is written once, in Protobuf under ``contracts/``. :func:`specs_from_descriptors` turns its
+The contract is written once, in Protobuf under ``contracts/``. :mod:`flows.contract.from_protobuf` turns its
 descriptors into one :class:`DatasetSpec` a dataset; ``make contract`` commits these as JSON under
 ``contracts/generated/``, and everything at run time reads that.
 """
 
 import re
-from difflib import get_close_matches
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool
 from pydantic import BaseModel, ConfigDict
 
 PROJECT = Path(__file__).resolve().parents[2]
 GENERATED = PROJECT / "contracts" / "generated"
 DESCRIPTORS = GENERATED / "contract.binpb"
 VERSION = "v1"
+# Where a landed row came from.
+LINEAGE = ("_batch_id", "_line")
 
 
 class Treatment(StrEnum):
@@ -108,8 +109,19 @@ class FieldSpec(_Frozen):
         return self.name
 
 
+class Held(_Frozen):
+    """What a column says of a list: whether the list in ``field`` holds ``value``."""
+
+    field: str
+    value: str
+
+
 class Column(_Frozen):
-    """A column of the landed Parquet and of the raw model."""
+    """A column of the landed Parquet and of the raw model.
+
+    ``holds`` is set where it stands for one value of a list: ``has_analytics_consent`` for ``analytics`` in
+    ``consent``.
+    """
 
     name: str
     type: str
@@ -117,6 +129,7 @@ class Column(_Frozen):
     privacy: str
     required: bool = False
     accepted_values: tuple[str, ...] = ()
+    holds: Held | None = None
 
 
 class DatasetSpec(_Frozen):
@@ -137,23 +150,26 @@ class DatasetSpec(_Frozen):
     csv: CsvDialect = CsvDialect()
     history: History | None = None
 
-    def columns(self) -> tuple[Column, ...]:
-        """The landed columns in order: envelope, event_type, flags, payload fields, lineage.
+    @property
+    def is_by_day(self) -> bool:
+        """Whether its landed rows are laid out by the day they belong to."""
+        return self.day_of is not None
 
-        Fields of one name in several payloads share a column.
+    def columns(self) -> tuple[Column, ...]:
+        """The landed columns in order: envelope, event_type, flags, payload fields, event_date, lineage.
+
+        Fields of one name in several payloads share a column. A list whose values the contract names is a column a
+        value.
         """
         kept = [f for f in self.fields if f.treatment is not Treatment.DROP]
-        envelope = [_column(f) for f in kept if f.payload is None]
-        event_type = [
-            Column(
-                name="event_type",
-                type="string",
-                description="Which payload the event carries.",
-                privacy="behaviour",
-                required=True,
-                accepted_values=self.payloads,
-            )
-        ]
+        event_type = Column(
+            name="event_type",
+            type="string",
+            description="Which payload the event carries.",
+            privacy="behaviour",
+            required=True,
+            accepted_values=self.payloads,
+        )
         flags = [
             Column(name=f.flag.column, type="boolean", description=f.flag.description, privacy="none")
             for f in self.fields
@@ -162,38 +178,67 @@ class DatasetSpec(_Frozen):
         payload: dict[str, Column] = {}
         for field in kept:
             if field.payload:
-                payload.setdefault(field.column, _column(field, required=False))
+                for column in _columns_of(field):
+                    payload.setdefault(column.name, column)
         return (
-            *envelope,
-            *(event_type if self.payloads else []),
+            *(column for field in kept if field.payload is None for column in _columns_of(field)),
+            *([event_type] if self.payloads else []),
             *flags,
             *payload.values(),
-            Column(
-                name="_batch_id",
-                type="bigint",
-                description="The landed batch the row came in.",
-                privacy="none",
-                required=True,
-            ),
-            Column(
-                name="_line",
-                type="bigint",
-                description="The row's line or record number in its file, from 1.",
-                privacy="none",
-                required=True,
-            ),
+            *([_event_date(self.day_of)] if self.day_of else []),
+            *_LINEAGE_COLUMNS,
         )
 
 
-def _column(field: FieldSpec, required: bool | None = None) -> Column:
-    pseudonymised = field.treatment is Treatment.PSEUDONYMISE
+_LINEAGE_COLUMNS = (
+    Column(
+        name="_batch_id",
+        type="bigint",
+        description="The landed batch the row came in.",
+        privacy="none",
+        required=True,
+    ),
+    Column(
+        name="_line",
+        type="bigint",
+        description="The row's line or record number in its file, from 1.",
+        privacy="none",
+        required=True,
+    ),
+)
+
+
+def _event_date(day_of: str) -> Column:
     return Column(
+        name="event_date",
+        type="date",
+        description=f"The day of {day_of} in the organisation's time zone.",
+        privacy="none",
+        required=True,
+    )
+
+
+def _columns_of(field: FieldSpec) -> Iterator[Column]:
+    """The columns a field lands in: one, or for a list of accepted values one a value."""
+    if field.type == "string[]" and field.accepted_values:
+        among = f"{field.description[:1].lower()}{field.description[1:]}"
+        for value in field.accepted_values:
+            yield Column(
+                name=f"has_{re.sub(r'[^a-z0-9]+', '_', value.lower())}_{field.name}",
+                type="boolean",
+                description=f"Whether {value} is among {among}",
+                privacy=field.privacy,
+                holds=Held(field=field.name, value=value),
+            )
+        return
+    pseudonymised = field.treatment is Treatment.PSEUDONYMISE
+    yield Column(
         name=field.column,
         type="uuid" if pseudonymised else field.type,
         description=field.description,
         privacy="pseudonym" if pseudonymised else field.privacy,
-        required=field.required if required is None else required,
-        accepted_values=field.accepted_values if required is None and field.type != "string[]" else (),
+        required=field.required and field.payload is None,
+        accepted_values=field.accepted_values if field.payload is None else (),
     )
 
 
@@ -211,176 +256,3 @@ def load_specs(folder: Path = GENERATED) -> dict[str, DatasetSpec]:
     """The committed landing specs by dataset name."""
     specs = (DatasetSpec.model_validate_json(p.read_text()) for p in sorted(folder.glob("*.json")))
     return {spec.name: spec for spec in specs}
-
-
-def specs_from_descriptors(data: bytes) -> list[DatasetSpec]:
-    """One spec per message that carries the dataset option, by name.
-
-    ``data`` is a serialised FileDescriptorSet. Raises ``ValueError`` where the contract contradicts itself,
-    naming the message and field.
-    """
-    pool = descriptor_pool.DescriptorPool()
-    files = descriptor_pb2.FileDescriptorSet.FromString(data).file
-    for file in files:
-        pool.Add(file)
-    specs = []
-    for file in files:
-        for proto in file.message_type:
-            message = pool.FindMessageTypeByName(f"{file.package}.{proto.name}")
-            dataset = _option(pool, message, "tidemark.options.v1.dataset")
-            if dataset is not None:
-                specs.append(_dataset_spec(pool, message, dataset))
-    return sorted(specs, key=lambda spec: spec.name)
-
-
-def _option(pool: descriptor_pool.DescriptorPool, owner: Any, name: str) -> Any:
-    """The value of a custom option, or None. The pool's own classes must parse it, so it is read again."""
-    extension = pool.FindExtensionByName(name)
-    options = message_factory.GetMessageClass(extension.containing_type).FromString(
-        owner.GetOptions().SerializeToString()
-    )
-    return options.Extensions[extension] if options.HasExtension(extension) else None
-
-
-def _enum(message: Any, field: str, prefix: str, default: str) -> str:
-    number = getattr(message, field)
-    name = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number[number].name
-    value = name.removeprefix(prefix).lower()
-    return default if value == "unspecified" else value
-
-
-def _dataset_spec(pool: descriptor_pool.DescriptorPool, message: Any, dataset: Any) -> DatasetSpec:
-    fields: list[FieldSpec] = []
-    payloads: list[str] = []
-    for field in message.fields:
-        if field.message_type and field.containing_oneof and field.containing_oneof.name == "payload":
-            if not field.message_type.fields:
-                raise ValueError(f"{field.full_name}: a payload needs at least one field")
-            payloads.append(field.name)
-            fields += [_field_spec(pool, f, field.name) for f in field.message_type.fields]
-        else:
-            fields.append(_field_spec(pool, field, None))
-    _check_shared_names(message.full_name, fields)
-    _check_dataset(message.full_name, dataset, fields)
-    return DatasetSpec(
-        name=dataset.name,
-        version=message.file.package.rsplit(".", 1)[-1],
-        message=message.full_name,
-        description=dataset.description,
-        owner=dataset.owner,
-        source=dataset.source,
-        key=tuple(dataset.key),
-        redelivery=Redelivery(_enum(dataset, "redelivery", "REDELIVERY_", "keep_both")),
-        retention_days=dataset.retention_days,
-        day_of=dataset.day_of or None,
-        csv=CsvDialect(headerless=dataset.csv.headerless, encoding=dataset.csv.encoding or "utf-8"),
-        history=_history(dataset),
-        fields=tuple(fields),
-        payloads=tuple(payloads),
-    )
-
-
-def _check_dataset(message: str, dataset: Any, fields: list[FieldSpec]) -> None:
-    """What the dataset option says must be said, and its fields must be there."""
-    for name in ("name", "owner", "source", "description", "key"):
-        if not getattr(dataset, name):
-            raise ValueError(f"{message}: the dataset option needs {name!r}")
-    own = {field.name: field for field in fields if field.payload is None}
-    times = {"day_of": dataset.day_of, "history.updated_at": dataset.history.updated_at}
-    times = {option: name for option, name in times.items() if name}
-    named = [(key, "key") for key in dataset.key] + [(name, option) for option, name in times.items()]
-    for name, option in named:
-        if name not in own:
-            close = get_close_matches(name, own, 1)
-            raise ValueError(
-                f"{message}: {option} names {name!r}, which is no field of it"
-                + (f"; did you mean {close[0]!r}?" if close else "")
-            )
-        if not own[name].required:
-            raise ValueError(f"{message}: {option} names {name!r}, which must be `required: true`")
-    for option, name in times.items():
-        if own[name].type != "timestamp":
-            raise ValueError(f"{message}: {option} names {name!r}, which is no Timestamp")
-    if dataset.HasField("history"):
-        _check_history(message, dataset)
-
-
-def _check_history(message: str, dataset: Any) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", dataset.history.domain):
-        raise ValueError(
-            f"{message}: history.domain names a folder of models/intermediate, in small letters, digits and _; "
-            f"it is {dataset.history.domain!r}"
-        )
-    if len(dataset.key) != 1:
-        raise ValueError(f"{message}: a dataset with a history has one field as its key, not {len(dataset.key)}")
-    if dataset.history.versions and not dataset.history.updated_at:
-        raise ValueError(
-            f"{message}: history.versions needs history.updated_at: without it there is one state of a thing"
-        )
-
-
-def _history(dataset: Any) -> History | None:
-    if not dataset.HasField("history"):
-        return None
-    history = dataset.history
-    return History(domain=history.domain, updated_at=history.updated_at or None, versions=history.versions)
-
-
-def _field_spec(pool: descriptor_pool.DescriptorPool, field: Any, payload: str | None) -> FieldSpec:
-    option = _option(pool, field, "tidemark.options.v1.field")
-    if option is None or not option.description or option.privacy == 0:
-        raise ValueError(f"{field.full_name}: every field needs the option with a description and a privacy class")
-    return FieldSpec(
-        name=field.name,
-        type=_type(field, _enum(option, "logical", "LOGICAL_", "")),
-        description=option.description,
-        payload=payload,
-        privacy=_enum(option, "privacy", "PRIVACY_", ""),
-        treatment=Treatment(_enum(option, "treatment", "TREATMENT_", "keep")),
-        purposes=tuple(option.purposes),
-        retention_days=option.retention_days,
-        required=option.required,
-        accepted_values=tuple(option.accepted_values),
-        pattern=option.pattern or None,
-        min=option.min if option.HasField("min") else None,
-        max=option.max if option.HasField("max") else None,
-        flag=Flag(column=option.flag.column, pattern=option.flag.pattern, description=option.flag.description)
-        if option.HasField("flag")
-        else None,
-        per_delivery=option.per_delivery,
-    )
-
-
-def _type(field: Any, logical: str) -> str:
-    if field.message_type is not None:
-        if field.message_type.full_name == "google.protobuf.Timestamp":
-            return "timestamp"
-        raise ValueError(f"{field.full_name}: only Timestamp and oneof payloads may be messages")
-    scalar = {
-        field.TYPE_STRING: "string",
-        field.TYPE_BOOL: "boolean",
-        field.TYPE_DOUBLE: "double",
-        field.TYPE_INT32: "integer",
-        field.TYPE_INT64: "bigint",
-    }.get(field.type)
-    if scalar is None:
-        raise ValueError(f"{field.full_name}: use string, bool, double, int32, int64 or Timestamp")
-    if field.is_repeated:
-        if scalar != "string":
-            raise ValueError(f"{field.full_name}: only strings may be repeated")
-        return "string[]"
-    if not field.has_presence:
-        raise ValueError(f"{field.full_name}: must be optional, or an absent value reads as {scalar} zero")
-    return logical or scalar
-
-
-def _check_shared_names(message: str, fields: list[FieldSpec]) -> None:
-    """Fields of one name share a landed column, so they must agree on what it is."""
-    seen: dict[str, FieldSpec] = {}
-    for field in fields:
-        first = seen.setdefault(field.name, field)
-        if (first.type, first.privacy, first.treatment) != (field.type, field.privacy, field.treatment):
-            raise ValueError(
-                f"{message}: {first.path} and {field.path} share the column {field.name} "
-                "but differ in type, privacy or treatment; rename one or make them agree"
-            )

@@ -11,14 +11,17 @@ from traceback import extract_tb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.clock import organisation_timezone
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError
-from flows.files import sync_file
-from flows.land.conform import Conformed, Conformer, landed_schema
+from flows.files import sync_file, sync_folder
+from flows.land.conform import Conformed, Conformer
 from flows.land.hints import LOOKED_AT, Rejected, no_row_fits
+from flows.land.landed_files import LandedFiles
 from flows.land.pseudonyms import Pseudonymiser, key_check, load_key
 from flows.land.readers import Part, decoded
-from flows.land.receipts import DATA, Receipt, Receipts, Status, batch_name, sync_folder
+from flows.land.receipt import Receipt, Status, batch_name
+from flows.land.receipts import Receipts
 from flows.settings import Settings
 
 REJECTS_SCHEMA = pa.schema(
@@ -51,18 +54,16 @@ def land_rows(
 ) -> Receipt:
     """Stream a file's rows into the batch being made, and what does not fit into quarantine, with the columns that
     its rows stand in."""
-    data = made / DATA
     stem = settings.quarantine / spec.name / batch_name(receipt.batch_id)
     rejects = _LazyParquet(stem.with_suffix(".parquet"), REJECTS_SCHEMA)
     unknown = _LazyParquet(stem.with_suffix(".unknown.parquet"), UNKNOWN_SCHEMA)
-    landed = shown = 0
+    shown = 0
     reasons: Counter[tuple[str, str | None]] = Counter()
     first: list[Rejected] = []
     names: str | None = None
-    with rejects, unknown, pq.ParquetWriter(data, landed_schema(spec), **_parquet_options(spec)) as writer:
+    with rejects, unknown, LandedFiles(spec, receipt.batch_id, made) as landed:
         for part in _of_the_file(_conformed(parts, conformers, receipt.batch_id)):
-            writer.write_table(part.rows)
-            landed += part.rows.num_rows
+            landed.write(part.rows)
             rejects.write(
                 [
                     {
@@ -86,12 +87,8 @@ def land_rows(
                 shown += 1
         if rejects.rows and (names := columns()) is not None:
             rejects.note(COLUMNS, names)
-    if not landed:
-        data.unlink()
-    else:
-        sync_file(data)
     why = None
-    if rejects.rows and not landed:
+    if rejects.rows and not landed.rows:
         # Of Parquet the rows, as JSON, say as much.
         header = json.loads(names) if names and receipt.format == "csv" else []
         why = no_row_fits(rejects.rows, reasons, first, header, spec, load_specs() | {spec.name: spec})
@@ -99,11 +96,12 @@ def land_rows(
         update={
             "status": Status.LANDED,
             "reason": why,
-            "rows_read": landed + rejects.rows,
-            "rows_landed": landed,
+            "rows_read": landed.rows + rejects.rows,
+            "rows_landed": landed.rows,
             "rows_rejected": rejects.rows,
             "unknown_keys": unknown.rows,
-            "data_path": f"landed/{spec.name}/{batch_name(receipt.batch_id)}/{DATA}" if landed else None,
+            "files": tuple(landed.files),
+            "columns": tuple(column.name for column in spec.columns()) if landed.rows else (),
             "rejects_path": f"quarantine/{spec.name}/{rejects.path.name}" if rejects.rows else None,
         }
     )
@@ -175,6 +173,7 @@ class Conformers:
 
     def __init__(self, settings: Settings, receipts: Receipts) -> None:
         self._settings = settings
+        self._zone = organisation_timezone()
         self._check = receipts.any_key_check()
         self._key: bytes | None = None
         self._made: dict[str, list[Conformer]] = {}
@@ -202,7 +201,9 @@ class Conformers:
     def of(self, spec: DatasetSpec) -> list[Conformer]:
         if spec.name not in self._made:
             pseudonymiser = Pseudonymiser(self.key)
-            self._made[spec.name] = [Conformer(spec, pseudonymiser, threads=1) for _ in range(self._settings.threads)]
+            self._made[spec.name] = [
+                Conformer(spec, pseudonymiser, self._zone, threads=1) for _ in range(self._settings.threads)
+            ]
         return self._made[spec.name]
 
 
@@ -242,9 +243,3 @@ class _LazyParquet:
         """Put a text into the file's metadata, once it has rows."""
         if self._writer is not None:
             self._writer.add_key_value_metadata({key.decode(): text})
-
-
-def _parquet_options(spec: DatasetSpec) -> dict[str, object]:
-    """Dictionaries for words, none for what hardly repeats."""
-    words = [c.name for c in spec.columns() if c.type in ("string", "string[]", "boolean")]
-    return {"compression": "zstd", "compression_level": 1, "use_dictionary": words, "store_schema": False}

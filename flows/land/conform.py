@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.clock import organisation_timezone
 from flows.contract.spec import Column, DatasetSpec, Treatment
 from flows.land.conform_sql import columnar_sql, json_columns, json_sql
+from flows.land.derived import event_dates, held_in_lists
 from flows.land.fast_path.columns import STRINGS, Columns, from_table, judge
 from flows.land.fast_path.json_columns import Lines
 from flows.land.fit import fit
@@ -27,7 +29,7 @@ ARROW_TYPES = {
     # Parquet is written faster from dictionaries, and they are made for the checks anyway.
     "string": STRINGS,
     "string[]": pa.list_(pa.string()),
-    # Sixteen plain bytes: engines that know no UUID column can still read them.
+    # Sixteen plain bytes: engines that know no UUID column can still read them (ADR 0003).
     "uuid": pa.binary(16),
     "timestamp": pa.timestamp("us"),
     "date": pa.date32(),
@@ -61,8 +63,11 @@ def landed_schema(spec: DatasetSpec) -> pa.Schema:
 class Conformer:
     """Conforms chunks of one dataset, with one DuckDB connection and one secret."""
 
-    def __init__(self, spec: DatasetSpec, pseudonymiser: Pseudonymiser, threads: int = 2) -> None:
+    def __init__(
+        self, spec: DatasetSpec, pseudonymiser: Pseudonymiser, zone: str | None = None, threads: int = 2
+    ) -> None:
         self.spec = spec
+        self._zone = zone or organisation_timezone()
         self._pseudonymiser = pseudonymiser
         self._schema = landed_schema(spec)
         self._threads = threads
@@ -170,7 +175,7 @@ class Conformer:
         lines: pa.ChunkedArray,
         batch_id: int,
     ) -> pa.Table:
-        """The landed columns: pseudonyms and flags made, what is not to land left out."""
+        """The landed columns: pseudonyms, flags and the day made, what is not to land left out."""
         made = dict(values)
         if kind is not None:
             payloads = pa.DictionaryArray.from_arrays(pa.array(kind, pa.int32(), mask=kind < 0), self.spec.payloads)
@@ -181,6 +186,10 @@ class Conformer:
                 made[f.flag.column] = pa.repeat(pa.scalar(False), len(lines)) if found is None else found
             if f.name in values and f.treatment is Treatment.PSEUDONYMISE:
                 made[f.column] = self._pseudonymiser.column(f.column, values[f.name])
+            if f.type == "string[]" and f.accepted_values:
+                made |= held_in_lists(self.spec, f.name, values.get(f.name), len(lines))
+        if self.spec.day_of:
+            made["event_date"] = event_dates(made.get(self.spec.day_of), len(lines), self._zone)
         made["_batch_id"] = pa.repeat(pa.scalar(batch_id, pa.int64()), len(lines))
         made["_line"] = lines
         columns = [_as_landed(made.get(c.name), c, len(lines)) for c in self.spec.columns()]

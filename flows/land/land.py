@@ -16,11 +16,15 @@ from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
 from flows.files import sha256
 from flows.land.batch import Conformers, land_rows, thrown
 from flows.land.inbox import Delivery, file_format, is_settled, new_deliveries, wait_for_settling
+from flows.land.layout import refuse_half_swapped, settle_layout
 from flows.land.pseudonyms import key_check
 from flows.land.readers import columns_of, read_parts
-from flows.land.receipts import Receipt, Receipts, Status, batch_name, work_folder
+from flows.land.receipt import Receipt, Status, batch_name
+from flows.land.receipts import Receipts, work_folder
 from flows.locks import held
 from flows.settings import Settings
+
+LOCK = ".landing.lock"
 
 
 @dataclass
@@ -55,20 +59,22 @@ def land(
     full); a file that cannot be landed is recorded as refused and does not stop the others.
     """
     specs = load_specs() if specs is None else specs
-    with open_for_landing(settings) as receipts:
+    with open_for_landing(settings, specs) as receipts:
         return _land_all(settings, specs, receipts, progress, wait_for_young)
 
 
 @contextmanager
-def open_for_landing(settings: Settings) -> Iterator[Receipts]:
+def open_for_landing(settings: Settings, specs: dict[str, DatasetSpec]) -> Iterator[Receipts]:
     """The lake's receipts, for one landing at a time, cleaned of what a killed one left."""
+    refuse_half_swapped(settings)
     try:
         for folder in (settings.inbox, settings.landed):
             folder.mkdir(parents=True, exist_ok=True)
         settings.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with held(settings.lake / ".landing.lock", "landing"), _work(settings), closing(Receipts(settings)) as receipts:
-            receipts.clean_up()
-            yield receipts
+        with held(settings.lake / LOCK, "landing"):
+            settle_layout(settings, specs)
+            with closing(Receipts(settings)) as receipts, _work(receipts):
+                yield receipts
     except (OSError, sqlite3.Error) as error:
         raise TidemarkError(
             f"landing stopped ({error}); what landed before is whole, the rest waits in {settings.inbox}; "
@@ -77,12 +83,13 @@ def open_for_landing(settings: Settings) -> Iterator[Receipts]:
 
 
 @contextmanager
-def _work(settings: Settings) -> Iterator[None]:
-    """Leave no half-made batch behind, however the landing ends."""
+def _work(receipts: Receipts) -> Iterator[None]:
+    """Leave no half-made batch behind, of a landing that was killed nor of this one, however it ends."""
+    receipts.clean_up()
     try:
         yield
     finally:
-        shutil.rmtree(work_folder(settings), ignore_errors=True)
+        receipts.clean_up()
 
 
 def _land_all(
@@ -190,8 +197,8 @@ def land_file(
         except Exception as error:  # whatever a file's rows make a library throw costs that file alone
             reason = thrown(error)
         if reason is not None:
-            for path in made.iterdir():
-                path.unlink()
+            shutil.rmtree(made)
+            made.mkdir()
             update = {"status": Status.REFUSED, "reason": reason, "supersedes_batch_id": None}
             receipt = receipt.model_copy(update=update)
     if not _is_as_found(delivery):

@@ -1,32 +1,29 @@
 """What landed, file by file: receipts, the index over them, and the atomic commit of a batch.
 
-Every delivered file becomes one batch: a folder ``landed/<dataset>/batch-<number>/`` that holds its receipt and, where
-rows landed, their Parquet. The folder is made elsewhere and renamed into place: that rename is the commit.
-The folders are the truth. ``landed/index.sqlite`` only saves looking through them; it can be deleted at any time.
+Every delivered file becomes one batch: a folder ``landed/<dataset>/batch-<number>/`` that holds its receipt. Its rows
+stand in that folder too, or in a dataset laid out by day in the folders of their days. All is made elsewhere; the rows
+are renamed into place first, and then the folder: that last rename is the commit, and files that no receipt names do
+not count. The receipts are the truth. ``landed/index.sqlite`` only saves looking through them; it can be deleted at
+any time.
 """
 
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
+from flows.files import sync_folder
+from flows.land import file_index
+from flows.land.file_index import FileIndex
+from flows.land.receipt import RECEIPT, Receipt, Status, batch_name
 from flows.settings import Settings
 from flows.sqlite import open_to_read
 
-RECEIPT = "receipt.json"
-DATA = "data.parquet"
 INDEX = "index.sqlite"
-# What fixes a file that was refused, or of which no row fits: nearly always the source, and seldom a command of ours.
-FILE_REMEDY = (
-    "have it delivered again, corrected; only where the contract or a reader was at fault: fix that, then "
-    "`tidemark land --retry-quarantine`"
-)
-TABLES = """
+TABLES = f"""{file_index.TABLES}
 create table if not exists receipts (
     batch_id integer primary key, dataset text not null, file text not null, sha256 text not null,
     status text not null, rejected integer not null, superseded_by integer, receipt text not null,
@@ -34,68 +31,11 @@ create table if not exists receipts (
 );
 create index if not exists receipts_by_file on receipts (file, batch_id);
 create index if not exists receipts_by_content on receipts (dataset, sha256);
+create index if not exists receipts_by_retries on receipts (retries, batch_id);
 create table if not exists seen (
     file text primary key, bytes integer not null, mtime_ns integer not null, ctime_ns integer not null
 );
 """
-
-
-class Status(StrEnum):
-    """What became of a delivered file."""
-
-    LANDED = "landed"
-    DUPLICATE = "duplicate"
-    REFUSED = "refused"
-
-
-class Receipt(BaseModel):
-    """One delivered file and what became of it. Paths are relative: ``file`` to the inbox, others to the lake.
-
-    ``reason`` says why it was refused, of which batch it is a duplicate, or why no row of it fits.
-
-    A retry has a receipt too: ``retries_batch_id`` names the batch in which the file landed first. Its ``rows_read``
-    are the rows that the file's batch before it (that one, or an earlier retry) had rejected, and its own rejects take
-    the place of those.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    batch_id: int
-    dataset: str
-    source: str
-    file: str
-    sha256: str
-    bytes: int
-    format: str
-    status: Status
-    reason: str | None = None
-    rows_read: int = 0
-    rows_landed: int = 0
-    rows_rejected: int = 0
-    unknown_keys: int = 0
-    data_path: str | None = None
-    rejects_path: str | None = None
-    supersedes_batch_id: int | None = None
-    retries_batch_id: int | None = None
-    contract: str
-    key_check: str
-    delivered_at: datetime
-    landed_at: datetime
-
-    @property
-    def has_no_fit(self) -> bool:
-        """Whether rows were read and none of them landed: the file is likely no extract of this dataset."""
-        return self.status is Status.LANDED and self.rows_read > 0 and self.rows_landed == 0
-
-    @property
-    def delivery_batch_id(self) -> int:
-        """The batch in which the file landed first: for a retry not its own."""
-        return self.retries_batch_id or self.batch_id
-
-
-def batch_name(batch_id: int) -> str:
-    """The folder of a batch: names sort as numbers do."""
-    return f"batch-{batch_id:012d}"
 
 
 class Receipts:
@@ -111,19 +51,26 @@ class Receipts:
         if read_only:
             self._database = _opened_to_read(index)
             if _is_as_now(self._database) and self._find(self.last_batch_id() + 1) is None:
+                self.files = FileIndex(settings, self._database)
                 return
             behind, self._database = self._database, sqlite3.connect(":memory:")
-            behind.backup(self._database)
+            if _is_as_now(behind):
+                behind.backup(self._database)
             behind.close()
         else:
             settings.landed.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(index, timeout=30)
             self._database.executescript("pragma journal_mode = wal; pragma synchronous = normal;")
-        self._database.executescript(TABLES)
-        if not _is_as_now(self._database):
-            self._database.execute("alter table receipts add column retries integer")  # made before there were any
-        self._database.execute("create index if not exists receipts_by_retries on receipts (retries, batch_id)")
-        self._catch_up()
+            if not _is_as_now(self._database):
+                # Made by an earlier Tidemark. The receipts say it all but what was seen in the inbox, which stays.
+                self._database.executescript("drop table if exists receipts; drop table if exists files;")
+        try:
+            self._database.executescript(TABLES)
+            self.files = FileIndex(settings, self._database)
+            self._catch_up()
+        except BaseException:
+            self._database.close()  # or others would wait for what it began
+            raise
 
     def close(self) -> None:
         """Close the index."""
@@ -132,6 +79,7 @@ class Receipts:
     def _catch_up(self) -> None:
         """Enter batches that were committed but not indexed: all of them where the index was deleted, else the one
         whose landing was killed between the two."""
+        self._database.rollback()  # of an interrupt between two statements: what it left is no batch yet
         last = self.last_batch_id()
         if last == 0:
             found = sorted(self._settings.landed.glob(f"*/batch-*/{RECEIPT}"), key=lambda p: p.parent.name)
@@ -141,6 +89,8 @@ class Receipts:
                 found.append(path)
         for path in found:
             self._enter(Receipt.model_validate_json(path.read_text(encoding="utf-8")))
+        if last == 0:
+            self.files.find_compacted()
         self._database.commit()
 
     def _find(self, batch_id: int) -> Path | None:
@@ -160,10 +110,20 @@ class Receipts:
                 receipt.retries_batch_id,
             ),
         )
+        self.files.enter(receipt)
         self._database.execute(
             "update receipts set superseded_by = ? where batch_id = ?",
             (receipt.batch_id, receipt.supersedes_batch_id),
         )
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Whatever is read within is of one moment, whatever lands or is compacted meanwhile."""
+        self._database.execute("begin")
+        try:
+            yield
+        finally:
+            self._database.rollback()
 
     def last_batch_id(self) -> int:
         """The greatest batch number so far, 0 before the first."""
@@ -311,27 +271,56 @@ class Receipts:
         self._database.commit()
 
     def commit(self, receipt: Receipt, made: Path) -> None:
-        """Commit a batch: write its receipt into the folder ``made``, then rename the folder into place."""
-        with (made / RECEIPT).open("w", encoding="utf-8") as file:
+        """Commit a batch whose files stand below the folder ``made`` as they will below the lake."""
+        lake, folder = self._settings.lake, made / receipt.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / RECEIPT).open("w", encoding="utf-8") as file:
             file.write(receipt.model_dump_json(indent=2))
             file.flush()
             os.fsync(file.fileno())
-        target = self._settings.landed / receipt.dataset / batch_name(receipt.batch_id)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sync_folder(made)
-        made.rename(target)
-        sync_folder(target.parent)
+        sync_folder(folder)
+        changed = {(lake / receipt.folder).parent}
+        if not (lake / receipt.folder).parent.exists():
+            changed.add(self._settings.landed)
+        changed.update(_put_into_place(lake, made, [file.path for file in receipt.files if file.event_date]))
+        (lake / receipt.folder).parent.mkdir(parents=True, exist_ok=True)
+        for path in changed:
+            sync_folder(path)
+        folder.rename(lake / receipt.folder)
+        sync_folder((lake / receipt.folder).parent)
         self._enter(receipt)
         self._database.commit()
 
     def clean_up(self) -> None:
-        """Remove what a killed landing left behind: half-made batches, and rejects of batches never committed."""
+        """Remove what a killed landing left behind: half-made batches, and files of batches never committed."""
+        # First what needs no room: the index may be unable to take anything in, on a full disk.
+        for path in work_folder(self._settings).glob(f"batch-*/landed/*/batch-*/{RECEIPT}"):
+            with suppress(ValueError):  # half written: then none of its files was put into place yet
+                self._take_back(Receipt.model_validate_json(path.read_text(encoding="utf-8")))
         shutil.rmtree(work_folder(self._settings), ignore_errors=True)
+        self._catch_up()  # or a batch that was committed and not indexed would be taken for one that was not
         # Batches are made one after the other, so only the next can have been begun.
         begun = batch_name(self.last_batch_id() + 1)
         for folder in self._settings.quarantine.iterdir():
             for name in (f"{begun}.parquet", f"{begun}.unknown.parquet"):
                 (folder / name).unlink(missing_ok=True)
+
+    def _take_back(self, receipt: Receipt) -> None:
+        """Remove the files of a batch that was never committed from where they were put already."""
+        if not (self._settings.lake / receipt.folder).exists():
+            for file in receipt.files:
+                (self._settings.lake / file.path).unlink(missing_ok=True)
+
+
+def _put_into_place(lake: Path, made: Path, paths: list[str]) -> Iterator[Path]:
+    """Rename files into the folders of their days; gives the folders that changed."""
+    for path in paths:
+        folder = (lake / path).parent
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            yield folder.parent
+        (made / path).rename(lake / path)
+        yield folder
 
 
 def _opened_to_read(index: Path) -> sqlite3.Connection:
@@ -344,19 +333,12 @@ def _opened_to_read(index: Path) -> sqlite3.Connection:
 
 
 def _is_as_now(database: sqlite3.Connection) -> bool:
-    """Whether the index has the columns of today."""
-    return bool(database.execute("select 1 from pragma_table_info('receipts') where name = 'retries'").fetchone())
+    """Whether the index has the tables of today."""
+    return bool(
+        database.execute("select 1 from sqlite_master where type = 'table' and name = 'compactions'").fetchone()
+    )
 
 
 def work_folder(settings: Settings) -> Path:
     """Where batches are made; on the landed zone's file system, so that a rename is atomic."""
     return settings.lake / ".work"
-
-
-def sync_folder(path: Path) -> None:
-    """Make what was renamed into or out of a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -42,7 +42,8 @@ from flows.land.readers.csv import DELIMITERS, PIECE, is_one_row
 from flows.land.readers.json_lines import chunk_of
 from flows.land.readers.protobuf import decoder_of
 from flows.land.readers.values import json_rows
-from flows.land.receipts import Receipt, Receipts, Status, batch_name, work_folder
+from flows.land.receipt import Receipt, Status, batch_name
+from flows.land.receipts import Receipts, work_folder
 from flows.settings import Settings
 
 PIECE_ROWS = 10_000
@@ -93,7 +94,7 @@ def retry_quarantine(
     if dataset is not None and dataset not in specs:
         raise TidemarkError(f"the contract has no dataset {dataset} (there are {', '.join(sorted(specs))})")
     done = Retried()
-    with open_for_landing(settings) as receipts, Conformers(settings, receipts) as conformers:
+    with open_for_landing(settings, specs) as receipts, Conformers(settings, receipts) as conformers:
         for before, superseded_by in receipts.last_with_rejects(dataset):
             try:
                 _check_can_be_tried(settings, before, superseded_by, specs)
@@ -137,6 +138,8 @@ def _retry_batch(
             "batch_id": receipts.last_batch_id() + 1,
             "supersedes_batch_id": None,
             "retries_batch_id": before.delivery_batch_id,
+            "files": (),
+            "columns": (),
             "contract": f"{spec.name}.{spec.version}",
             "key_check": key_check(conformers.key),
             "landed_at": datetime.now(UTC),

@@ -10,6 +10,7 @@ LAND, BACKFILL = "land", "backfill"
 # What a Maintain step may name, and what that does.
 MAINTENANCE: Mapping[str, str] = {
     "test": "every data test on all rows",
+    "compact": "one file of the many of each day",
     "audit": "the audit of every row from inbox to models",
     "digest": "the daily digest of warnings",
 }

@@ -28,8 +28,9 @@ from flows.build.build import build, build_pending, run_every_test
 from flows.clock import local_day, organisation_timezone
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
+from flows.land.compact import compact
 from flows.land.land import Landing, land
-from flows.land.receipts import FILE_REMEDY, Receipt, Status
+from flows.land.receipt import FILE_REMEDY, Receipt, Status
 from flows.orchestrate import report
 from flows.orchestrate.backfill_flow import backfill_days
 from flows.orchestrate.due import MANUAL, Decision, ScheduleState, decide, files_gathered
@@ -343,6 +344,7 @@ def _audit(run: _Run) -> None:
 MAINTAIN: dict[str, Callable[[_Run], Any]] = {
     "test": lambda run: _build(run, "test", lambda: run_every_test(run.settings)),
     "audit": _audit,
+    "compact": lambda run: step("compact", lambda: compact(run.settings).raise_faults()),
     "digest": lambda run: step("digest", lambda: send_digest(run.settings)),
 }
 

@@ -19,7 +19,8 @@ from flows.alerts.notify import Problem, deliver, digest, note
 from flows.clock import minute
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
-from flows.land.receipts import FILE_REMEDY, Receipts, Status
+from flows.land.receipt import FILE_REMEDY, Status
+from flows.land.receipts import Receipts
 from flows.orchestrate.due import Decision, ScheduleState, instant_of_slot
 from flows.orchestrate.job import BACKFILL, LAND, Build, Job, Maintain, Publish
 from flows.orchestrate.runs import FailureStreak, Wait
@@ -229,7 +230,7 @@ def by_hand(name: str, job: Job | None) -> str | None:
                 commands.append(f'tidemark build -- --select "{select}"')
             case Publish():
                 commands.append("tidemark publish")
-            case Maintain(task="test" | "audit" as task):
+            case Maintain(task="test" | "audit" | "compact" as task):
                 commands.append(f"tidemark {task}")
             case _:
                 return None

@@ -23,7 +23,7 @@ from flows.build.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, re
 from flows.build.staleness import Cause, find_causes
 from flows.build.warehouse import once_free, open_warehouse, read_pending_work, warehouse_held
 from flows.errors import TidemarkError
-from flows.land.receipts import sync_folder
+from flows.files import sync_folder
 from flows.publish.files import PARTITIONS, finish, link_files, link_unchanged, write_changed
 from flows.publish.manifest import (
     CURRENT,

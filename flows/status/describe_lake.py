@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from flows.build.reasons import found
 from flows.clock import ago, duration, minute
-from flows.land.receipts import FILE_REMEDY
+from flows.land.receipt import FILE_REMEDY
 from flows.status.lake import LakeStatus, PublishedStatus, WarehouseStatus
 from flows.text import counted, one_line
 

@@ -23,7 +23,8 @@ from flows.build.warehouse import (
 from flows.contract.spec import PROJECT, load_specs
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.land.inbox import Delivery, LeftAlone, is_settled, new_deliveries
-from flows.land.receipts import INDEX, Receipts, Status
+from flows.land.receipt import Status
+from flows.land.receipts import INDEX, Receipts
 from flows.locks import holder_of
 from flows.publish.manifest import Manifest, current_version, damaged_files, describe_causes, read_manifest
 from flows.publish.views import MARTS, moved_from, versions
@@ -188,7 +189,12 @@ def read_totals(settings: Settings) -> Totals:
             """
             select
                 (select coalesce(sum(events_count), 0) from ops.ops_late_arrivals),
-                (select coalesce(sum(copies_count), 0) from intermediate.int_events__days_touched),
+                (
+                    select coalesce(sum(rows_landed), 0) from landed.landed_files
+                    where dataset = 'events' and batch_id <= (
+                        select batch_id from ops.model_progress where model = 'int_events__copies_compared'
+                    )
+                ),
                 (select coalesce(sum(late_events_count), 0) from ops.ops_late_arrivals),
                 (select count(*) from ops.ops_event_conflicts),
                 (select coalesce(sum(future_events_count), 0) from ops.ops_late_arrivals)

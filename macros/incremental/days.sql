@@ -13,8 +13,8 @@
 {% endmacro %}
 
 {#-
-    The days that new batches hold events of, or the days chosen, as a list of 'YYYY-MM-DD'; the days that these reach
-    belong too.
+    The days of which new batches of the datasets that the model reads hold rows, or the days chosen, as a list of
+    'YYYY-MM-DD'; the days that these reach belong too. The receipts of the batches say it: nothing is looked through.
 -#}
 {% macro affected_days() %}
     {% set before, after = reach_of(model) %}
@@ -23,13 +23,16 @@
     {% if chosen %}
         {% set touched = "landed.event_date between date '" ~ chosen[0] ~ "' and date '" ~ chosen[1] ~ "'" %}
     {% else %}
-        {% set touched = "landed._batch_id > " ~ batches.seen ~ " and landed._batch_id <= " ~ batches.upto %}
+        {% set touched = "landed.batch_id > " ~ batches.seen ~ " and landed.batch_id <= " ~ batches.upto %}
     {% endif %}
     {% set rows = run_query("
         select distinct strftime(landed.event_date + reach.days, '%Y-%m-%d')
-        from " ~ ref('int_events__days_touched') ~ " as landed
+        from landed.landed_files as landed
         cross join (select unnest(range(-" ~ before ~ ", " ~ (after + 1) ~ ")) :: integer as days) as reach
-        where " ~ touched ~ "
+        where
+            landed.dataset in ('" ~ datasets_of(model) | join("', '") ~ "')
+            and landed.event_date is not null
+            and " ~ touched ~ "
         order by 1
     ") %}
     {% do return(rows.columns[0].values() | list) %}
@@ -53,8 +56,6 @@
     the same in both. `before` and `after` let in the days around that the model also reads.
 -#}
 {% macro in_days_to_replace(column='event_date', before=0, after=0) %}
-    {#- Named here too, so that dbt sees the dependency when it parses; a unit test need not give it. -#}
-    {%- if model.resource_type != 'unit_test' %}{% do ref('int_events__days_touched') %}{% endif -%}
     {%- if not is_incremental() %}true{% else %}
     {%- set days = days_to_replace() %}
     {%- if before or after %}{% set days = widen_days(days, before, after) %}{% endif %}

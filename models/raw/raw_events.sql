@@ -1,10 +1,11 @@
 -- Generated from the contract by `make contract`; do not edit.
 -- One row per delivered copy of an event of any product and platform.
--- Appended from each new batch, as it landed.
-{{ config(materialized='incremental', incremental_strategy='append') }}
+-- A view of the lake itself: the rows stand there once, a folder a day, and are read where they are. It shows
+-- exactly the batches that the last build knew of.
+{{ config(materialized='view', meta={'day': 'event_date'}) }}
 
 with landed as (
-    select * from {{ landed(source('landed', 'events')) }}
+    select * from {{ source('landed', 'events') }}
 )
 
 select
@@ -18,7 +19,9 @@ select
     device_key,
     user_key,
     session_id,
-    consent,
+    has_analytics_consent,
+    has_personalisation_consent,
+    has_advertising_consent,
     country,
     event_type,
     is_bot,
@@ -35,7 +38,7 @@ select
     page_type,
     request_id,
     channel,
-    {{ local_date('occurred_at') }} as event_date,
+    event_date,
     _batch_id,
     _line
 from landed

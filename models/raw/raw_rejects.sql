@@ -5,10 +5,7 @@
 -- depends_on: {{ source('lake', 'landings') }}
 with quarantined as (
     select *
-    from {{ parquet_of_batches(
-        'rejects_path',
-        {'_batch_id': 'bigint', '_line': 'bigint', 'reason': 'string', 'field': 'string'}
-    ) }}
+    from {{ quarantined({'_batch_id': 'bigint', '_line': 'bigint', 'reason': 'string', 'field': 'string'}) }}
 )
 
 select

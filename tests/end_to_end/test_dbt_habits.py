@@ -115,7 +115,7 @@ def test_the_habits_of_a_day(settings: Settings, project: Path, dbt: Callable[..
     dbt("build", *WITHOUT_UNIT_TESTS)
     built = marts(settings.warehouse, "marts")
     assert all(built.values()), [name for name, found in built.items() if not found]
-    assert "platform" in dbt("show", "--select", "int_audience__session_fragments_split")
+    assert "fragment_number" in dbt("show", "--select", "int_audience__session_fragments_split")
     assert "2026-01" in dbt("show", "--select", "fct_sessions")
     dbt("compile", "--select", "agg_audience_daily")
     dbt("run", "--full-refresh", "--select", "fct_sessions")

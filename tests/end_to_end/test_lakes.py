@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from flows import sample
-from flows.build.build import build
+from flows.audit.audit import audit
+from flows.build.build import build, run_every_test
+from flows.build.landings import enter_landings
 from flows.build.project import run_dbt
-from flows.build.warehouse import enter_landings, open_warehouse
+from flows.build.warehouse import open_warehouse
 from flows.contract.spec import PROJECT
 from flows.errors import TidemarkError
 from flows.land.land import land
@@ -139,19 +142,29 @@ def test_a_blocking_test_stops_what_it_guards_and_readers_keep_the_last_good_row
     assert rollback(settings, first.manifest.version).version == current_version(settings)
 
 
-@pytest.mark.parametrize("dataset", ["events", "contents"])
-def test_a_raw_model_built_whole_again_is_counted_whole(dataset: str, tmp_path: Path) -> None:
+def test_a_raw_model_built_whole_again_is_counted_whole(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     sample.generate(settings.home, 3_000, 2, 3)
     run_all(settings)
-    raw = f"raw_{dataset}"
-    assert not build(settings, ("--full-refresh", "--select", raw, "--exclude-resource-type", "test")).failed
+    selected = ("--full-refresh", "--select", "raw_contents", "--exclude-resource-type", "test")
+    assert not build(settings, selected).failed
     with open_warehouse(settings) as warehouse:
         warehouse.execute(
-            f"delete from raw.{raw} where _batch_id = (select min(_batch_id) from raw.{raw}) and _line = 2"
+            "delete from raw.raw_contents where _batch_id = (select min(_batch_id) from raw.raw_contents) and _line = 2"
         )
-    test = f"{raw}_is_conserved"
+    test = "raw_contents_is_conserved"
     assert [node.name for node in build(settings, ("--select", test)).failed] == [test]
+
+
+@pytest.mark.parametrize("dataset", ["events"])
+def test_a_row_that_a_file_of_the_lake_lost_is_found_by_night(dataset: str, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    sample.generate(settings.home, 3_000, 2, 3)
+    run_all(settings)
+    path = max(settings.landed.glob(f"{dataset}/event_date=*/*.parquet"), key=lambda path: path.stat().st_size)
+    pq.write_table(pq.ParquetFile(path).read().slice(1), path, store_schema=False)
+    assert f"raw_{dataset}_is_conserved" in [node.name for node in run_every_test(settings).failed]
+    assert {found.dataset for found in audit(settings).findings} == {dataset}
 
 
 def test_a_part_of_the_models_cannot_stand_for_the_whole(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from flows.build.project import SCHEMAS, read_project
 from flows.build.warehouse import open_warehouse
 from flows.contract.spec import PROJECT, load_specs
 from flows.land.land import Landing
-from flows.land.receipts import Status
+from flows.land.receipt import Status
 from flows.publish.publish import Publication
 from flows.settings import Settings
 from tests.support.sample_lake import EVENTS

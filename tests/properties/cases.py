@@ -292,7 +292,7 @@ def as_delivered(copy: Event) -> dict[str, Any]:
 
 
 def as_landed(copy: Event) -> Event:
-    """The copy as the oracle takes it: every landed column, people and devices as their keys."""
+    """The copy as the oracle takes it: what lands of it, people and devices as their keys, consent as it was given."""
     (payload,) = _PAYLOADS & copy.keys()
     agent = copy.get("user_agent") or ""
     return (

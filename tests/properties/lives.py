@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from flows.build.build import build, build_pending
 from flows.build.warehouse import open_warehouse
+from flows.land.compact import compact
 from flows.land.land import land
 from flows.publish.publish import publish
 from flows.run import run
@@ -50,11 +51,12 @@ Rows = Counter[tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Step:
-    """One delivery: the formats of its files, what is delivered again with it, what is then run, and in which phase
-    that is killed, if at all, and how far into it, in twentieths."""
+    """One delivery: the formats of its files, what is delivered again with it, whether days are compacted once it
+    landed, what is then run, and in which phase that is killed, if at all, and how far into it, in twentieths."""
 
     suffixes: tuple[str, ...]
     again: str
+    compacts: bool
     builds: str
     killed_in: str | None
     killed_at: int
@@ -72,8 +74,9 @@ _STEP = st.builds(
     Step,
     suffixes=st.lists(st.sampled_from(SUFFIXES), min_size=1, max_size=3).map(tuple),
     again=st.sampled_from(["nothing", "nothing", "under another name", "in another order"]),
+    compacts=st.booleans(),
     builds=st.sampled_from(["all", "run", "all", "run", "none", *BUILDS]),
-    killed_in=st.sampled_from([None, None, None, None, None, "land", "build", "build", "publish"]),
+    killed_in=st.sampled_from([None, None, None, None, None, "land", "compact", "build", "build", "publish"]),
     killed_at=st.integers(0, 20),
 )
 PLAN = st.builds(
@@ -87,7 +90,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(home=folder, settle_seconds=0, pseudonym_key=KEY)  # type: ignore[arg-type]
         # Seconds a phase usually takes: kills are spread over them. Runs that are not killed put them right.
-        self.usual = {"land": 0.15, "build": 5.0, "publish": 0.4}
+        self.usual = {"land": 0.15, "compact": 0.3, "build": 5.0, "publish": 0.4}
 
     def live(self, cases: Sequence[Case], plan: Plan) -> dict[int, str]:
         """Live the cases by the plan: what is wrong afterwards, by the number of the case."""
@@ -121,7 +124,8 @@ class Home:
             path.unlink()
 
     def _built_at_once(self) -> dict[str, Rows]:
-        """Every mart as one full build of the same landed zone makes it."""
+        """Every mart as one full build of the same landed zone makes it, each day of it in one file."""
+        compact(self.settings).raise_faults()
         self._delete_warehouse()
         assert not build(self.settings, NO_TESTS).failed
         with open_warehouse(self.settings, read_only=True) as warehouse:
@@ -147,9 +151,9 @@ class Home:
                 delivered[data] = suffix, rows  # the same bytes land once, whatever the name
             self._deliver_states(cases, number)
             if step.killed_in:
-                self._work_and_kill(step.builds, step.killed_in, step.killed_at)
+                self._work_and_kill(step)
             else:
-                work(self.settings, step.builds, self._clock())
+                work(self.settings, step, self._clock())
         return [copy for _, rows in delivered.values() for copy in rows]
 
     def _deliver_states(self, cases: Sequence[Case], step: int) -> None:
@@ -180,10 +184,11 @@ class Home:
 
         return reached
 
-    def _work_and_kill(self, what: str, phase: str, twentieths: int) -> None:
+    def _work_and_kill(self, step: Step) -> None:
         """Run in a process of its own and kill that so far into the phase; it may be done sooner."""
+        phase = step.killed_in or ""
         here, there = FORKSERVER.Pipe(duplex=False)
-        process = FORKSERVER.Process(target=_work_and_report, args=(self.settings.home, what, there))
+        process = FORKSERVER.Process(target=_work_and_report, args=(self.settings.home, step, there))
         process.start()
         there.close()
         try:
@@ -191,30 +196,33 @@ class Home:
                 pass
         except EOFError:
             pass  # this run has no such phase
-        process.join(self.usual[phase] * twentieths / 20)
+        process.join(self.usual[phase] * step.killed_at / 20)
         process.kill()
         process.join()
         assert process.exitcode in (0, -9), process.exitcode
         event(f"killed in {phase}" if process.exitcode else "done before the kill")
 
 
-def work(settings: Settings, what: str, reached: Callable[[str], None]) -> None:
-    """Land and build, and publish where a whole run is asked for; ``reached`` is called with each phase as it begins,
-    and the end."""
+def work(settings: Settings, step: Step, reached: Callable[[str], None]) -> None:
+    """Land, compact and build, and publish where a whole run is asked for; ``reached`` is called with each phase as it
+    begins, and the end."""
     reached("land")
     land(settings)
-    if what != "none":
+    if step.compacts:
+        reached("compact")
+        compact(settings).raise_faults()
+    if step.builds != "none":
         reached("build")
-        done = build_pending(settings) if what == "run" else build(settings, BUILDS[what])
+        done = build_pending(settings) if step.builds == "run" else build(settings, BUILDS[step.builds])
         assert done is None or not done.failed, [(node.name, node.message) for node in done.failed]
-    if what == "run":
+    if step.builds == "run":
         reached("publish")
         publish(settings)
     reached("end")
 
 
-def _work_and_report(home: Path, what: str, report: Connection) -> None:
-    work(Settings(home=home, settle_seconds=0, pseudonym_key=KEY), what, report.send)  # type: ignore[arg-type]
+def _work_and_report(home: Path, step: Step, report: Connection) -> None:
+    work(Settings(home=home, settle_seconds=0, pseudonym_key=KEY), step, report.send)  # type: ignore[arg-type]
 
 
 def marts_of(db: duckdb.DuckDBPyConnection, schema: str = "main") -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.contract.spec import load_specs
-from flows.land.receipts import Receipt, Status
+from flows.land.receipt import Receipt, Status
 from tests.support.deliveries import compressed, csv_of, delimited, event, ndjson, protobuf
 from tests.support.lake import Lake
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.land.receipts import Status
+from flows.land.receipt import Status
 from tests.support.deliveries import event, field_of, ndjson, parquet, parquet_of, small_spec
 from tests.support.lake import Lake
 

@@ -9,10 +9,11 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from flows.contract.spec import DatasetSpec, FieldSpec, load_specs
+from flows.errors import FileRefusedError
 from flows.land import conform
 from flows.land.conform import Conformed, Conformer
 from flows.land.fast_path import columns as fast_columns
@@ -216,7 +217,11 @@ def test_lines_of_any_form_come_out_as_the_sql_has_them(
 def test_events_mutated_anyhow_come_out_as_the_sql_has_them(
     tmp_path_factory: pytest.TempPathFactory, conformers: dict[str, Conformer], rows: list[bytes]
 ) -> None:
-    for chunk in chunks_of(tmp_path_factory.getbasetemp(), "part.ndjson", b"\n".join(rows) + b"\n", EVENTS):
+    try:
+        chunks = chunks_of(tmp_path_factory.getbasetemp(), "part.ndjson", b"\n".join(rows) + b"\n", EVENTS)
+    except FileRefusedError:
+        reject()  # its first line makes it one document, and that is broken
+    for chunk in chunks:
         assert_same(conformers["events"], chunk)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.land.receipts import Status
+from flows.land.receipt import Status
 from tests.support.arbitrary_events import json_lines, says_something, valid_events
 from tests.support.contract_reading import DoesNotFitError, conform
 from tests.support.deliveries import compressed, delimited, event, in_format, ndjson, protobuf

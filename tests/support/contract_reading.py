@@ -2,10 +2,12 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
+from flows.clock import organisation_timezone
 from flows.contract.spec import load_specs
 from flows.land.pseudonyms import Pseudonymiser
 from tests.support.lake import KEY
@@ -94,6 +96,16 @@ def value_of(kind: str, value: Any) -> Any:
     return moment(value) if kind == "time" else value
 
 
+def landed_consent(values: list[str] | None) -> dict[str, bool]:
+    """The columns that consent lands in: one that is absent is to nothing."""
+    return {f"has_{purpose}_consent": purpose in (values or ()) for purpose in PURPOSES}
+
+
+def landed_day(moment: datetime) -> date:
+    """The day of a landed moment, in the organisation's time zone."""
+    return moment.replace(tzinfo=UTC).astimezone(ZoneInfo(organisation_timezone())).date()
+
+
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
@@ -114,6 +126,7 @@ def conform(line: bytes) -> dict[str, Any]:
         raise DoesNotFitError
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {name: value_of(kind, document.get(name)) for name, kind in ENVELOPE.items() if kind != "dropped"}
+    row |= landed_consent(row.pop("consent")) | {"event_date": landed_day(row["occurred_at"])}
     for name in ("device", "user"):
         value = row.pop(f"{name}_id")
         row[f"{name}_key"] = None if value is None else PSEUDONYMS.one(f"{name}_key", value)

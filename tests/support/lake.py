@@ -1,5 +1,6 @@
 """A lake in a temporary folder, and the warehouse's own tables."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pyarrow.parquet as pq
 
 from flows.build.warehouse import TABLES
 from flows.contract.spec import DatasetSpec
+from flows.land.file_index import compacted_with
 from flows.land.land import Landing, land
-from flows.land.receipts import Receipt, Status
+from flows.land.receipt import THROUGH, Receipt, Status
+from flows.land.receipts import Receipts
 from flows.settings import Settings
 
 KEY = "a secret of the tests, long enough to be taken"
@@ -44,8 +47,10 @@ class Lake:
 
     def rows(self, dataset: str = "events") -> list[dict[str, Any]]:
         """Every landed row of a dataset, in order of batch and line."""
-        paths = sorted(self.settings.landed.glob(f"{dataset}/batch-*/data.parquet"))
-        return [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
+        with closing(Receipts(self.settings, read_only=True)) as receipts:
+            paths = [self.settings.lake / file.path for file in receipts.files.in_force(dataset)]
+        rows = [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
+        return sorted(rows, key=lambda row: (row["_batch_id"], row["_line"]))
 
     def rejects(self, dataset: str = "events") -> list[dict[str, Any]]:
         """Every quarantined row, in order of batch and line."""
@@ -66,22 +71,28 @@ class Lake:
         return sorted(found, key=lambda receipt: receipt.batch_id)
 
     def assert_whole(self) -> None:
-        """No gap, no leftovers, every receipt's files there with the rows it says, and no others."""
+        """No gap, no leftovers, every receipt's rows there, in its files or in compacted ones, and no other file."""
         receipts = self.receipts()
         assert [r.batch_id for r in receipts] == list(range(1, len(receipts) + 1))
         assert not (self.settings.lake / ".work").exists()
-        expected = set()
+        expected: dict[Path, int] = {}
+        replaced = set()
         for receipt in receipts:
-            for path, rows in (
-                (receipt.data_path, receipt.rows_landed),
-                (receipt.rejects_path, receipt.rows_rejected),
-            ):
-                assert (path is None) == (rows == 0)
-                if path:
-                    expected.add(self.settings.lake / path)
-                    assert pq.read_metadata(self.settings.lake / path).num_rows == rows
+            assert sum(file.rows for file in receipt.files) == receipt.rows_landed
+            assert (receipt.rejects_path is None) == (receipt.rows_rejected == 0)
+            if receipt.rejects_path:
+                expected[self.settings.lake / receipt.rejects_path] = receipt.rows_rejected
+            for file in receipt.files:
+                assert file.rows > 0
+                own = self.settings.lake / file.path
+                path = compacted_with(self.settings, receipt, file) or own
+                expected[path] = expected.get(path, 0) + file.rows
+                replaced |= {own} - {path}
+        for path, rows in expected.items():
+            assert pq.read_metadata(path).num_rows == rows
         present = {*self.settings.landed.rglob("*.parquet"), *self.settings.quarantine.rglob("*.parquet")}
-        assert {p for p in present if ".unknown." not in p.name} == expected
+        older = {p for p in present if p.name.startswith(THROUGH)}
+        assert {p for p in present if ".unknown." not in p.name} - replaced - older == expected.keys() - older
         batches = {r.batch_id for r in receipts if r.unknown_keys}
         assert {int(p.name[6:18]) for p in present if ".unknown." in p.name} == batches
 

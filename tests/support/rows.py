@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from tests.support.contract_reading import landed_consent
 from tests.support.deliveries import (
     ABSENT,
     VIEW,
@@ -68,7 +69,7 @@ GOOD = [
     Good("as it is", one(), {"event_type": "content_view", "content_id": "c-1", "is_bot": False, "country": "SE"}),
     Good("only what is required", json.dumps(
         {k: event()[k] for k in [*REQUIRED, "content_view"]} | {"content_view": VIEW | {"referrer": None}}
-    ).encode(), {"user_key": None, "consent": None, "referrer": None, "session_id": None}),
+    ).encode(), {"user_key": None, "referrer": None, "session_id": None} | landed_consent(None)),
     Good("CRLF", one() + b"\r", {"event_type": "content_view"}),
     Good("spaces around", b"  " + one() + b"  ", {"event_type": "content_view"}),
     Good("a tab before", b"\t" + one(), {"event_type": "content_view"}),
@@ -98,10 +99,10 @@ GOOD = [
     Good("time before 1970", one(occurred_at="1969-07-20T20:17:40Z"),
          {"occurred_at": datetime(1969, 7, 20, 20, 17, 40)}),
     Good("sent_at null", one(sent_at=None), {"sent_at": None}),
-    Good("consent null", one(consent=None), {"consent": None}),
-    Good("consent missing", one(consent=ABSENT), {"consent": None}),
-    Good("consent empty", one(consent=[]), {"consent": []}),
-    Good("consent twice", one(consent=["analytics", "analytics"]), {"consent": ["analytics", "analytics"]}),
+    Good("consent null", one(consent=None), landed_consent(None)),
+    Good("consent missing", one(consent=ABSENT), landed_consent(None)),
+    Good("consent empty", one(consent=[]), landed_consent([])),
+    Good("consent twice", one(consent=["analytics", "analytics"]), landed_consent(["analytics"])),
     Good("country null", one(country=None), {"country": None}),
     Good("a robot", one(user_agent="Mozilla/5.0 (compatible; GoogleBot/2.1)"), {"is_bot": True}),
     Good("no user agent", one(user_agent=None), {"is_bot": False}),

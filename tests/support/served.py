@@ -20,7 +20,7 @@ import yaml
 
 from flows import sample
 from flows.contract.spec import PROJECT
-from flows.land.receipts import Receipt
+from flows.land.receipt import Receipt
 from flows.orchestrate.journal import Journal
 from flows.orchestrate.runs import JobRun
 from flows.publish.manifest import Manifest, current_version, read_manifest

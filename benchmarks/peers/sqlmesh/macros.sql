@@ -17,16 +17,11 @@
     {{ column }} between @start_date - 30 and @end_date
 {%- endmacro %}
 
-{#-
-    The glob leaves out the files of unknown keys beside the rejects. A local day lies within a day of the UTC day of its
-    name: by the range of `occurred_at` the engine skips files that are far off, and SQLMesh itself leaves in the day's rows.
--#}
-{% macro parquet_of_batches(path_column, columns, dataset=none) -%}
+{#- The glob leaves out the files of unknown keys beside the rejects. -#}
+{% macro parquet_of_batches(query, columns) -%}
+    {%- set dataset = modules.re.search("dataset = '([a-z_]+)'", query) -%}
     (
         select {% for name, type in columns.items() %}cast({{ name }} as {{ type }}) as {{ name }}{{ ', ' if not loop.last }}{% endfor %}
-        from read_parquet(@VAR('lake') || '{{ '/landed/' ~ dataset ~ '/batch-*/data.parquet' if dataset else '/quarantine/*/batch-????????????.parquet' }}')
-        {%- if 'event_date' in model.columns %}
-        where occurred_at >= @start_date - 1 and occurred_at < @end_date + 2
-        {%- endif %}
+        from read_parquet(@VAR('lake') || '{{ '/landed/' ~ dataset[1] ~ '/batch-*/data.parquet' if dataset else '/quarantine/*/batch-????????????.parquet' }}')
     )
 {%- endmacro %}

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
+from flows.contract.from_protobuf import specs_from_descriptors
 from flows.contract.generate import columns, history, raw, staging
 from flows.contract.generate.documents import NOTICE
-from flows.contract.spec import DatasetSpec, specs_from_descriptors
+from flows.contract.spec import DatasetSpec
 
 GENERATED = Path("contracts/generated")
 

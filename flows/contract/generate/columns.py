@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from flows.contract.generate.documents import column_yaml, yaml_text
-from flows.contract.generate.staging import LINEAGE, staged_columns
-from flows.contract.spec import Column, DatasetSpec
+from flows.contract.generate.staging import staged_columns
+from flows.contract.spec import LINEAGE, Column, DatasetSpec
 
 FOLDER = Path("models/intermediate/events")
 BEGIN = "Generated from the contract by `make contract`, to the end of generated columns."

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from flows.contract.generate import staging
 from flows.contract.generate.documents import column_yaml, sql_document, yaml_document
-from flows.contract.generate.staging import LINEAGE, staged_columns
-from flows.contract.spec import Column, DatasetSpec, History
+from flows.contract.generate.staging import staged_columns
+from flows.contract.spec import LINEAGE, Column, DatasetSpec, History
 
 FOLDER = Path("models/intermediate")
 OWNER = "data-platform"

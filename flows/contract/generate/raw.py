@@ -1,5 +1,6 @@
 """Raw models: what landed, as it landed, with the tests that hold for every row; and their sources."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from flows.contract.generate.documents import column_yaml, sql_document, yaml_document
@@ -7,6 +8,7 @@ from flows.contract.spec import Column, DatasetSpec
 
 FOLDER = Path("models/raw")
 SOURCES = FOLDER / "_landed__sources.yml"
+DAY = "event_date"
 
 
 def path_of(spec: DatasetSpec, suffix: str) -> Path:
@@ -14,34 +16,20 @@ def path_of(spec: DatasetSpec, suffix: str) -> Path:
     return FOLDER / f"raw_{spec.name}.{suffix}"
 
 
-def raw_columns(spec: DatasetSpec) -> list[Column]:
-    """The landed columns, and the day where the dataset has one."""
-    columns = list(spec.columns())
-    if spec.day_of:
-        day = Column(
-            name="event_date",
-            type="date",
-            description=f"The day of {spec.day_of} in the organisation's time zone.",
-            privacy="none",
-            required=True,
-        )
-        columns.insert(len(columns) - 2, day)
-    return columns
-
-
 def model_sql(spec: DatasetSpec) -> bytes:
-    """The model."""
-    expressions = [
-        f"{{{{ local_date('{spec.day_of}') }}}} as event_date" if c.name == "event_date" else c.name
-        for c in raw_columns(spec)
-    ]
-    select = ",\n".join(f"    {e}" for e in expressions)
+    """The model: a view of the lake of a dataset laid out by day, else a table to which each batch is appended."""
+    select = ",\n".join(f"    {column.name}" for column in spec.columns())
+    source = f"source('landed', '{spec.name}')"
+    config = f"materialized='view', meta={{'day': '{DAY}'}}"
+    if not spec.is_by_day:
+        source = f"landed({source})"
+        config = "materialized='incremental', incremental_strategy='append'"
     return sql_document(
-        [spec.description, "Appended from each new batch, as it landed."],
-        f"""{{{{ config(materialized='incremental', incremental_strategy='append') }}}}
+        [spec.description, *_kept_as(spec)],
+        f"""{{{{ config({config}) }}}}
 
 with landed as (
-    select * from {{{{ landed(source('landed', '{spec.name}')) }}}}
+    select * from {{{{ {source} }}}}
 )
 
 select
@@ -53,23 +41,24 @@ from landed
 
 def model_yaml(spec: DatasetSpec) -> bytes:
     """Its description and tests: each row is valid, and each batch is there whole, once."""
-    columns = raw_columns(spec)
+    columns = spec.columns()
     name = f"raw_{spec.name}"
     required = [column.name for column in columns if column.required]
     arguments: dict[str, object] = {"key": ["_batch_id", "_line"], "not_null": required}
     if rules := _accepted_values(columns):
         arguments["rules"] = rules
     valid_rows = {"name": f"{name}_has_valid_rows", "arguments": arguments}
+    conserved = "conserved_by_day" if spec.is_by_day else "conserved"
     return yaml_document(
         {
             "models": [
                 {
                     "name": name,
-                    "description": f"{spec.description} Appended from each new batch, as it landed.",
+                    "description": " ".join([spec.description, *_kept_as(spec)]),
                     "config": {"meta": {"owner": spec.owner, "contract": f"{spec.message}"}},
                     "data_tests": [
                         {"valid_rows": valid_rows},
-                        {"conserved": {"name": f"{name}_is_conserved", "arguments": {"dataset": spec.name}}},
+                        {conserved: {"name": f"{name}_is_conserved", "arguments": {"dataset": spec.name}}},
                     ],
                     "columns": [column_yaml(c) for c in columns],
                 }
@@ -78,7 +67,17 @@ def model_yaml(spec: DatasetSpec) -> bytes:
     )
 
 
-def _accepted_values(columns: list[Column]) -> dict[str, str]:
+def _kept_as(spec: DatasetSpec) -> list[str]:
+    """How the model holds the rows, for people."""
+    if not spec.is_by_day:
+        return ["Appended from each new batch, as it landed."]
+    return [
+        "A view of the lake itself: the rows stand there once, a folder a day, and are read where they are. It shows "
+        "exactly the batches that the last build knew of."
+    ]
+
+
+def _accepted_values(columns: Iterable[Column]) -> dict[str, str]:
     """What the contract accepts, as conditions by name, for the columns where it lists values."""
     rules = {}
     for column in columns:
@@ -89,6 +88,10 @@ def _accepted_values(columns: list[Column]) -> dict[str, str]:
     return rules
 
 
+def _laid_out(spec: DatasetSpec) -> str:
+    return "a folder a day and one file in it a batch" if spec.is_by_day else "one file a batch"
+
+
 def sources_yaml(specs: list[DatasetSpec]) -> bytes:
     """The landed zone as dbt's source, a table a dataset."""
     tables = []
@@ -96,7 +99,7 @@ def sources_yaml(specs: list[DatasetSpec]) -> bytes:
         tables.append(
             {
                 "name": spec.name,
-                "description": f"{spec.description} Parquet, one file a batch, below lake/landed/{spec.name}/.",
+                "description": f"{spec.description} Parquet, {_laid_out(spec)}, below lake/landed/{spec.name}/.",
                 "config": {
                     "meta": {"owner": spec.owner, "contract": spec.message},
                     "loaded_at_query": (

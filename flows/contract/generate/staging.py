@@ -1,18 +1,15 @@
-"""Staging models: raw with lists spelled out as columns and flags that are never NULL, copies and all.
+"""Staging models: raw with flags that are never NULL, copies and all.
 
 Nothing here is decided: which of several deliveries counts, and what a value means, is for the next layer.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.contract.generate.documents import column_yaml, sql_document, yaml_document
-from flows.contract.generate.raw import raw_columns
 from flows.contract.spec import Column, DatasetSpec, FieldSpec, Treatment
 
 FOLDER = Path("models/staging")
-LINEAGE = ("_batch_id", "_line")
 
 
 @dataclass(frozen=True)
@@ -34,49 +31,21 @@ def path_of(spec: DatasetSpec, suffix: str) -> Path:
 
 
 def staged_columns(spec: DatasetSpec) -> list[Staged]:
-    """The columns in the order people read them: which thing, which kind, which day, then as in raw.
-
-    Raises ``ValueError`` where two would have one name, naming both.
-    """
+    """The columns in the order people read them: which thing, which kind, which day, then as in raw."""
     key = {f.column for f in spec.fields if f.payload is None and f.name in spec.key}
     first = [*key, "event_type", "event_date"]
-    columns = sorted(raw_columns(spec), key=lambda c: first.index(c.name) if c.name in first else len(first))
-    staged = [each for column in columns for each in _staged(spec, column)]
-    made: dict[str, str] = {}
-    for each in staged:
-        if (other := made.setdefault(each.column.name, each.sql)) != each.sql:
-            raise ValueError(
-                f"{spec.message}: {other} and {each.sql} would share the staging column {each.column.name}; rename one"
-            )
-    return staged
+    columns = sorted(spec.columns(), key=lambda c: first.index(c.name) if c.name in first else len(first))
+    return [_staged(spec, column) for column in columns]
 
 
-def _staged(spec: DatasetSpec, column: Column) -> list[Staged]:
+def _staged(spec: DatasetSpec, column: Column) -> Staged:
     fields = [f for f in spec.fields if f.column == column.name and f.treatment is not Treatment.DROP]
     values = tuple(dict.fromkeys(value for f in fields for value in f.accepted_values))
-    if column.type == "string[]" and values:
-        return [_has(spec, column, value) for value in values]
     described = column.model_copy(update={"description": _description(column, fields, values)})
-    if any(f.flag and f.flag.column == column.name for f in spec.fields):
-        return [Staged(described, f"coalesce({column.name}, false) as {column.name}")]
-    return [Staged(described, column.name)]
-
-
-def _has(spec: DatasetSpec, column: Column, value: str) -> Staged:
-    """Whether a list holds one of its accepted values: an absent list holds none."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.:/-]*", value):
-        raise ValueError(
-            f"{spec.message}.{column.name}: the accepted value {value!r} is to give the staging column "
-            f"has_..._{column.name} its name; write it with letters of a to z, digits, spaces and _ . : / - only"
-        )
-    name = f"has_{re.sub(r'[^a-z0-9]+', '_', value.lower())}_{column.name}"
-    has = Column(
-        name=name,
-        type="boolean",
-        description=f"Whether {value} is among {column.description[0].lower()}{column.description[1:]}",
-        privacy=column.privacy,
-    )
-    return Staged(has, f"coalesce({{{{ list_has('{column.name}', '{value}') }}}}, false) as {name}")
+    # Rows landed before the contract had the column read NULL in it.
+    if column.holds or any(f.flag and f.flag.column == column.name for f in spec.fields):
+        return Staged(described, f"coalesce({column.name}, false) as {column.name}")
+    return Staged(described, column.name)
 
 
 def _description(column: Column, fields: list[FieldSpec], values: tuple[str, ...]) -> str:
@@ -85,7 +54,7 @@ def _description(column: Column, fields: list[FieldSpec], values: tuple[str, ...
         [
             column.description,
             *(["UTC."] if column.type == "timestamp" else []),
-            *([f"One of {', '.join(values)}."] if values and column.type != "string[]" else []),
+            *([f"One of {', '.join(values)}."] if values else []),
             *([f"In {_enumerated(payloads)}; NULL in other events."] if payloads else []),
         ]
     )

@@ -138,7 +138,7 @@ class Watcher:
                     if found:
                         break
                     is_young = True
-        except (OSError, sqlite3.Error, ValueError) as error:  # the disk, the landing index, a receipt
+        except (OSError, sqlite3.Error, ValueError, TidemarkError) as error:  # the disk, the landing index, a receipt
             log.error("the inbox %s cannot be checked for new files: %s", self._settings.inbox, error)
             self._alert_operator(began, f"the inbox cannot be checked for new files, so nothing lands: {error}")
         ended = self._clock()

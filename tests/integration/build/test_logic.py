@@ -42,7 +42,7 @@ models: {tidemark: {+post-hook: "{{ record_progress() }}"}}
 {% macro own_days() %}{% do return(affected_days()) %}{% endmacro %}
 {% macro get_incremental_own_way_sql(arg_dict) %}select 4{% endmacro %}
 """,
-    "models/int_events__days_touched.sql": "select date '2026-01-01' as event_date, 1 as _batch_id",
+    "models/raw_events.sql": "select date '2026-01-01' as event_date, 1 as _batch_id",
     "models/plain.sql": "select 1 as one",
     "models/plain.yml": "models: []",
     "models/calls.sql": "select {{ outer() }} as one",
@@ -54,7 +54,7 @@ models: {tidemark: {+post-hook: "{{ record_progress() }}"}}
     "models/grown.sql": "{{ config(materialized='incremental', incremental_strategy='own_way') }} select 1 as one",
     "models/environment.sql": "select '{{ env_var('SHAPE', 'round') }}' as shape",
     "models/seeded.sql": "select * from {{ ref('names') }}",
-    "models/base.sql": by_days("int_events__days_touched"),
+    "models/base.sql": by_days("raw_events"),
     "models/week.sql": by_days("base", ", before=6"),
     "models/month.sql": by_days("week", ", before=27"),
     "models/view_of_week.sql": "select * from {{ ref('week') }}",

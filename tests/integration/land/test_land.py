@@ -6,6 +6,7 @@ import resource
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from flows.errors import TidemarkError
 from flows.land import land as land_module
 from flows.land.land import Landing, land
-from flows.land.receipts import Receipt, Status
+from flows.land.receipt import Receipt, Status
 from flows.settings import Settings
 from tests.support.deliveries import event, in_format, ndjson
 from tests.support.lake import KEY, Lake
@@ -44,7 +45,7 @@ def standing(lake: Lake) -> list[str]:
 def test_the_same_bytes_under_another_name_are_a_duplicate(lake: Lake) -> None:
     lake.land_one(NAME, A)
     again = lake.land_one("app/events/other.ndjson", A)
-    assert (again.status, again.rows_read, again.data_path) == (Status.DUPLICATE, 0, None)
+    assert (again.status, again.rows_read, again.files) == (Status.DUPLICATE, 0, ())
     assert NAME in (again.reason or "")
     assert len(lake.rows()) == 2
     lake.assert_whole()
@@ -277,23 +278,24 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("step", ["sync_folder", "sync_file"])
-@pytest.mark.parametrize("occasion", range(1, 7))
+@pytest.mark.parametrize("occasion", range(1, 12))
 def test_a_landing_stopped_before_any_sync_heals(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str, occasion: int
 ) -> None:
     deliver_many(lake, 2)
     calls = itertools.count(1)
-    for module in ("flows.land.batch", "flows.land.receipts"):
-        if step == "sync_file" and module == "flows.land.receipts":
+    for name in ("batch", "landed_files", "layout", "receipts"):
+        module = import_module(f"flows.land.{name}")
+        if not hasattr(module, step):
             continue
-        original = getattr(__import__(module, fromlist=["x"]), step)
+        original = getattr(module, step)
 
         def stop(path: Path, original: Callable[[Path], None] = original) -> None:
             if next(calls) == occasion:
                 raise Killed
             original(path)
 
-        monkeypatch.setattr(f"{module}.{step}", stop)
+        monkeypatch.setattr(module, step, stop)
     with suppress(Killed):
         lake.land()
     monkeypatch.undo()

@@ -3,9 +3,10 @@
 import itertools
 import random
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import date, datetime
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from flows.cli import main
 from flows.contract.spec import DatasetSpec, FieldSpec, Redelivery, load_specs
 from flows.errors import TidemarkError
 from flows.land import retry as retry_module
-from flows.land.receipts import Receipts, Status
+from flows.land.receipt import Status
+from flows.land.receipts import Receipts
 from flows.land.retry import Retried, retry_quarantine
 from flows.settings import Settings
 from tests.support.contracts import changed_spec, strict_events
@@ -465,21 +467,24 @@ def assert_retried_once(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("step", ["sync_folder", "sync_file"])
-@pytest.mark.parametrize("occasion", range(1, 8))
+@pytest.mark.parametrize("occasion", range(1, 12))
 def test_a_retry_stopped_before_any_sync_heals(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str, occasion: int
 ) -> None:
     deliver_rejects(lake)
     calls = itertools.count(1)
-    for module in ("flows.land.batch", "flows.land.receipts") if step == "sync_folder" else ("flows.land.batch",):
-        original = getattr(__import__(module, fromlist=["x"]), step)
+    for name in ("batch", "landed_files", "layout", "receipts"):
+        module = import_module(f"flows.land.{name}")
+        if not hasattr(module, step):
+            continue
+        original = getattr(module, step)
 
         def stop(path: Path, original: Callable[[Path], None] = original) -> None:
             if next(calls) == occasion:
                 raise Killed
             original(path)
 
-        monkeypatch.setattr(f"{module}.{step}", stop)
+        monkeypatch.setattr(module, step, stop)
     with suppress(Killed):
         retry_quarantine(lake.settings)
     monkeypatch.undo()
@@ -515,13 +520,21 @@ def test_a_retry_killed_at_any_moment_heals(tmp_path: Path) -> None:
 # --- the index and the command ---------------------------------------------------------------------------------------
 
 
-def test_an_index_from_before_there_were_retries_is_taken_on(lake: Lake) -> None:
-    lake.deliver(NAME, in_format(ROWS, "ndjson"))
+def test_an_index_from_before_files_were_listed_is_made_again_from_the_receipts(lake: Lake) -> None:
+    """As one is that knows of no retries either. Only what was seen in the inbox is in no receipt, and stays."""
+    path = lake.deliver(NAME, in_format(ROWS, "ndjson"))
     lake.land(strict_events())
-    receipts = Receipts(lake.settings)
-    receipts._database.execute("drop index receipts_by_retries")
-    receipts._database.execute("alter table receipts drop column retries")
-    receipts.close()
+    with closing(Receipts(lake.settings)) as index:
+        files = index.files.in_force("events")
+        index._database.executescript(
+            "drop table files; drop table compactions;"
+            "drop index receipts_by_retries; alter table receipts drop column retries;"
+            "update receipts set file = 'what only the old index says'"
+        )
+    with closing(Receipts(lake.settings)) as index:
+        assert list(index.after(0)) == lake.receipts()
+        assert index.files.in_force("events") == files != []
+        assert index.is_unchanged(NAME, path.stat())
     assert [r.rows_landed for r in retry(lake).receipts] == [3]
 
 

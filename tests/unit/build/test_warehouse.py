@@ -8,9 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from flows.build import warehouse as warehouse_module
+from flows.build import landings as landings_module
+from flows.build.landings import enter_landings
 from flows.build.project import (
     RUN_RECORDS,
     SCHEMAS,
@@ -27,19 +30,21 @@ from flows.build.project import (
 from flows.build.warehouse import (
     TABLES,
     PendingWork,
-    enter_landings,
     open_warehouse,
     outdated_models,
     read_pending_work,
 )
-from flows.contract.spec import PROJECT
+from flows.contract.spec import LINEAGE, PROJECT, load_specs
 from flows.errors import TidemarkError, WarehouseInUseError
-from flows.land.receipts import Receipt, Receipts, Status
+from flows.land.layout import settle_layout
+from flows.land.receipt import LandedFile, Receipt, Status, batch_name
+from flows.land.receipts import Receipts
 from flows.settings import Settings
 from tests.support.lake import Lake, make_warehouse_tables
 from tests.support.processes import as_nobody
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
+DAY_AND_LINEAGE = ("event_date", *LINEAGE)
 EVERYTHING = PendingWork(everything=True)
 NOTHING = PendingWork(everything=False)
 
@@ -49,8 +54,7 @@ def settings(tmp_path: Path) -> Settings:
     """A home whose warehouse has its tables and nothing in them."""
     made = Settings(home=tmp_path / "home")
     made.warehouse.parent.mkdir(parents=True)
-    with open_warehouse(made) as db:
-        make_warehouse_tables(db)
+    assert enter_landings(made) == 0
     return made
 
 
@@ -78,12 +82,13 @@ def changes(settings: Settings) -> dict[tuple[str, date | None], int]:
 
 
 def commit(settings: Settings, *batches: dict[str, Any]) -> None:
-    """Receipts as landing leaves them, a batch each."""
+    """Receipts as landing leaves them, a batch each, with files of day and lineage and no more."""
     receipts = Receipts(settings)
+    settle_layout(settings, load_specs())
     try:
         for batch in batches:
             made = settings.lake / "made"
-            made.mkdir(parents=True)
+            made.mkdir(parents=True, exist_ok=True)
             number = receipts.last_batch_id() + 1
             usual: dict[str, Any] = {
                 "batch_id": number,
@@ -99,7 +104,12 @@ def commit(settings: Settings, *batches: dict[str, Any]) -> None:
                 "delivered_at": START,
                 "landed_at": START,
             }
-            receipts.commit(Receipt(**(usual | batch)), made)
+            receipt = Receipt(**(usual | batch))
+            for file in receipt.files:
+                (made / file.path).parent.mkdir(parents=True, exist_ok=True)
+                columns = [[file.event_date] * file.rows, [number] * file.rows, [*range(1, file.rows + 1)]]
+                pq.write_table(pa.table(columns, [*DAY_AND_LINEAGE]), made / file.path)
+            receipts.commit(receipt, made)
     finally:
         receipts.close()
 
@@ -296,7 +306,14 @@ def test_receipts_are_entered_once_as_they_are_in_utc(settings: Settings) -> Non
     commit(settings, {}, more)
     assert enter_landings(settings) == 2
     assert enter_landings(settings) == 0
-    commit(settings, {"rows_read": 3, "rows_landed": 2, "rows_rejected": 1, "rejects_path": "q", "data_path": "d"})
+    days = [date(2026, 1, 14), date(2026, 1, 15)]
+    paths = [f"landed/events/event_date={day}/{batch_name(3)}.parquet" for day in days]
+    files = [
+        LandedFile(path=path, event_date=day, rows=rows, bytes=7 * rows)
+        for path, day, rows in zip(paths, days, (1, 2), strict=True)
+    ]
+    more = {"rows_read": 4, "rows_landed": 3, "rows_rejected": 1, "rejects_path": "q"}
+    commit(settings, more | {"files": files, "columns": DAY_AND_LINEAGE})
     assert enter_landings(settings) == 1
     with open_warehouse(settings) as db:
         db.execute("set timezone = 'America/New_York'")
@@ -304,6 +321,10 @@ def test_receipts_are_entered_once_as_they_are_in_utc(settings: Settings) -> Non
             "select batch_id, status, reason, delivered_at, landed_at, rows_rejected, rejects_path "
             "from landed.landings order by batch_id"
         ).fetchall()
+        entered = db.execute("from landed.landed_files order by event_date").fetchall()
+        shown = db.execute("select event_date, _batch_id, _line, event_id from landed.events order by all").fetchall()
+    assert entered == [(3, "events", days[0], paths[0], 1, 7), (3, "events", days[1], paths[1], 2, 14)]
+    assert shown == [(days[0], 3, 1, None), (days[1], 3, 1, None), (days[1], 3, 2, None)]
     usual = START.replace(tzinfo=None)
     assert rows == [
         (1, "landed", None, usual, usual, 0, None),
@@ -311,6 +332,7 @@ def test_receipts_are_entered_once_as_they_are_in_utc(settings: Settings) -> Non
         (3, "landed", None, usual, usual, 1, "q"),
     ]
     assert ("ops_landings", date(2026, 6, 30)) in changes(settings)
+    assert {("raw_events", day) for day in days} == {key for key in changes(settings) if key[0] == "raw_events"}
 
 
 def test_models_that_had_seen_everything_have_seen_what_they_do_not_read(settings: Settings) -> None:
@@ -451,7 +473,7 @@ def test_tables_that_cannot_be_made_say_why_and_nothing_of_deleting(
     settings = Settings(home=tmp_path)
     settings.warehouse.parent.mkdir(parents=True)
     with monkeypatch.context() as patch:
-        patch.setattr(warehouse_module, "TABLES", tmp_path / "tables.sql")
+        patch.setattr(landings_module, "TABLES", tmp_path / "tables.sql")
         (tmp_path / "tables.sql").write_text(TABLES.read_text() + "create table nowhere.one (one integer);")
         with pytest.raises(TidemarkError, match=r"could not be made: .*nowhere.*fix the cause") as raised:
             enter_landings(settings)
@@ -506,7 +528,9 @@ def test_what_tests_read_is_read(project: Project) -> None:
     assert len(tests) == len(project.tests)
     assert not tests["assert_lake_is_fresh"].is_blocking
     assert tests["raw_events_is_conserved"].is_blocking
-    assert {"landings", "raw_events"} <= tests["raw_events_is_conserved"].reads
+    assert {"landings", "raw_contents"} <= tests["raw_contents_is_conserved"].reads
+    # A view of the lake, and the files that its rows stand in.
+    assert {"events", "landed_files", "raw_events"} <= tests["raw_events_is_conserved"].reads
     # A view changes as what it reads does, down to the lake's own table.
     assert {"ops_landings", "stg_lake__landings", "landings"} <= tests["assert_files_conserve_rows"].reads
     # A stored model keeps its own account: what it reads is not the test's concern.

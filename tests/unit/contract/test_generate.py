@@ -15,7 +15,7 @@ from google.protobuf import descriptor_pb2
 from flows.contract.generate import __main__ as command
 from flows.contract.generate import build_descriptors, columns, differences, generate, history, raw, staging
 from flows.contract.generate.documents import NOTICE
-from flows.contract.spec import DESCRIPTORS, PROJECT, DatasetSpec, load_specs
+from flows.contract.spec import DESCRIPTORS, LINEAGE, PROJECT, DatasetSpec, load_specs
 from tests.support.contracts import changed
 
 FILES = generate(DESCRIPTORS.read_bytes(), PROJECT)
@@ -150,27 +150,33 @@ def test_every_landed_column_is_selected_described_and_classed(spec: DatasetSpec
 @SPECS
 def test_the_rows_of_every_dataset_are_counted_against_its_receipts(spec: DatasetSpec) -> None:
     (model,) = yaml.safe_load(FILES[raw.path_of(spec, "yml")])["models"]
-    (test,) = (t["conserved"] for t in model["data_tests"] if "conserved" in t)
+    name = "conserved_by_day" if spec.is_by_day else "conserved"
+    (test,) = (next(iter(t.values())) for t in model["data_tests"] if "conserved" in next(iter(t)))
+    assert [t for t in model["data_tests"] if name in t] == [{name: test}]
     assert test["arguments"] == {"dataset": spec.name}
 
 
 @SPECS
-def test_staging_takes_every_raw_column_and_spells_lists_out(spec: DatasetSpec) -> None:
+def test_staging_takes_every_raw_column_and_no_list_whose_values_are_known(spec: DatasetSpec) -> None:
     names = selected(FILES[staging.path_of(spec, "sql")])
     columns = described(FILES[staging.path_of(spec, "yml")])
     assert list(columns) == names
-    for column in raw.raw_columns(spec):
-        values = [v for f in spec.fields if f.column == column.name for v in f.accepted_values]
-        spelled = [f"has_{v}_{column.name}" for v in values] if column.type == "string[]" else [column.name]
-        assert set(spelled) <= set(names)
-        assert {columns[name]["config"]["meta"]["privacy"] for name in spelled} == {column.privacy}
+    assert sorted(names) == sorted(column.name for column in spec.columns())
+    for column in spec.columns():
+        assert columns[column.name]["config"]["meta"]["privacy"] == column.privacy
+    for f in spec.fields:
+        if f.type == "string[]" and f.accepted_values and f.treatment != "drop":
+            assert f.column not in names and {f"has_{v}_{f.column}" for v in f.accepted_values} <= set(names)
+            assert {columns[f"has_{v}_{f.column}"]["config"]["meta"]["privacy"] for v in f.accepted_values} == {
+                f.privacy
+            }
     assert not {f.name for f in spec.fields if f.treatment == "drop"} & set(names)
 
 
 def test_flags_and_spelled_out_lists_are_never_null() -> None:
     sql = FILES[EVENTS].decode()
     assert "    coalesce(is_bot, false) as is_bot,\n" in sql
-    assert "    coalesce({{ list_has('consent', 'analytics') }}, false) as has_analytics_consent,\n" in sql
+    assert "    coalesce(has_analytics_consent, false) as has_analytics_consent,\n" in sql
 
 
 def test_free_text_is_marked_in_staging() -> None:
@@ -184,14 +190,14 @@ def test_which_events_carry_a_column_is_said() -> None:
 
 
 def test_events_stand_deduplicated_with_every_column_of_staging() -> None:
-    names = [name for name in selected(FILES[EVENTS]) if name not in staging.LINEAGE]
+    names = [name for name in selected(FILES[EVENTS]) if name not in LINEAGE]
     assert selected(FILES[DEDUPLICATED])[: len(names)] == names
     assert list(described(FILES[DESCRIBED]))[: len(names)] == names
 
 
 def test_copies_are_told_apart_by_every_column_but_those_they_meet_by() -> None:
     listed = compared(FILES[COMPARED])
-    assert sorted(listed) == sorted({*selected(FILES[EVENTS])} - {"event_id", "event_date", *staging.LINEAGE})
+    assert sorted(listed) == sorted({*selected(FILES[EVENTS])} - {"event_id", "event_date", *LINEAGE})
     # The time first, the delivery's own last.
     assert (listed[0], listed[-2:]) == ("occurred_at", ["sent_at", "received_at"])
 
@@ -226,8 +232,8 @@ def test_a_list_s_values_become_names_and_two_alike_are_refused() -> None:
         return changed("consent", to_values)
 
     sql = generate(change("Third parties"), PROJECT)[EVENTS].decode()
-    assert "{{ list_has('consent', 'Third parties') }}, false) as has_third_parties_consent" in sql
-    with pytest.raises(click.ClickException, match=r"'a-b'.*'a_b'.*share the staging column has_a_b_consent; rename"):
+    assert "    coalesce(has_third_parties_consent, false) as has_third_parties_consent,\n" in sql
+    with pytest.raises(click.ClickException, match=r"'a-b'.*'a_b'.*would share the column has_a_b_consent; rename"):
         generate(change("a-b", "a_b"), PROJECT)
     for value in ("it's", "", "å", "}}"):
         with pytest.raises(click.ClickException, match=r"Event\.consent: the accepted value.*letters of a to z"):
@@ -272,7 +278,7 @@ def test_a_history_keeps_every_attribute_but_free_text(spec: DatasetSpec) -> Non
     versioned = models.get(f"int_{spec.history.domain}__{spec.name}_versioned.sql")
     assert (versioned is not None) == spec.history.versions
     for column in staged if versioned else []:
-        is_attribute = column.name not in (*spec.key, spec.history.updated_at, *staging.LINEAGE)
+        is_attribute = column.name not in (*spec.key, spec.history.updated_at, *LINEAGE)
         assert (f"or {column.name} is distinct from previous_{column.name}" in str(versioned)) == is_attribute
 
 

@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2
 
-from flows.contract.spec import (
-    DESCRIPTORS,
-    GENERATED,
-    DatasetSpec,
-    Redelivery,
-    Treatment,
-    load_specs,
-    specs_from_descriptors,
-)
+from flows.contract.from_protobuf import specs_from_descriptors
+from flows.contract.spec import DESCRIPTORS, GENERATED, LINEAGE, DatasetSpec, Held, Redelivery, Treatment, load_specs
 from tests.support.contracts import Change, changed, changed_dataset
 from tests.support.deliveries import field_of
 
@@ -159,9 +152,26 @@ def test_columns_leave_out_what_is_dropped_and_name_what_is_hashed() -> None:
     assert columns["device_key"].required
     assert not columns["user_key"].required
     assert columns["event_type"].accepted_values == load_specs()["events"].payloads
-    assert list(columns)[-2:] == ["_batch_id", "_line"]
+    assert list(columns)[-3:] == ["event_date", *LINEAGE] == ["event_date", "_batch_id", "_line"]
+    assert (columns["event_date"].type, columns["event_date"].required) == ("date", True)
     # Required within its payload only, so not of every row.
     assert not columns["content_id"].required
+
+
+def test_a_list_of_accepted_values_is_a_column_a_value_where_it_stood() -> None:
+    columns = {c.name: c for c in load_specs()["events"].columns()}
+    purposes = {f"has_{value}_consent": value for value in ("analytics", "personalisation", "advertising")}
+    assert "consent" not in columns
+    at = list(columns).index("session_id") + 1
+    assert list(columns)[at : at + 4] == [*purposes, "country"]
+    for name, value in purposes.items():
+        assert columns[name].holds == Held(field="consent", value=value)
+        assert (columns[name].type, columns[name].required, columns[name].accepted_values) == ("boolean", False, ())
+
+
+def test_only_a_dataset_that_names_a_day_is_laid_out_by_it() -> None:
+    for spec in load_specs().values():
+        assert spec.is_by_day == ("event_date" in {c.name for c in spec.columns()}) == (spec.name == "events")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from flows.contract.spec import CsvDialect, DatasetSpec
-from flows.land.receipts import Status
+from flows.land.receipt import Status
 from tests.support.deliveries import field_of, small_spec
 from tests.support.lake import Lake
 

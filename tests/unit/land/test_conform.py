@@ -16,7 +16,8 @@ import pytest
 from flows.contract.spec import load_specs
 from flows.land.pseudonyms import Pseudonymiser
 from flows.land.readers import limits
-from flows.land.receipts import Status
+from flows.land.receipt import Status
+from tests.support.contract_reading import landed_consent, landed_day
 from tests.support.deliveries import (
     VIEW,
     compressed,
@@ -126,7 +127,7 @@ def test_byte_order_mark_is_no_part_of_the_first_line(lake: Lake) -> None:
 
 def test_a_file_of_a_byte_order_mark_alone_is_empty(lake: Lake) -> None:
     receipt = lake.land_one("web/events/part.ndjson", b"\xef\xbb\xbf")
-    assert (receipt.status, receipt.rows_read, receipt.data_path) == (Status.REFUSED, 0, None)
+    assert (receipt.status, receipt.rows_read, receipt.files) == (Status.REFUSED, 0, ())
 
 
 def test_one_line_of_invalid_utf8_spoils_none_of_its_neighbours(lake: Lake) -> None:
@@ -218,7 +219,8 @@ def expected_rows() -> list[dict[str, Any]]:
         row |= {name: e[name] for name in ("product", "platform", "app_version")}
         row |= {"device_key": pseudonyms.one("device_key", e["device_id"])}
         row |= {"user_key": pseudonyms.one("user_key", e["user_id"]) if e["user_id"] else None}
-        row |= {name: e[name] for name in ("session_id", "consent", "country")}
+        row |= {name: e[name] for name in ("session_id", "country")} | landed_consent(e["consent"])
+        row |= {"event_date": landed_day(row["occurred_at"])}
         row |= {"event_type": kind, "is_bot": "crawl" in e["user_agent"]}
         row |= {k: v for k, v in e[kind].items() if k != "query"}
         rows.append(row)

@@ -15,7 +15,7 @@ import pytest
 
 from flows.land.fit import fit_values
 from flows.land.readers import Part
-from flows.land.receipts import Status
+from flows.land.receipt import Status
 from flows.land.retry import retry_quarantine
 from tests.support.deliveries import event, field_of, ndjson, parquet, parquet_of, small_spec
 from tests.support.lake import Lake

@@ -21,7 +21,7 @@ from flows.land.inbox import (
     new_deliveries,
     wait_for_settling,
 )
-from flows.land.receipts import Status
+from flows.land.receipt import Status
 from tests.support.deliveries import event, ndjson
 from tests.support.lake import Lake
 from tests.support.processes import NOBODY, as_nobody

@@ -13,7 +13,7 @@ import pytest
 from flows.audit.audit import audit
 from flows.land.readers import limits
 from flows.land.readers.csv import PIECE
-from flows.land.receipts import Status
+from flows.land.receipt import Status
 from flows.land.retry import retry_quarantine
 from tests.support.deliveries import (
     compressed,

@@ -18,7 +18,7 @@ from flows.errors import FileRefusedError
 from flows.land import readers
 from flows.land.inbox import file_format
 from flows.land.readers import Reject, limits, read_chunks
-from flows.land.receipts import Status
+from flows.land.receipt import Status
 from tests.support.deliveries import (
     compressed,
     delimited,

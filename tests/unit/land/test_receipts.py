@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from flows.land.receipts import Receipt, Receipts, Status, batch_name, work_folder
+from flows.land.receipt import Receipt, Status, batch_name
+from flows.land.receipts import Receipts, work_folder
 from tests.support.deliveries import event, ndjson
 from tests.support.lake import Lake
 
@@ -111,6 +112,25 @@ def test_cleaning_up_removes_what_was_never_committed_and_nothing_else(lake: Lak
     (work / "data.parquet").write_bytes(b"half")
     assert lake.land().receipts == []
     assert sorted(lake.settings.quarantine.rglob("*.parquet")) == kept
+    lake.assert_whole()
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_files_put_into_place_stay_only_where_their_batch_was_committed(lake: Lake, is_committed: bool) -> None:
+    """A landing was killed before the rename that commits, or after it and before the index knew."""
+    made = lake.land_one("web/events/a.ndjson", ndjson([event(1), event(2, occurred_at="2026-02-01T12:00:00Z")]))
+    paths = [lake.settings.lake / file.path for file in made.files]
+    assert [path.exists() for path in paths] == [True, True]
+    folder = work_folder(lake.settings) / batch_name(1) / made.folder
+    folder.parent.mkdir(parents=True)
+    shutil.copytree(lake.settings.lake / made.folder, folder)
+    if not is_committed:
+        shutil.rmtree(lake.settings.lake / made.folder)
+    for name in ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm"):
+        (lake.settings.landed / name).unlink(missing_ok=True)
+    again = lake.land().receipts
+    assert [r.rows_landed for r in again] == ([] if is_committed else [2])
+    assert [row["_line"] for row in lake.rows()] == [1, 2]
     lake.assert_whole()
 
 

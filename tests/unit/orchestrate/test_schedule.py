@@ -48,7 +48,7 @@ def test_the_shipped_jobs_are_valid_and_day_and_zone_are_the_organisations() -> 
     variables = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
     assert {job.when.timezone for job in JOBS if isinstance(job.when, Cron)} == {variables["timezone"]}
     assert [job.name for job in JOBS] == [
-        "refine", "nightly_test", "nightly_audit", "daily_figures", "warning_digest",
+        "refine", "nightly_test", "nightly_audit", "nightly_compact", "daily_figures", "warning_digest",
     ]  # fmt: skip
     assert JOBS[0].when == Arrival(tuple(load_specs()))
 
@@ -60,7 +60,7 @@ def test_the_shipped_jobs_are_valid_and_day_and_zone_are_the_organisations() -> 
         ([replace(GOOD, requires=(Requires("evnets"),))], "job good: requires: no dataset evnets in the contract"),
         ([replace(GOOD, requires=(Requires("events", -1),))], "job good: requires: -1 days before"),
         ([replace(GOOD, owner="nobody")], "job good: owner: no owner nobody in models/_groups.yml or the contract (th"),
-        ([steps(Maintain("tset"))], "job good: runs: no maintenance task tset (there are audit, digest, test)"),
+        ([steps(Maintain("tset"))], "job good: runs: no maintenance task tset (there are audit, compact"),
         ([replace(GOOD, when=Success(("gone",)))], "job good: when: no job gone (there are good)"),
         ([replace(GOOD, when=Success(()))], "job good: when: success of no job"),
         ([replace(GOOD, when=Arrival(()))], "job good: when: an arrival of no dataset"),

@@ -22,7 +22,7 @@ from flows.build.warehouse import lock_file
 from flows.cli import main
 from flows.contract.spec import PROJECT, load_specs
 from flows.errors import TidemarkError
-from flows.land.receipts import Status
+from flows.land.receipt import Status
 from flows.land.retry import retry_quarantine
 from flows.locks import held
 from flows.orchestrate.job import Arrival, Job, Success

@@ -1,0 +1,179 @@
+"""What landed, entered into the warehouse: a row a landing and file, and the views over the files themselves."""
+
+from contextlib import closing
+
+import duckdb
+import pyarrow as pa
+
+from flows.build.warehouse import TABLES, check_format, has_table, last_batch, open_warehouse
+from flows.contract.spec import DatasetSpec, load_specs
+from flows.errors import TidemarkError
+from flows.land.field_sql import identifier, literal
+from flows.land.file_index import FileInForce
+from flows.land.landed_sql import failing_query, query_of
+from flows.land.layout import Layout, check_layout
+from flows.land.receipt import Receipt
+from flows.land.receipts import INDEX, Receipts
+from flows.settings import Settings
+
+LANDING = sorted({*Receipt.model_fields} - {"files", "columns", "key_check"})
+FILES = pa.schema(
+    [
+        ("batch_id", pa.int64()),
+        ("dataset", pa.string()),
+        ("event_date", pa.date32()),
+        ("path", pa.string()),
+        ("rows_landed", pa.int64()),
+        ("bytes", pa.int64()),
+    ]
+)
+
+
+def enter_landings(settings: Settings, specs: dict[str, DatasetSpec] | None = None) -> int:
+    """Enter the receipts of batches the warehouse does not know; returns how many.
+
+    Makes the tables that are missing before, and the views over the files of datasets that are laid out by day. What
+    these read is fixed until the next call: files that landed or were compacted meanwhile are not seen by a build that
+    is at work. Raises :class:`TidemarkError` where the lake is laid out otherwise than the contract and the project
+    want, and where the warehouse is another's.
+    """
+    specs = load_specs() if specs is None else specs
+    layout = check_layout(settings, specs)
+    with open_warehouse(settings) as warehouse, closing(Receipts(settings)) as receipts:
+        if has_table(warehouse, "landed", "landings"):
+            check_format(settings, warehouse)
+        try:
+            warehouse.execute(f"begin; {TABLES.read_text(encoding='utf-8')} commit;")
+        except duckdb.CatalogException as error:
+            raise TidemarkError(
+                f"the tables of the warehouse {settings.warehouse} could not be made: {error}; fix the cause and run "
+                "the same again"
+            ) from error
+        if _is_laid_out_again(warehouse, layout):
+            warehouse.execute(FORGET.format(number=layout.number, timezone=literal(layout.timezone)))
+        by_day = [spec for spec in specs.values() if spec.is_by_day]
+        # Of one moment: a batch that lands in between would count as entered, and no view would read its files.
+        with receipts.at_one_moment():
+            new = list(receipts.after(last_batch(warehouse)))
+            files = {spec.name: receipts.files.in_force(spec.name) for spec in by_day}
+        _enter(warehouse, new)
+        for spec in by_day:
+            _make_view(warehouse, settings, spec, files[spec.name])
+            # Nobody else has the warehouse open, so nobody reads what the view read before.
+            receipts.files.remove_replaced(spec.name, {file.path for file in files[spec.name]})
+        return len(new)
+
+
+def _is_laid_out_again(warehouse: duckdb.DuckDBPyConnection, layout: Layout) -> bool:
+    row = warehouse.execute("select number, timezone from landed.layout").fetchone()
+    return row != (layout.number, layout.timezone)
+
+
+def _enter(warehouse: duckdb.DuckDBPyConnection, new: list[Receipt]) -> None:
+    if new:
+        rows = [receipt.model_dump(mode="json", include={*LANDING}) for receipt in new]
+        files = [
+            {
+                "batch_id": receipt.batch_id,
+                "dataset": receipt.dataset,
+                "event_date": file.event_date,
+                "path": file.path,
+                "rows_landed": file.rows,
+                "bytes": file.bytes,
+            }
+            for receipt in new
+            for file in receipt.files
+        ]
+        warehouse.register("new", pa.Table.from_pylist(rows))
+        warehouse.register("new_files", pa.Table.from_pylist(files, FILES))
+        warehouse.execute(ENTER.format(known=last_batch(warehouse)))
+
+
+def _make_view(
+    warehouse: duckdb.DuckDBPyConnection, settings: Settings, spec: DatasetSpec, files: list[FileInForce]
+) -> None:
+    """The view ``landed.<dataset>``, made again only where it would read other files than before.
+
+    Where one of them is gone, whatever reads the view fails with what to do; models of other datasets go on.
+    """
+    gone = [file.path for file in files if not (settings.lake / file.path).exists()]
+    definition = failing_query(spec, _cannot_be_found(settings, gone)) if gone else query_of(spec, settings.lake, files)
+    known = warehouse.execute("select definition from landed.views where dataset = ?", [spec.name]).fetchone()
+    if known == (definition,):
+        return
+    warehouse.execute("begin")
+    warehouse.execute(f"create or replace view landed.{identifier(spec.name)} as {definition}")
+    warehouse.execute("delete from landed.views where dataset = ?", [spec.name])
+    warehouse.execute("insert into landed.views values (?, ?)", [spec.name, definition])
+    warehouse.execute("commit")
+
+
+def _cannot_be_found(settings: Settings, gone: list[str]) -> str:
+    more = f" and {len(gone) - 3:,} more" if len(gone) > 3 else ""
+    return (
+        f"{', '.join(gone[:3])}{more} below {settings.lake} cannot be found: `tidemark audit` says whether rows are "
+        "lost and what to restore; where it finds nothing wrong, the index is older than the files: delete "
+        f"{settings.landed / INDEX} and build again"
+    )
+
+
+# What was known of a lake that is laid out again is of no use: other days, other files. Every model is built whole.
+FORGET = """
+begin;
+delete from landed.landings;
+delete from landed.landed_files;
+delete from landed.layout;
+insert into landed.layout values ({number}, {timezone});
+delete from ops.model_progress;
+delete from ops.test_progress;
+delete from ops.changes;
+commit;
+"""
+
+# A model that had seen every landing so far has also seen those of datasets it does not read: all new ones before
+# the first that it does.
+ENTER = """
+begin;
+insert into landed.landings by name
+select * replace (
+    cast(cast(delivered_at as timestamptz) at time zone 'UTC' as timestamp) as delivered_at,
+    cast(cast(landed_at as timestamptz) at time zone 'UTC' as timestamp) as landed_at
+)
+from new;
+
+insert into landed.landed_files by name select * from new_files;
+
+update ops.model_progress set batch_id = coalesce(
+    (
+        select min(new.batch_id) - 1 from new
+        where list_contains(model_progress.datasets, new.dataset) or list_contains(model_progress.datasets, '*')
+    ),
+    (select max(batch_id) from new)
+)
+where batch_id = {known};
+
+create or replace temp table days as
+select distinct cast(landed_at as date) as day from landed.landings
+where
+    batch_id > {known}
+    or coalesce(retries_batch_id, batch_id) in (
+        select unnest([supersedes_batch_id, retries_batch_id]) from landed.landings where batch_id > {known}
+    );
+
+create or replace temp table changed as
+select model, day
+from days cross join (values ('ops_landings'), ('ops_rejects')) as by_day (model)
+union all
+select distinct 'raw_' || dataset, event_date from new_files where event_date is not null;
+
+delete from ops.changes
+where
+    model = 'landings'
+    or exists (select 1 from changed where changed.model = changes.model and changed.day = changes.day);
+
+insert into ops.changes
+select model, day, nextval('ops.change_number') from changed
+union all
+select 'landings', null, nextval('ops.change_number');
+commit;
+"""

@@ -1,0 +1,84 @@
+"""The commands on how the files of the lake stand: in how many, and by which days."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import click
+
+from flows.build.warehouse import once_free, open_warehouse, warehouse_held
+from flows.cli.by_hand import count_by_hand
+from flows.cli.render import out, print_error, print_line
+from flows.land.compact import Compacted, compact
+from flows.land.receipt import Receipt
+from flows.land.repartition import Repartitioned, repartition
+from flows.settings import Settings
+from flows.text import counted
+
+
+@click.command("compact")
+@click.pass_obj
+def compact_command(settings: Settings) -> None:
+    """Make one file of the many that a day's rows landed in.
+
+    Rows, audit and marts stay as they are; a build reads fewer files. The files that were replaced go once no build can
+    read them any more: when the next one begins. A build does the same for days of many files, and so does a job by
+    night. Exit code 1 where a day cannot be compacted; it is left as it was.
+    """
+    began = datetime.now(UTC)
+    done = compact(settings, progress=_print_compacted)
+    for fault in done.faults:
+        print_error(fault)
+    files = sum(day.files for day in done.days)
+    what = f"{counted(len(done.days), 'day')}, which stood in {files:,} files"
+    out.print(f"[bold]compacted[/] {what if done.days else 'nothing: no day has more than one file'}")
+    if done.faults:
+        sys.exit(1)
+    count_by_hand(settings, began, ["compact"])
+
+
+def _print_compacted(day: Compacted) -> None:
+    size = f"{day.bytes / 1e6:,.1f} MB"
+    print_line(f"compact  {day.dataset} of {day.day}  {day.files} files are one, {counted(day.rows, 'row')}, {size}")
+
+
+@click.command("repartition")
+@click.pass_obj
+def repartition_command(settings: Settings) -> None:
+    """Lay the landed files out by other days.
+
+    Needed once after the contract or the time zone came to ask for other days than the lake is laid out by. It writes
+    all that landed once more, beside what there is, and then puts it in its place: that needs as much room again. It
+    may be stopped and begun again at any time. The next build makes every model from the start.
+    """
+
+    @once_free
+    def lay_out(settings: Settings) -> Repartitioned | None:
+        return repartition(settings, progress=_print_laid_out, nobody_reads=lambda: _nobody_reads(settings))
+
+    done = lay_out(settings)
+    if done is None:
+        out.print("[bold]laid out[/] the lake is laid out as the contract and the time zone ask; nothing to do")
+        return
+    batches, files = f"{done.batches:,} batches", counted(done.files, "file")
+    by = f"by the days of {done.layout.timezone}" if done.layout.day_of else "not by day"
+    out.print(f"[bold]laid out[/] {batches} with {counted(done.rows, 'row')} in {files}, {by}")
+    out.print("         next: tidemark run")
+
+
+def _print_laid_out(receipt: Receipt) -> None:
+    if receipt.files:
+        rows, files = counted(receipt.rows_landed, "row"), counted(len(receipt.files), "file")
+        print_line(f"lay out  {receipt.file}  {rows}, {files}")
+
+
+@contextmanager
+def _nobody_reads(settings: Settings) -> Iterator[None]:
+    """Hold the warehouse, so that no build is at work and nobody has its views of the lake open."""
+    with warehouse_held(settings, "repartitioning"):
+        if not settings.warehouse.exists():
+            yield
+            return
+        with open_warehouse(settings):
+            yield

@@ -1,0 +1,158 @@
+"""Compaction: the many small files of a day become one, with the same rows, in the order in which they are looked up.
+
+The new file takes the place of all files of its day that hold batches up to the one in its name, in one step: the
+rename that puts it there. Nothing is removed here. A build at work, and whoever reads the view it made, go on with the
+files they have; the next build reads the new one, and then removes what it replaced (:mod:`flows.build.landings`).
+"""
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from flows.contract.spec import LINEAGE, DatasetSpec, load_specs
+from flows.errors import TidemarkError
+from flows.files import sync_file, sync_folder
+from flows.land.field_sql import literal
+from flows.land.file_index import FileInForce, compacted_file
+from flows.land.landed_files import GROUP_ROWS
+from flows.land.landed_sql import query_of
+from flows.land.layout import check_layout
+from flows.land.receipt import compacted_path, day_folder
+from flows.land.receipts import Receipts
+from flows.locks import held
+from flows.settings import Settings
+
+LOCK = ".compaction.lock"
+WORK = ".compacting"
+# Of fewer files a day is read as fast as of one, or nearly (docs/performance.md).
+MANY_FILES = 8
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """A day that stands in one file now: how many files it stood in, and the rows and bytes of the new one."""
+
+    dataset: str
+    day: date
+    files: int
+    rows: int
+    bytes: int
+
+
+@dataclass
+class Compaction:
+    """The days that were compacted, and why others were not: those are as they were."""
+
+    days: list[Compacted] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def raise_faults(self) -> None:
+        """Raise :class:`TidemarkError` where a day could not be compacted."""
+        if self.faults:
+            raise TidemarkError(f"{'; '.join(self.faults[:5])}; all other days are compacted")
+
+
+def compact(
+    settings: Settings,
+    specs: dict[str, DatasetSpec] | None = None,
+    at_least: int = 2,
+    progress: Callable[[Compacted], None] = lambda done: None,
+) -> Compaction:
+    """Compact each day that stands in at least so many files.
+
+    Files that land meanwhile are left for the next time. Another compaction of the same lake is waited for. A day whose
+    files are not as their receipts say stays as it is, and does not stop the others. Raises :class:`TidemarkError`
+    where compacting as such cannot go on, as on a full disk.
+    """
+    specs = load_specs() if specs is None else specs
+    done = Compaction()
+    if not settings.landed.exists():
+        return done
+    check_layout(settings, specs)
+    work = settings.lake / WORK
+    with held(settings.lake / LOCK, "compacting"), closing(Receipts(settings)) as receipts:
+        shutil.rmtree(work, ignore_errors=True)
+        try:
+            for spec in (spec for spec in specs.values() if spec.is_by_day):
+                many = [day for day, files in _by_day(receipts, spec).items() if len(files) >= at_least]
+                for day in many:
+                    receipts.files.find_compacted(Path(day_folder(spec.name, day)).relative_to("landed").as_posix())
+                receipts.files.commit()
+                for day, files in _by_day(receipts, spec).items() if many else ():
+                    if len(files) >= at_least:
+                        work.mkdir(exist_ok=True)
+                        try:
+                            done.days.append(_compact_day(settings, spec, day, files, receipts, work))
+                        except (TidemarkError, duckdb.Error) as error:
+                            if os.strerror(errno.ENOSPC) in str(error):
+                                raise OSError(errno.ENOSPC, str(error)) from error
+                            done.faults.append(f"{spec.name} of {day} was not compacted: {error}")
+                            shutil.rmtree(work)
+                            continue
+                        progress(done.days[-1])
+        except (OSError, sqlite3.Error) as error:
+            raise TidemarkError(
+                f"compacting stopped ({error}); every row is where it was; fix the cause (a full disk, a missing "
+                "permission) and run `tidemark compact` again"
+            ) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return done
+
+
+def _by_day(receipts: Receipts, spec: DatasetSpec) -> dict[date, list[FileInForce]]:
+    days: dict[date, list[FileInForce]] = {}
+    for file in receipts.files.in_force(spec.name):
+        if file.event_date is not None:
+            days.setdefault(file.event_date, []).append(file)
+    return days
+
+
+def _compact_day(
+    settings: Settings, spec: DatasetSpec, day: date, files: list[FileInForce], receipts: Receipts, work: Path
+) -> Compacted:
+    made, through = work / f"{spec.name}-{day}.parquet", max(file.batch_id for file in files)
+    with duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit}) as engine:
+        engine.execute(f"set TimeZone = 'UTC'; set temp_directory = {literal(str(work / 'spilled'))}")
+        engine.execute(
+            f"copy ({query_of(spec, settings.lake, files, as_landed=True)} order by {', '.join(order_of(spec))}) "
+            f"to {literal(str(made))} (format parquet, compression zstd, row_group_size {GROUP_ROWS})"
+        )
+        counted = engine.execute("select _batch_id, count(*) from read_parquet(?) group by all", [str(made)])
+        _check_conserved(dict(counted.fetchall()), receipts.files.rows_by_batch(spec.name, day, through))
+    sync_file(made)
+    size = made.stat().st_size
+    path = settings.lake / compacted_path(spec.name, day, through)
+    made.rename(path)
+    sync_folder(path.parent)
+    file = compacted_file(settings.lake, path)
+    receipts.files.note_compaction(spec.name, file)
+    receipts.files.commit()
+    return Compacted(spec.name, day, len(files), file.rows, size)
+
+
+def order_of(spec: DatasetSpec) -> list[str]:
+    """The columns by which a day's rows are sorted: whose they are, then when, then where they came from.
+
+    One device's rows are then together in time's order, as sessions and questions about a person read them, and a file
+    says by its statistics which of its parts may hold a device.
+    """
+    whose = [column.name for column in spec.columns() if column.privacy == "pseudonym"][:1]
+    return [*whose, *([spec.day_of] if spec.day_of else []), *LINEAGE]
+
+
+def _check_conserved(held_rows: dict[int, int], landed: dict[int, int]) -> None:
+    for batch_id in sorted({*held_rows, *landed}):
+        if held_rows.get(batch_id, 0) != landed.get(batch_id, 0):
+            raise TidemarkError(
+                f"its files hold {held_rows.get(batch_id, 0):,} rows of batch {batch_id}, and the receipt says "
+                f"{landed.get(batch_id, 0):,}; `tidemark audit` says which file is wrong and what to do"
+            )

@@ -1,0 +1,142 @@
+"""How a lake is laid out: by which days of which time zone its datasets stand in folders. Kept with the lake.
+
+The day of a row is worked out once, when it lands. So a lake that was laid out by other rules than today's is not read
+and not added to: it is laid out again first, by one command.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flows.clock import organisation_timezone
+from flows.contract.spec import DatasetSpec
+from flows.errors import TidemarkError
+from flows.files import sync_file, sync_folder
+from flows.settings import Settings
+
+FILE = "layout.json"
+FORMAT = 2
+# The landed zone that another takes the place of, as long as both are there.
+BEFORE = ".landed-before"
+REMEDY = "run `tidemark repartition`, which lays it out again and may be stopped and begun again at any time"
+
+
+class Layout(BaseModel):
+    """The rules by which the files of a lake were laid out.
+
+    ``timezone`` is that of the days. ``day_of`` names for each dataset that is laid out by day the timestamp whose day
+    it is. ``number`` grows each time that the lake is laid out again: what was known of its files is then of no use.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    number: int = 1
+    timezone: str
+    day_of: dict[str, str]
+
+
+def wanted_layout(specs: dict[str, DatasetSpec], number: int = 1) -> Layout:
+    """The layout that the contract and the project ask for."""
+    day_of = {name: spec.day_of for name, spec in sorted(specs.items()) if spec.day_of}
+    return Layout(number=number, timezone=organisation_timezone(), day_of=day_of)
+
+
+def read_layout(landed: Path) -> Layout | None:
+    """The layout of a landed zone; None where none is noted. Raises :class:`TidemarkError` where it cannot be read."""
+    path = landed / FILE
+    try:
+        layout = Layout.model_validate_json(path.read_text(encoding="utf-8"))
+        if layout.format > FORMAT:
+            raise ValueError(f"format {layout.format}")
+        return layout
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise TidemarkError(
+            f"{path} is damaged or was written by a later Tidemark ({why}): it says how the lake "
+            "is laid out; use that Tidemark, or restore the file from a backup of the lake"
+        ) from error
+
+
+def check_layout(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout:
+    """The lake's layout, where it is the one wanted now.
+
+    Raises :class:`TidemarkError` where files landed by another.
+    """
+    refuse_half_swapped(settings)
+    layout, wanted = read_layout(settings.landed), wanted_layout(specs)
+    if layout is None:
+        if has_batches(settings.landed):
+            raise TidemarkError(
+                f"the lake {settings.lake} was landed by an earlier Tidemark, which did not lay it out by day; {REMEDY}"
+            )
+        return wanted
+    if layout.timezone != wanted.timezone:
+        raise TidemarkError(
+            f"the lake {settings.lake} is laid out by the days of {layout.timezone}, and the variable timezone in "
+            f"dbt_project.yml says {wanted.timezone}: put it back, or {REMEDY}"
+        )
+    kept = {name: field for name, field in layout.day_of.items() if name not in specs}
+    wanted = wanted.model_copy(update={"number": layout.number, "day_of": kept | wanted.day_of})
+    for name in _differing(settings, layout, wanted):
+        is_of, want = layout.day_of.get(name), wanted.day_of.get(name)
+        raise TidemarkError(
+            f"the lake {settings.lake} holds {name} {f'by the day of {is_of}' if is_of else 'not by day'}, and the "
+            f"contract wants them {f'by the day of {want}' if want else 'not by day'}; {REMEDY}"
+        )
+    return wanted
+
+
+def settle_layout(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout:
+    """As :func:`check_layout`, and note the layout with the lake, before the first batch lands by it."""
+    layout = check_layout(settings, specs)
+    if layout != read_layout(settings.landed):
+        write_layout(settings.landed, layout)
+    return layout
+
+
+def refuse_half_swapped(settings: Settings) -> None:
+    """Raise :class:`TidemarkError` where a repartition was killed as the new landed zone took the place of the old."""
+    if (settings.lake / BEFORE).exists() and not has_batches(settings.landed):
+        raise TidemarkError(
+            f"the lake {settings.lake} was being laid out again when that was killed, at its last step; run "
+            "`tidemark repartition`, which ends it"
+        )
+
+
+def layout_after(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout | None:
+    """The layout that the lake is to get; None where it has the one wanted."""
+    layout = read_layout(settings.landed)
+    if layout is None and not has_batches(settings.landed):
+        return None
+    wanted = wanted_layout(specs, layout.number if layout else 0)
+    kept = {name: field for name, field in layout.day_of.items() if name not in specs} if layout else {}
+    wanted = wanted.model_copy(update={"day_of": kept | wanted.day_of})
+    if layout and layout.timezone == wanted.timezone and not _differing(settings, layout, wanted):
+        return None
+    return wanted.model_copy(update={"number": wanted.number + 1})
+
+
+def _differing(settings: Settings, layout: Layout, wanted: Layout) -> list[str]:
+    """The datasets of which something landed by another day than is wanted."""
+    return [
+        name
+        for name in sorted({*layout.day_of, *wanted.day_of})
+        if layout.day_of.get(name) != wanted.day_of.get(name) and has_batches(settings.landed, name)
+    ]
+
+
+def write_layout(landed: Path, layout: Layout) -> None:
+    """Note a layout with a landed zone, whole or not at all."""
+    partial = landed / f".{FILE}.partial"
+    partial.write_text(layout.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    sync_file(partial)
+    partial.replace(landed / FILE)
+    sync_folder(landed)
+
+
+def has_batches(landed: Path, dataset: str = "*") -> bool:
+    """Whether anything landed, of any dataset or one."""
+    return next(landed.glob(f"{dataset}/batch-*"), None) is not None

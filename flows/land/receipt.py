@@ -1,0 +1,116 @@
+"""The receipt of a delivered file: what it was, what became of it, and which files of the landed zone hold its rows."""
+
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+RECEIPT = "receipt.json"
+DATA = "data.parquet"
+# How the name of a compacted file begins.
+THROUGH = "through-"
+# What fixes a file that was refused, or of which no row fits: nearly always the source, and seldom a command of ours.
+FILE_REMEDY = (
+    "have it delivered again, corrected; only where the contract or a reader was at fault: fix that, then "
+    "`tidemark land --retry-quarantine`"
+)
+
+
+class Status(StrEnum):
+    """What became of a delivered file."""
+
+    LANDED = "landed"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+
+
+class LandedFile(BaseModel):
+    """A Parquet file of the landed zone: where below the lake, whose day it holds, how many rows and bytes.
+
+    ``event_date`` is None in a dataset that is not laid out by day.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    event_date: date | None = None
+    rows: int
+    bytes: int
+
+
+class Receipt(BaseModel):
+    """One delivered file and what became of it. Paths are relative: ``file`` to the inbox, others to the lake.
+
+    ``reason`` says why it was refused, of which batch it is a duplicate, or why no row of it fits. ``files`` are those
+    in which its rows landed, ``columns`` the columns that these have.
+
+    A retry has a receipt too: ``retries_batch_id`` names the batch in which the file landed first. Its ``rows_read``
+    are the rows that the file's batch before it (that one, or an earlier retry) had rejected, and its own rejects take
+    the place of those.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    batch_id: int
+    dataset: str
+    source: str
+    file: str
+    sha256: str
+    bytes: int
+    format: str
+    status: Status
+    reason: str | None = None
+    rows_read: int = 0
+    rows_landed: int = 0
+    rows_rejected: int = 0
+    unknown_keys: int = 0
+    files: tuple[LandedFile, ...] = ()
+    columns: tuple[str, ...] = ()
+    rejects_path: str | None = None
+    supersedes_batch_id: int | None = None
+    retries_batch_id: int | None = None
+    contract: str
+    key_check: str
+    delivered_at: datetime
+    landed_at: datetime
+
+    @property
+    def has_no_fit(self) -> bool:
+        """Whether rows were read and none of them landed: the file is likely no extract of this dataset."""
+        return self.status is Status.LANDED and self.rows_read > 0 and self.rows_landed == 0
+
+    @property
+    def delivery_batch_id(self) -> int:
+        """The batch in which the file landed first: for a retry not its own."""
+        return self.retries_batch_id or self.batch_id
+
+    @property
+    def folder(self) -> str:
+        """Its batch's folder below the lake."""
+        return f"landed/{self.dataset}/{batch_name(self.batch_id)}"
+
+
+def batch_name(batch_id: int) -> str:
+    """The folder of a batch: names sort as numbers do."""
+    return f"batch-{batch_id:012d}"
+
+
+def day_folder(dataset: str, day: date) -> str:
+    """Where the rows of a day stand, below the lake: a partition in Hive's way of writing."""
+    return f"landed/{dataset}/event_date={day.isoformat()}"
+
+
+def day_in(folder: Path) -> date:
+    """The day of such a folder."""
+    return date.fromisoformat(folder.name.removeprefix("event_date="))
+
+
+def compacted_path(dataset: str, day: date, through: int) -> str:
+    """The file of a day, below the lake, that took the place of those of all its batches up to one."""
+    return f"{day_folder(dataset, day)}/{THROUGH}{through:012d}.parquet"
+
+
+def through_of(path: Path) -> int:
+    """The last batch whose rows such a file holds."""
+    return int(path.stem.removeprefix(THROUGH))

@@ -1,0 +1,246 @@
+"""Lay a lake out again: by other days, or by day at all, after the contract or the time zone changed.
+
+The landed zone is written once more beside the one there is, batch by batch, and takes its place at the end. Until then
+everything reads the old one. Stopped or killed anywhere, it goes on where it stopped when it is begun again. It needs
+room for a second landed zone meanwhile.
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from flows.contract.spec import DatasetSpec, load_specs
+from flows.errors import TidemarkError
+from flows.files import sync_folder
+from flows.land.compact import LOCK as COMPACTION_LOCK
+from flows.land.conform import ARROW_TYPES, landed_schema
+from flows.land.derived import event_dates, held_in_lists
+from flows.land.file_index import compacted_with
+from flows.land.land import LOCK as LANDING_LOCK
+from flows.land.landed_files import LandedFiles
+from flows.land.layout import BEFORE, Layout, has_batches, layout_after, read_layout, write_layout
+from flows.land.receipt import RECEIPT, Receipt
+from flows.land.receipts import INDEX, Receipts, work_folder
+from flows.locks import held
+from flows.settings import Settings
+
+# The home of the lake that is being made, below the lake.
+TARGET = ".repartitioned"
+READ_ROWS = 262_144
+
+
+@dataclass(frozen=True)
+class Repartitioned:
+    """What was laid out again, batches, rows and files, and by which layout."""
+
+    layout: Layout
+    batches: int
+    rows: int
+    files: int
+
+
+def repartition(
+    settings: Settings,
+    specs: dict[str, DatasetSpec] | None = None,
+    progress: Callable[[Receipt], None] = lambda receipt: None,
+    nobody_reads: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Repartitioned | None:
+    """Lay the lake out as the contract and the project ask; None where it is so already.
+
+    Landings and compactions wait meanwhile. ``nobody_reads`` gives a context in which no build is at work and nobody
+    reads the warehouse: the new landed zone takes the place of the old one within it. Raises :class:`TidemarkError`
+    where a file cannot be read, naming each, and changes nothing then.
+    """
+    specs = load_specs() if specs is None else specs
+    settings.lake.mkdir(parents=True, exist_ok=True)
+    work = "repartitioning"
+    try:
+        with held(settings.lake / LANDING_LOCK, work), held(settings.lake / COMPACTION_LOCK, work):
+            _finish_swap(settings)
+            layout = layout_after(settings, specs)
+            if layout is None:
+                _remove_leftovers(settings)
+                return None
+            done = _lay_out(settings, specs, layout, progress)
+            with nobody_reads():
+                _swap(settings)
+            return done
+    except (OSError, sqlite3.Error) as error:
+        raise TidemarkError(
+            f"repartitioning stopped ({error}); no row is lost; fix the cause (a full disk: it needs room for a second "
+            "landed zone) and run `tidemark repartition` again, which goes on where it stopped"
+        ) from error
+
+
+def _target(settings: Settings) -> Settings:
+    return settings.model_copy(update={"home": settings.lake / TARGET})
+
+
+def _lay_out(
+    settings: Settings, specs: dict[str, DatasetSpec], layout: Layout, progress: Callable[[Receipt], None]
+) -> Repartitioned:
+    """Write the new landed zone, whole, beside the old one."""
+    target = _target(settings)
+    if read_layout(target.landed) != layout:
+        shutil.rmtree(target.home, ignore_errors=True)
+        for folder in (target.landed, target.quarantine):
+            folder.mkdir(parents=True)
+        write_layout(target.landed, layout)
+    faults: list[str] = []
+    with closing(Receipts(target)) as receipts:
+        receipts.clean_up()
+        for path in sorted(settings.landed.glob(f"*/batch-*/{RECEIPT}"), key=lambda path: path.parent.name):
+            old = _receipt(path)
+            if old.batch_id <= receipts.last_batch_id():
+                continue  # laid out before this was stopped
+            made = work_folder(target) / path.parent.name
+            shutil.rmtree(made, ignore_errors=True)
+            try:
+                new = _lay_out_batch(settings, specs.get(old.dataset), old, layout, made)
+            except (FileNotFoundError, pa.ArrowException, TidemarkError) as error:
+                faults.append(f"batch {old.batch_id} of {old.dataset} ({old.file}): {str(error).splitlines()[0]}")
+                continue
+            if not faults:  # else the others are only looked at: batches stand in order of number
+                receipts.commit(new, made)
+                progress(new)
+        receipts.clean_up()
+        if faults:
+            more = f" and {len(faults) - 3:,} more" if len(faults) > 3 else ""
+            raise TidemarkError(
+                f"the lake cannot be laid out again, for {len(faults):,} of its batches cannot be read: "
+                f"{'; '.join(faults[:3])}{more}; nothing was changed; restore their files from a backup of the lake "
+                "(`tidemark audit` names each) and run `tidemark repartition` again"
+            )
+        done = list(receipts.after(0))
+        _copy_seen(settings, target)
+    rows, files = sum(receipt.rows_landed for receipt in done), sum(len(receipt.files) for receipt in done)
+    return Repartitioned(layout, len(done), rows, files)
+
+
+def _receipt(path: Path) -> Receipt:
+    """A receipt, also one of before there was a layout: that named one file, ``data_path``, and no columns."""
+    said = json.loads(path.read_text(encoding="utf-8"))
+    if old_path := said.pop("data_path", None):
+        size = (path.parents[3] / old_path).stat().st_size if (path.parents[3] / old_path).exists() else 0
+        said["files"] = [{"path": old_path, "rows": said["rows_landed"], "bytes": size}]
+    return Receipt.model_validate(said)
+
+
+def _lay_out_batch(settings: Settings, spec: DatasetSpec | None, old: Receipt, layout: Layout, made: Path) -> Receipt:
+    """Write a batch's files below ``made``; its receipt, which names them."""
+    if not old.files:
+        return old
+    by_day_before = any(file.event_date for file in old.files)
+    if spec is None or not (by_day_before or spec.is_by_day or _has_lists(settings, spec, old)):
+        return _linked(settings, old, made)
+    with LandedFiles(spec, old.batch_id, made) as landed:
+        for rows in _rows_of(settings, old):
+            landed.write(as_wanted(rows, spec, layout.timezone))
+    if landed.rows != old.rows_landed:
+        raise TidemarkError(f"its files hold {landed.rows:,} rows, and its receipt says {old.rows_landed:,}")
+    columns = tuple(column.name for column in spec.columns())
+    return old.model_copy(update={"files": tuple(landed.files), "columns": columns})
+
+
+def _has_lists(settings: Settings, spec: DatasetSpec, old: Receipt) -> bool:
+    """Whether lists of accepted values stand in its files as lists, as they landed before there was a layout."""
+    (file,) = old.files
+    lists = {column.holds.field for column in spec.columns() if column.holds}
+    return bool(lists) and not lists.isdisjoint(pq.read_schema(settings.lake / file.path).names)
+
+
+def _linked(settings: Settings, old: Receipt, made: Path) -> Receipt:
+    """The files of a batch as they are: they need not be written again."""
+    columns = old.columns
+    for file in old.files:
+        path = made / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(settings.lake / file.path, path)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a file system without links
+            shutil.copy2(settings.lake / file.path, path)
+        columns = columns or tuple(pq.read_schema(path).names)
+    return old.model_copy(update={"columns": columns})
+
+
+def _rows_of(settings: Settings, old: Receipt) -> Iterator[pa.Table]:
+    """The rows of a batch, from its own files or from those that compaction made of them."""
+    paths: dict[Path, bool] = {}
+    for file in old.files:
+        compacted = compacted_with(settings, old, file)
+        paths[compacted or settings.lake / file.path] = compacted is not None
+    for path, is_of_many in paths.items():
+        if not path.exists():
+            raise FileNotFoundError(f"{path.relative_to(settings.lake)} is missing")
+        own = pads.field("_batch_id") == old.batch_id if is_of_many else None
+        for batch in pads.dataset(path, format="parquet").to_batches(filter=own, batch_size=READ_ROWS):
+            if batch.num_rows:
+                yield pa.Table.from_batches([batch])
+
+
+def as_wanted(rows: pa.Table, spec: DatasetSpec, zone: str) -> pa.Table:
+    """Landed rows with the columns of the contract as it is now, and their days in a time zone.
+
+    A column that the contract has no more is left out; one that it did not have then is NULL.
+    """
+    columns = {}
+    for column in spec.columns():
+        if column.name == "event_date":
+            columns[column.name] = event_dates(rows[spec.day_of], rows.num_rows, zone)
+        elif column.name in rows.schema.names:
+            values = rows[column.name]
+            wanted = ARROW_TYPES[column.type]
+            columns[column.name] = values.dictionary_encode() if pa.types.is_dictionary(wanted) else values.cast(wanted)
+        elif column.holds and column.holds.field in rows.schema.names:
+            # Of before such lists landed as a column a value.
+            columns |= held_in_lists(spec, column.holds.field, rows[column.holds.field], rows.num_rows)
+        else:
+            columns[column.name] = pa.nulls(rows.num_rows, ARROW_TYPES[column.type])
+    schema = landed_schema(spec)
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _copy_seen(settings: Settings, target: Settings) -> None:
+    """What is known of the inbox: without it, each of its files would be read once more."""
+    if not (settings.landed / INDEX).exists():
+        return
+    with closing(sqlite3.connect(target.landed / INDEX, isolation_level=None)) as index:
+        index.execute("attach ? as before", (str(settings.landed / INDEX),))
+        if index.execute("select 1 from before.sqlite_master where name = 'seen'").fetchone():
+            index.execute("insert or ignore into seen select * from before.seen")
+
+
+def _swap(settings: Settings) -> None:
+    """The new landed zone in the place of the old one: between the two renames nothing lands or builds."""
+    settings.landed.rename(settings.lake / BEFORE)
+    sync_folder(settings.lake)
+    _finish_swap(settings)
+
+
+def _finish_swap(settings: Settings) -> None:
+    """Put the new landed zone in the place of the old one, which was moved aside; nothing where none was."""
+    before, made = settings.lake / BEFORE, _target(settings).landed
+    if not before.exists():
+        return
+    if not has_batches(settings.landed):  # killed between the two renames; somebody may have looked, and found nothing
+        shutil.rmtree(settings.landed, ignore_errors=True)
+        made.rename(settings.landed)
+        sync_folder(settings.lake)
+        shutil.rmtree(_target(settings).home)
+    shutil.rmtree(before)
+
+
+def _remove_leftovers(settings: Settings) -> None:
+    """What an earlier one began and nobody asks for any more."""
+    shutil.rmtree(_target(settings).home, ignore_errors=True)
