@@ -704,7 +704,7 @@ window advert_versions as (partition by advert_id order by updated_at);
 create table fct_calls as
 with calls as (
     select *
-    from read_parquet(getvariable('landed') || '/calls/batch-*/data.parquet', union_by_name = true)
+    from read_parquet(getvariable('landed') || '/calls/event_date=*/*.parquet', hive_partitioning = true)
     where _batch_id not in (from superseded)
     qualify row_number() over (partition by call_id order by _batch_id desc, _line desc) = 1
 )
@@ -714,7 +714,7 @@ select
     c.advert_id,
     a.advert_key,
     a.seller_id,
-    cast(timezone('Europe/Stockholm', timezone('UTC', c.started_at)) as date) as started_date,
+    c.event_date as started_date,
     c.started_at,
     c.duration_seconds,
     c.channel
@@ -724,6 +724,21 @@ left join dim_adverts as a
         c.advert_id = a.advert_id
         and (c.started_at >= a.valid_from or a.version_number = 1)
         and (c.started_at < a.valid_to or a.valid_to is null);
+
+create table agg_calls_daily as
+select
+    started_date as event_date,
+    channel,
+    advert_id,
+    count(*) as calls_count,
+    count(*) filter (where duration_seconds = 0) as calls_unanswered_count,
+    count(*) filter (where duration_seconds > 0 and duration_seconds < 30) as calls_under_30s_count,
+    count(*) filter (where duration_seconds >= 30 and duration_seconds < 120) as calls_30s_to_2min_count,
+    count(*) filter (where duration_seconds >= 120 and duration_seconds < 600) as calls_2_to_10min_count,
+    count(*) filter (where duration_seconds >= 600) as calls_over_10min_count,
+    cast(coalesce(sum(duration_seconds), 0) as bigint) as duration_seconds
+from fct_calls
+group by all;
 
 create table dim_accounts as
 select

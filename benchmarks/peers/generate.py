@@ -24,7 +24,7 @@ PEER = Path(__file__).parent / "sqlmesh"
 # Days that are made again with each run: events of the sample come as late as that.
 LOOKBACK_DAYS = 5
 # This many days before a touched one may change with it, for models that name a macro in `meta.days_to_replace`.
-EARLIER_DAYS = {"affected_session_days": 1, "affected_period_ends": 0}
+EARLIER_DAYS = {"affected_session_days": 1, "affected_period_ends": 0, "affected_days_of_keys": 0}
 # Layers whose tables are wanted for themselves; of the others, what these read.
 WANTED = ("raw", "marts", "ops")
 

@@ -39,6 +39,25 @@
 {% endmacro %}
 
 {#-
+    The affected days of things that change, for meta.days_to_replace: all days that a touched thing was ever on. One
+    that moves to another day, or is gone, changes the day it was on before. meta.touched_keys names the model of the
+    keys that each batch touches, which keeps the day of every row delivered of them.
+-#}
+{% macro affected_days_of_keys() %}
+    {% if backfill_days() %}{% do return(affected_days()) %}{% endif %}
+    {% set name = config.get('meta').touched_keys %}
+    {% set touched = ref(name) %}
+    {% set key = graph.nodes['model.' ~ project_name ~ '.' ~ name].columns | reject('in', ['_batch_id', 'event_date']) | first %}
+    {% set rows = run_query("
+        select distinct strftime(event_date, '%Y-%m-%d')
+        from " ~ touched ~ "
+        where " ~ in_keys_to_replace(key, touched) ~ "
+        order by 1
+    ") %}
+    {% do return(rows.columns[0].values() | list) %}
+{% endmacro %}
+
+{#-
     The days an incremental run of this model replaces. A model for which the touched days are not the whole
     answer names its own macro in meta.days_to_replace. Asked once for each node.
 -#}

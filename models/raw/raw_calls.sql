@@ -1,10 +1,11 @@
 -- Generated from the contract by `make contract`; do not edit.
 -- One row per delivered call about an advert.
--- Appended from each new batch, as it landed.
-{{ config(materialized='incremental', incremental_strategy='append') }}
+-- A view of the lake itself: the rows stand there once, a folder a day, and are read where they are. It shows
+-- exactly the batches that the last build knew of.
+{{ config(materialized='view', meta={'day': 'event_date'}) }}
 
 with landed as (
-    select * from {{ landed(source('landed', 'calls')) }}
+    select * from {{ source('landed', 'calls') }}
 )
 
 select
@@ -14,6 +15,7 @@ select
     duration_seconds,
     channel,
     transcript,
+    event_date,
     _batch_id,
     _line
 from landed

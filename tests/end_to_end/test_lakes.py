@@ -156,7 +156,7 @@ def test_a_raw_model_built_whole_again_is_counted_whole(tmp_path: Path) -> None:
     assert [node.name for node in build(settings, ("--select", test)).failed] == [test]
 
 
-@pytest.mark.parametrize("dataset", ["events"])
+@pytest.mark.parametrize("dataset", ["events", "calls"])
 def test_a_row_that_a_file_of_the_lake_lost_is_found_by_night(dataset: str, tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     sample.generate(settings.home, 3_000, 2, 3)

@@ -329,6 +329,8 @@ def states_of(case: Case, number: int) -> list[tuple[State, dict[str, Any]]]:
             row |= {"created_at": updated, "birth_date": f"19{state.value}0-01-01"}
         else:
             row = {"call_id": f"t-{state.thing}-{number}", "advert_id": f"a-{1 + state.value % 2}-{number}"}
-            row |= {"started_at": updated, "duration_seconds": state.value}
+            # A later delivery may say that the call was on another day.
+            started = datetime.fromisoformat(updated) + timedelta(days=state.value)
+            row |= {"started_at": started.isoformat(), "duration_seconds": state.value}
         rows.append((state, row))
     return rows

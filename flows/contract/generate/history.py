@@ -24,7 +24,7 @@ TOUCHED = """{{{{ config(
 
 with {dataset} as (
     select
-        {key},
+        {columns},
         _batch_id
     from {{{{ ref('{staging}') }}}}
 ),
@@ -36,7 +36,7 @@ deliveries as (
 delivered as (
     select
         _batch_id,
-        {key}
+        {columns}
     from {dataset}
     where {{{{ in_new_batches() }}}}
 ),
@@ -44,7 +44,7 @@ delivered as (
 superseded as (
     select
         deliveries.superseded_by_batch_id as _batch_id,
-        {dataset}.{key}
+        {of_superseded}
     from {dataset}
     inner join deliveries
         on {dataset}._batch_id = deliveries.batch_id
@@ -61,7 +61,7 @@ touched as (
 
 select
     _batch_id,
-    {key}
+    {selected}
 from touched
 """
 
@@ -173,13 +173,25 @@ def _touched(spec: DatasetSpec, history: History) -> dict[Path, bytes]:
         f"One row per batch and {thing} that it touches: by delivering rows of it, or by superseding a delivery that "
         "did."
     )
+    more = f"The models of {spec.name} find in it which of them to rebuild."
     columns = [
         Column(name="_batch_id", type="bigint", description="The batch.", privacy="none"),
         key.model_copy(update={"description": f"The {thing} it touches."}),
     ]
-    more = f"The models of {spec.name} find in it which of them to rebuild."
-    sql = TOUCHED.format(dataset=spec.name, key=key.name, staging=staging.model_name(spec))
-    return _documents(spec, history, "touched", [purpose, more], sql, {"key": ["_batch_id", key.name]}, columns)
+    if spec.is_by_day:
+        purpose = purpose.replace(f"batch and {thing}", f"batch, {thing} and day of a row of it", 1)
+        more = f"The models of {spec.name} find in it which of them to rebuild, and which days these were ever on."
+        columns.append(next(c for c in spec.columns() if c.name == "event_date"))
+    names = [column.name for column in columns[1:]]
+    sql = TOUCHED.format(
+        dataset=spec.name,
+        staging=staging.model_name(spec),
+        columns=_listed(names, 8),
+        of_superseded=_listed((f"{spec.name}.{name}" for name in names), 8),
+        selected=_listed(names, 4),
+    )
+    key_of_row = [column.name for column in columns]
+    return _documents(spec, history, "touched", [purpose, more], sql, {"key": key_of_row}, columns)
 
 
 def _deduplicated(spec: DatasetSpec, history: History) -> dict[Path, bytes]:
@@ -286,5 +298,5 @@ def _thing(spec: DatasetSpec) -> str:
     return re.sub(r"_(id|key)$", "", spec.key[0]).replace("_", " ")
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ",\n    ".join(names)
+def _listed(names: Iterable[str], indent: int = 4) -> str:
+    return f",\n{' ' * indent}".join(names)

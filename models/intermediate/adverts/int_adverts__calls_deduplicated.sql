@@ -40,6 +40,7 @@ newest as (
 
 select
     call_id,
+    event_date,
     advert_id,
     started_at,
     duration_seconds,

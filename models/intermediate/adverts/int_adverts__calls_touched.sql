@@ -1,6 +1,7 @@
 -- Generated from the contract by `make contract`; do not edit.
--- One row per batch and call that it touches: by delivering rows of it, or by superseding a delivery that
--- did. The models of calls find in it which of them to rebuild.
+-- One row per batch, call and day of a row of it that it touches: by delivering rows of it, or by superseding
+-- a delivery that did. The models of calls find in it which of them to rebuild, and which days these were
+-- ever on.
 {{ config(
     materialized='incremental',
     incremental_strategy='append',
@@ -10,6 +11,7 @@
 with calls as (
     select
         call_id,
+        event_date,
         _batch_id
     from {{ ref('stg_telephony__calls') }}
 ),
@@ -21,7 +23,8 @@ deliveries as (
 delivered as (
     select
         _batch_id,
-        call_id
+        call_id,
+        event_date
     from calls
     where {{ in_new_batches() }}
 ),
@@ -29,7 +32,8 @@ delivered as (
 superseded as (
     select
         deliveries.superseded_by_batch_id as _batch_id,
-        calls.call_id
+        calls.call_id,
+        calls.event_date
     from calls
     inner join deliveries
         on calls._batch_id = deliveries.batch_id
@@ -46,5 +50,6 @@ touched as (
 
 select
     _batch_id,
-    call_id
+    call_id,
+    event_date
 from touched

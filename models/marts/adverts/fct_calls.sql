@@ -34,7 +34,7 @@ select
     advert_id,
     advert_key,
     seller_id,
-    {{ local_date('started_at') }} as started_date,
+    event_date as started_date,
     started_at,
     duration_seconds,
     channel

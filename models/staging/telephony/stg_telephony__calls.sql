@@ -8,6 +8,7 @@ with landed as (
 
 select
     call_id,
+    event_date,
     advert_id,
     started_at,
     duration_seconds,

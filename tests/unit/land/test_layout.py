@@ -19,6 +19,7 @@ REMEDY = r"run `tidemark repartition`"
 EVENTS = ndjson([event(1)])
 CONTENTS = contents(("c-1", "article", "a", "2026-01-15T00:00:00Z"))
 AT = [field_of("id", required=True), field_of("at", "timestamp", required=True)]
+DAYS = {"calls": "started_at", "events": "occurred_at"}
 
 
 @pytest.fixture(name="lake")
@@ -67,7 +68,7 @@ def test_the_layout_is_noted_before_the_first_batch(lake: Lake, monkeypatch: pyt
     assert [r.rows_landed for r in lake.land().receipts] == [1]
     assert layout_of(lake).read_bytes() == noted
     assert read_layout(lake.settings.landed) == Layout(
-        format=FORMAT, number=1, timezone="Europe/Stockholm", day_of={"events": "occurred_at"}
+        format=FORMAT, number=1, timezone="Europe/Stockholm", day_of=DAYS
     )
 
 
@@ -126,7 +127,7 @@ def test_a_dataset_that_never_landed_may_gain_change_and_lose_its_day(lake: Lake
         specs = with_day("contents", day_of)
         lake.land(specs)
         noted = read_layout(lake.settings.landed)
-        wanted = {"events": "occurred_at"} | ({"contents": day_of} if day_of else {})
+        wanted = DAYS | ({"contents": day_of} if day_of else {})
         assert noted is not None and (noted.number, noted.day_of) == (1, wanted)
         assert enter_landings(lake.settings, specs) == (day_of == "updated_at")
     lake.land(with_day("contents", "updated_at"))
@@ -138,7 +139,7 @@ def test_a_dataset_no_longer_in_the_contract_stays_in_the_layout(lake: Lake) -> 
     specs = small_spec(AT, day_of="at")
     lake.land_one("x/things/a.csv", b"id,at\n1,2026-01-15T23:30:00Z\n", specs)
     lake.land()
-    assert check_layout(lake.settings, load_specs()).day_of == {"events": "occurred_at", "things": "at"}
+    assert check_layout(lake.settings, load_specs()).day_of == DAYS | {"things": "at"}
     lake.land_one("x/things/b.csv", b"id,at\n2,2026-01-15T22:30:00Z\n", specs)
     assert [str(row["event_date"]) for row in lake.rows("things")] == ["2026-01-16", "2026-01-15"]
     with pytest.raises(TidemarkError, match="holds things by the day of at, and the contract wants them not by day"):
