@@ -43,7 +43,7 @@ compared as (
             partition by e.event_id, e.received_at
             order by
                 e.sent_at, e.occurred_at, e.event_type, e.product, e.platform, e.app_version,
-                e.device_key, e.user_key, e.session_id,
+                cast(e.device_key as uuid), cast(e.user_key as uuid), e.session_id,
                 e.has_analytics_consent, e.has_personalisation_consent, e.has_advertising_consent,
                 e.country, coalesce(e.is_bot, false), e.content_id, e.content_type, e.referrer, e.depth, e.active_ms,
                 e.reaction, e.results_count, e.advert_id, e.slot, e.position, e.page_type, e.request_id, e.channel,
@@ -65,14 +65,14 @@ qualify row_number() over (
 -- the columns and days it needs from the lake.
 create temp table events as
 select
-    e.event_id,
+    cast(e.event_id as uuid) as event_id,
     e.event_type,
     e.event_date,
     e.occurred_at,
     e.product,
     e.platform,
-    e.device_key,
-    e.user_key,
+    cast(e.device_key as uuid) as device_key,
+    cast(e.user_key as uuid) as user_key,
     e.session_id,
     coalesce(e.is_bot, false) as is_bot,
     e.occurred_at > e.received_at + interval 24 hour as is_future,
