@@ -49,18 +49,6 @@ class Holder:
         return f"process {self.pid}" + (f" ({about})" if about else "") + at
 
 
-def is_free(path: Path) -> bool:
-    """Whether nobody holds the lock at ``path`` at this moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    lock.release()
-    return True
-
-
 @contextmanager
 def held(path: Path, work: str) -> Iterator[None]:
     """Hold the lock at ``path``, once nobody else does, and say there that this process is at ``work``.

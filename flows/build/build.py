@@ -15,8 +15,7 @@ from flows.build.warehouse import (
     warehouse_held,
 )
 from flows.errors import TidemarkError
-from flows.land.compact import LOCK, MANY_FILES, Compaction, compact
-from flows.locks import is_free
+from flows.land.compact import MANY_FILES, compact
 from flows.settings import Settings
 
 # The tag that what is built has in dbt's manifest meanwhile.
@@ -71,8 +70,9 @@ def build(
     Who else builds or reads the warehouse is waited for. Raises :class:`~flows.errors.TidemarkError` where it cannot be
     opened or the project cannot be parsed; failed models and tests are in the result.
     """
+    _compact_days_of_many_files(settings, progress)
     with warehouse_held(settings, "building"):
-        _take_in(settings, progress)
+        progress(f"{enter_landings(settings)} new landings entered")
         return run_build(settings, arguments, progress)
 
 
@@ -83,23 +83,26 @@ def build_pending(settings: Settings, progress: Callable[[str], None] = lambda l
     What failed, or was skipped because of it, is tried again. None where nothing was pending. Raises as :func:`build`
     does.
     """
+    _compact_days_of_many_files(settings, progress)
     with warehouse_held(settings, "building"):
-        _take_in(settings, progress)
+        progress(f"{enter_landings(settings)} new landings entered")
         return run_pending(settings, progress)
 
 
-def _take_in(settings: Settings, progress: Callable[[str], None]) -> None:
-    """Enter what landed, in few files: a day of many is made one before every model reads it."""
+def _compact_days_of_many_files(settings: Settings, progress: Callable[[str], None]) -> None:
+    """Make one file of the many of a day before every model reads it.
+
+    Not within the lock of the warehouse: another compaction may be waited for.
+    """
     try:
-        # To wait for one would keep others waiting for the warehouse, or even wait for them in turn.
-        compaction = compact(settings, at_least=MANY_FILES) if is_free(settings.lake / LOCK) else Compaction()
-        for fault in compaction.faults:
-            progress(f"compact  {fault}")
-        if compaction.days:
-            progress(f"compact  {len(compaction.days):,} days of many files made one file each")
+        compaction = compact(settings, at_least=MANY_FILES)
     except TidemarkError as error:  # to read many files is slower, and no reason not to build
         progress(f"compact  {error}")
-    progress(f"{enter_landings(settings)} new landings entered")
+        return
+    for fault in compaction.faults:
+        progress(f"compact  {fault}")
+    if compaction.days:
+        progress(f"compact  {len(compaction.days):,} days of many files made one file each")
 
 
 def run_pending(settings: Settings, progress: Callable[[str], None]) -> Build | None:

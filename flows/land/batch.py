@@ -11,7 +11,6 @@ from traceback import extract_tb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.clock import organisation_timezone
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError
 from flows.files import sync_file, sync_folder
@@ -101,7 +100,7 @@ def land_rows(
             "rows_rejected": rejects.rows,
             "unknown_keys": unknown.rows,
             "files": tuple(landed.files),
-            "columns": tuple(column.name for column in spec.columns()) if landed.rows else (),
+            "columns": landed.columns if landed.rows else (),
             "rejects_path": f"quarantine/{spec.name}/{rejects.path.name}" if rejects.rows else None,
         }
     )
@@ -173,7 +172,6 @@ class Conformers:
 
     def __init__(self, settings: Settings, receipts: Receipts) -> None:
         self._settings = settings
-        self._zone = organisation_timezone()
         self._check = receipts.any_key_check()
         self._key: bytes | None = None
         self._made: dict[str, list[Conformer]] = {}
@@ -201,9 +199,7 @@ class Conformers:
     def of(self, spec: DatasetSpec) -> list[Conformer]:
         if spec.name not in self._made:
             pseudonymiser = Pseudonymiser(self.key)
-            self._made[spec.name] = [
-                Conformer(spec, pseudonymiser, self._zone, threads=1) for _ in range(self._settings.threads)
-            ]
+            self._made[spec.name] = [Conformer(spec, pseudonymiser, threads=1) for _ in range(self._settings.threads)]
         return self._made[spec.name]
 
 

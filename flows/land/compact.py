@@ -23,9 +23,9 @@ from flows.files import sync_file, sync_folder
 from flows.land.field_sql import literal
 from flows.land.file_index import FileInForce, compacted_file
 from flows.land.landed_files import GROUP_ROWS
-from flows.land.landed_sql import query_of
+from flows.land.landed_sql import read_by_day
 from flows.land.layout import check_layout
-from flows.land.receipt import compacted_path, day_folder
+from flows.land.receipt import compacted_path
 from flows.land.receipts import Receipts
 from flows.locks import held
 from flows.settings import Settings
@@ -79,25 +79,14 @@ def compact(
     check_layout(settings, specs)
     work = settings.lake / WORK
     with held(settings.lake / LOCK, "compacting"), closing(Receipts(settings)) as receipts:
-        shutil.rmtree(work, ignore_errors=True)
         try:
-            for spec in (spec for spec in specs.values() if spec.is_by_day):
-                many = [day for day, files in _by_day(receipts, spec).items() if len(files) >= at_least]
-                for day in many:
-                    receipts.files.find_compacted(Path(day_folder(spec.name, day)).relative_to("landed").as_posix())
+            if work.exists():  # one was killed, maybe before it could note its last file
+                receipts.files.find_compacted()
                 receipts.files.commit()
-                for day, files in _by_day(receipts, spec).items() if many else ():
+            for spec in (spec for spec in specs.values() if spec.is_by_day):
+                for day, files in _by_day(receipts, spec).items():
                     if len(files) >= at_least:
-                        work.mkdir(exist_ok=True)
-                        try:
-                            done.days.append(_compact_day(settings, spec, day, files, receipts, work))
-                        except (TidemarkError, duckdb.Error) as error:
-                            if os.strerror(errno.ENOSPC) in str(error):
-                                raise OSError(errno.ENOSPC, str(error)) from error
-                            done.faults.append(f"{spec.name} of {day} was not compacted: {error}")
-                            shutil.rmtree(work)
-                            continue
-                        progress(done.days[-1])
+                        _compact_or_say_why(settings, spec, day, files, receipts, done, progress)
         except (OSError, sqlite3.Error) as error:
             raise TidemarkError(
                 f"compacting stopped ({error}); every row is where it was; fix the cause (a full disk, a missing "
@@ -106,6 +95,29 @@ def compact(
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return done
+
+
+def _compact_or_say_why(
+    settings: Settings,
+    spec: DatasetSpec,
+    day: date,
+    files: list[FileInForce],
+    receipts: Receipts,
+    done: Compaction,
+    progress: Callable[[Compacted], None],
+) -> None:
+    """Compact a day into what is ``done``; raises OSError on a full disk, which the next day would meet too."""
+    made = settings.lake / WORK / f"{spec.name}-{day}.parquet"
+    made.parent.mkdir(exist_ok=True)
+    try:
+        done.days.append(_compact_day(settings, spec, day, files, receipts, made))
+    except (TidemarkError, duckdb.Error) as error:
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OSError(errno.ENOSPC, str(error)) from error
+        made.unlink(missing_ok=True)
+        done.faults.append(f"{spec.name} of {day} was not compacted: {error}")
+    else:
+        progress(done.days[-1])
 
 
 def _by_day(receipts: Receipts, spec: DatasetSpec) -> dict[date, list[FileInForce]]:
@@ -117,26 +129,27 @@ def _by_day(receipts: Receipts, spec: DatasetSpec) -> dict[date, list[FileInForc
 
 
 def _compact_day(
-    settings: Settings, spec: DatasetSpec, day: date, files: list[FileInForce], receipts: Receipts, work: Path
+    settings: Settings, spec: DatasetSpec, day: date, files: list[FileInForce], receipts: Receipts, made: Path
 ) -> Compacted:
-    made, through = work / f"{spec.name}-{day}.parquet", max(file.batch_id for file in files)
+    through = max(file.batch_id for file in files)
+    # All columns that any file has, also those that the contract has no more.
+    rows = f"select * from {read_by_day(settings.lake, files, ', union_by_name = true')}"
     with duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit}) as engine:
-        engine.execute(f"set TimeZone = 'UTC'; set temp_directory = {literal(str(work / 'spilled'))}")
+        engine.execute(f"set TimeZone = 'UTC'; set temp_directory = {literal(str(made.with_suffix('.spilled')))}")
         engine.execute(
-            f"copy ({query_of(spec, settings.lake, files, as_landed=True)} order by {', '.join(order_of(spec))}) "
-            f"to {literal(str(made))} (format parquet, compression zstd, row_group_size {GROUP_ROWS})"
+            f"copy ({rows} order by {', '.join(order_of(spec))}) to {literal(str(made))} "
+            f"(format parquet, compression zstd, row_group_size {GROUP_ROWS})"
         )
         counted = engine.execute("select _batch_id, count(*) from read_parquet(?) group by all", [str(made)])
         _check_conserved(dict(counted.fetchall()), receipts.files.rows_by_batch(spec.name, day, through))
     sync_file(made)
-    size = made.stat().st_size
     path = settings.lake / compacted_path(spec.name, day, through)
     made.rename(path)
     sync_folder(path.parent)
     file = compacted_file(settings.lake, path)
     receipts.files.note_compaction(spec.name, file)
     receipts.files.commit()
-    return Compacted(spec.name, day, len(files), file.rows, size)
+    return Compacted(spec.name, day, len(files), file.rows, path.stat().st_size)
 
 
 def order_of(spec: DatasetSpec) -> list[str]:

@@ -63,11 +63,9 @@ def landed_schema(spec: DatasetSpec) -> pa.Schema:
 class Conformer:
     """Conforms chunks of one dataset, with one DuckDB connection and one secret."""
 
-    def __init__(
-        self, spec: DatasetSpec, pseudonymiser: Pseudonymiser, zone: str | None = None, threads: int = 2
-    ) -> None:
+    def __init__(self, spec: DatasetSpec, pseudonymiser: Pseudonymiser, threads: int = 2) -> None:
         self.spec = spec
-        self._zone = zone or organisation_timezone()
+        self._zone = organisation_timezone()
         self._pseudonymiser = pseudonymiser
         self._schema = landed_schema(spec)
         self._threads = threads

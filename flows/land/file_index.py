@@ -73,11 +73,11 @@ class FileIndex:
             ],
         )
 
-    def find_compacted(self, folder: str = "*/event_date=*") -> None:
-        """Note the compacted files that stand in folders of the landed zone: the index was lost, or a compaction was
-        killed before it could note its last. The caller commits."""
+    def find_compacted(self) -> None:
+        """Note the compacted files that the landed zone has: the index was lost, or a compaction was killed before it
+        could note its last. The caller commits."""
         (last,) = self._database.execute("select coalesce(max(batch_id), 0) from receipts").fetchone()
-        for path in self._settings.landed.glob(f"{folder}/{THROUGH}*.parquet"):
+        for path in self._settings.landed.glob(f"*/event_date=*/{THROUGH}*.parquet"):
             if through_of(path) > last:
                 raise TidemarkError(
                     f"{path} holds batches up to {through_of(path)}, and the last receipt of the lake is that of batch "
@@ -116,8 +116,9 @@ class FileIndex:
         )
 
     def commit(self) -> None:
-        """Have on the disk what was noted."""
+        """Have what was noted on the disk: by it, files are removed later."""
         self._database.commit()
+        self._database.execute("pragma wal_checkpoint(truncate)")
 
     def remove_replaced(self, dataset: str, still_read: set[str]) -> int:
         """Delete the files that compacted ones replaced; returns how many. The caller knows which are still read."""
@@ -126,8 +127,6 @@ class FileIndex:
             {"dataset": dataset},
         ).fetchall()
         paths = [path for (path,) in rows if path not in still_read]
-        if paths:  # what takes their place must be on the disk first
-            self._database.execute("pragma wal_checkpoint(truncate)")
         for path in paths:
             (self._settings.lake / path).unlink(missing_ok=True)
         for path in paths:

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec
 from flows.files import sync_file
-from flows.land.conform import landed_schema
 from flows.land.receipt import DATA, LandedFile, batch_name, day_folder
 
 # Rows of a day are gathered until they make a row group worth reading.
@@ -27,16 +26,18 @@ DICTIONARY_SHARE = 4
 class LandedFiles:
     """Writes the rows of a batch below ``made``, laid out as they will stand below the lake.
 
-    Used as a context, whose end finishes the files; ``files`` says after that which there are.
+    Used as a context, whose end finishes the files; ``files`` says after that which there are, ``columns`` what is in
+    them.
     """
 
     def __init__(self, spec: DatasetSpec, batch_id: int, made: Path) -> None:
         self.files: list[LandedFile] = []
         self.rows = 0
+        self.columns: tuple[str, ...] = ()
         self._spec = spec
         self._batch = batch_name(batch_id)
         self._made = made
-        self._schema, self._options = landed_schema(spec), parquet_options(spec)
+        self._options = _parquet_options(spec)
         self._held: dict[date | None, list[pa.Table]] = {}
         self._held_rows: dict[date | None, int] = {}
         self._writers: OrderedDict[date | None, _Writer] = OrderedDict()
@@ -55,6 +56,7 @@ class LandedFiles:
     def write(self, rows: pa.Table) -> None:
         """Take rows in; they are written in groups worth reading."""
         self.rows += rows.num_rows
+        self.columns = tuple(rows.schema.names)
         for day, some in by_day(rows) if self._spec.is_by_day else ((None, rows),):
             self._held.setdefault(day, []).append(some)
             self._held_rows[day] = self._held_rows.get(day, 0) + some.num_rows
@@ -71,18 +73,18 @@ class LandedFiles:
         if day not in self._writers:
             if len(self._writers) >= OPEN_FILES:
                 self._finish(next(iter(self._writers)), is_whole=True)
-            self._writers[day] = self._begin(day)
+            self._writers[day] = self._begin(day, rows.schema)
         self._writers.move_to_end(day)
         self._writers[day].write(rows)
 
-    def _begin(self, day: date | None) -> "_Writer":
+    def _begin(self, day: date | None, schema: pa.Schema) -> "_Writer":
         name = f"landed/{self._spec.name}/{self._batch}/{DATA}"
         if day is not None:
             # A file with rows of more days than may be open comes back to a day that was finished.
             before = sum(file.event_date == day for file in self.files)
             more = f"-{before + 1}" if before else ""
             name = f"{day_folder(self._spec.name, day)}/{self._batch}{more}.parquet"
-        return _Writer(self._made, name, self._schema, self._options)
+        return _Writer(self._made, name, schema, self._options)
 
     def _finish(self, day: date | None, is_whole: bool) -> None:
         writer = self._writers.pop(day)
@@ -139,7 +141,7 @@ def _own_dictionaries(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def parquet_options(spec: DatasetSpec) -> dict[str, object]:
+def _parquet_options(spec: DatasetSpec) -> dict[str, object]:
     """Dictionaries for words, none for what hardly repeats."""
     words = [c.name for c in spec.columns() if c.type in ("string", "string[]", "boolean")]
     return {"compression": "zstd", "compression_level": 1, "use_dictionary": words, "store_schema": False}

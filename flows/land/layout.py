@@ -36,10 +36,13 @@ class Layout(BaseModel):
     day_of: dict[str, str]
 
 
-def wanted_layout(specs: dict[str, DatasetSpec], number: int = 1) -> Layout:
-    """The layout that the contract and the project ask for."""
-    day_of = {name: spec.day_of for name, spec in sorted(specs.items()) if spec.day_of}
-    return Layout(number=number, timezone=organisation_timezone(), day_of=day_of)
+def wanted_layout(specs: dict[str, DatasetSpec], noted: Layout | None = None) -> Layout:
+    """The layout that the contract and the project ask for, with what is noted of datasets they no longer have."""
+    day_of = {name: field for name, field in noted.day_of.items() if name not in specs} if noted else {}
+    day_of |= {name: spec.day_of for name, spec in specs.items() if spec.day_of}
+    return Layout(
+        number=noted.number if noted else 1, timezone=organisation_timezone(), day_of=dict(sorted(day_of.items()))
+    )
 
 
 def read_layout(landed: Path) -> Layout | None:
@@ -66,7 +69,8 @@ def check_layout(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout:
     Raises :class:`TidemarkError` where files landed by another.
     """
     refuse_half_swapped(settings)
-    layout, wanted = read_layout(settings.landed), wanted_layout(specs)
+    layout = read_layout(settings.landed)
+    wanted = wanted_layout(specs, layout)
     if layout is None:
         if has_batches(settings.landed):
             raise TidemarkError(
@@ -78,9 +82,7 @@ def check_layout(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout:
             f"the lake {settings.lake} is laid out by the days of {layout.timezone}, and the variable timezone in "
             f"dbt_project.yml says {wanted.timezone}: put it back, or {REMEDY}"
         )
-    kept = {name: field for name, field in layout.day_of.items() if name not in specs}
-    wanted = wanted.model_copy(update={"number": layout.number, "day_of": kept | wanted.day_of})
-    for name in _differing(settings, layout, wanted):
+    if name := _differing(settings, layout, wanted):
         is_of, want = layout.day_of.get(name), wanted.day_of.get(name)
         raise TidemarkError(
             f"the lake {settings.lake} holds {name} {f'by the day of {is_of}' if is_of else 'not by day'}, and the "
@@ -109,23 +111,19 @@ def refuse_half_swapped(settings: Settings) -> None:
 def layout_after(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout | None:
     """The layout that the lake is to get; None where it has the one wanted."""
     layout = read_layout(settings.landed)
-    if layout is None and not has_batches(settings.landed):
+    wanted = wanted_layout(specs, layout)
+    if layout is None:
+        return wanted if has_batches(settings.landed) else None
+    if layout.timezone == wanted.timezone and not _differing(settings, layout, wanted):
         return None
-    wanted = wanted_layout(specs, layout.number if layout else 0)
-    kept = {name: field for name, field in layout.day_of.items() if name not in specs} if layout else {}
-    wanted = wanted.model_copy(update={"day_of": kept | wanted.day_of})
-    if layout and layout.timezone == wanted.timezone and not _differing(settings, layout, wanted):
-        return None
-    return wanted.model_copy(update={"number": wanted.number + 1})
+    return wanted.model_copy(update={"number": layout.number + 1})
 
 
-def _differing(settings: Settings, layout: Layout, wanted: Layout) -> list[str]:
-    """The datasets of which something landed by another day than is wanted."""
-    return [
-        name
-        for name in sorted({*layout.day_of, *wanted.day_of})
-        if layout.day_of.get(name) != wanted.day_of.get(name) and has_batches(settings.landed, name)
-    ]
+def _differing(settings: Settings, layout: Layout, wanted: Layout) -> str | None:
+    """The first dataset of which something landed by another day than is wanted."""
+    names = sorted({*layout.day_of, *wanted.day_of})
+    differing = (name for name in names if layout.day_of.get(name) != wanted.day_of.get(name))
+    return next((name for name in differing if has_batches(settings.landed, name)), None)
 
 
 def write_layout(landed: Path, layout: Layout) -> None:

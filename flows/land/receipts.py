@@ -279,15 +279,15 @@ class Receipts:
             file.flush()
             os.fsync(file.fileno())
         sync_folder(folder)
-        changed = {(lake / receipt.folder).parent}
-        if not (lake / receipt.folder).parent.exists():
-            changed.add(self._settings.landed)
-        changed.update(_put_into_place(lake, made, [file.path for file in receipt.files if file.event_date]))
-        (lake / receipt.folder).parent.mkdir(parents=True, exist_ok=True)
-        for path in changed:
-            sync_folder(path)
+        dataset = (lake / receipt.folder).parent
+        changed = _made_where_missing(dataset)
+        for path in (file.path for file in receipt.files if file.event_date):
+            changed |= {(lake / path).parent, *_made_where_missing((lake / path).parent)}
+            (made / path).rename(lake / path)
+        for parent in changed:
+            sync_folder(parent)
         folder.rename(lake / receipt.folder)
-        sync_folder((lake / receipt.folder).parent)
+        sync_folder(dataset)
         self._enter(receipt)
         self._database.commit()
 
@@ -312,15 +312,12 @@ class Receipts:
                 (self._settings.lake / file.path).unlink(missing_ok=True)
 
 
-def _put_into_place(lake: Path, made: Path, paths: list[str]) -> Iterator[Path]:
-    """Rename files into the folders of their days; gives the folders that changed."""
-    for path in paths:
-        folder = (lake / path).parent
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            yield folder.parent
-        (made / path).rename(lake / path)
-        yield folder
+def _made_where_missing(folder: Path) -> set[Path]:
+    """Make a folder; the one that changed by that, if any."""
+    if folder.exists():
+        return set()
+    folder.mkdir()
+    return {folder.parent}
 
 
 def _opened_to_read(index: Path) -> sqlite3.Connection:

@@ -147,8 +147,7 @@ def _lay_out_batch(settings: Settings, spec: DatasetSpec | None, old: Receipt, l
             landed.write(as_wanted(rows, spec, layout.timezone))
     if landed.rows != old.rows_landed:
         raise TidemarkError(f"its files hold {landed.rows:,} rows, and its receipt says {old.rows_landed:,}")
-    columns = tuple(column.name for column in spec.columns())
-    return old.model_copy(update={"files": tuple(landed.files), "columns": columns})
+    return old.model_copy(update={"files": tuple(landed.files), "columns": landed.columns})
 
 
 def _has_lists(settings: Settings, spec: DatasetSpec, old: Receipt) -> bool:
@@ -192,22 +191,26 @@ def _rows_of(settings: Settings, old: Receipt) -> Iterator[pa.Table]:
 def as_wanted(rows: pa.Table, spec: DatasetSpec, zone: str) -> pa.Table:
     """Landed rows with the columns of the contract as it is now, and their days in a time zone.
 
-    A column that the contract has no more is left out; one that it did not have then is NULL.
+    A column that it did not have then is NULL; one that it has no more is kept, after the others.
     """
-    columns = {}
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+    worked_out = {"event_date", *(column.holds.field for column in spec.columns() if column.holds)}
     for column in spec.columns():
+        wanted = ARROW_TYPES[column.type]
         if column.name == "event_date":
             columns[column.name] = event_dates(rows[spec.day_of], rows.num_rows, zone)
         elif column.name in rows.schema.names:
             values = rows[column.name]
-            wanted = ARROW_TYPES[column.type]
             columns[column.name] = values.dictionary_encode() if pa.types.is_dictionary(wanted) else values.cast(wanted)
         elif column.holds and column.holds.field in rows.schema.names:
             # Of before such lists landed as a column a value.
             columns |= held_in_lists(spec, column.holds.field, rows[column.holds.field], rows.num_rows)
         else:
-            columns[column.name] = pa.nulls(rows.num_rows, ARROW_TYPES[column.type])
-    schema = landed_schema(spec)
+            columns[column.name] = pa.nulls(rows.num_rows, wanted)
+    others = [name for name in rows.schema.names if name not in columns and name not in worked_out]
+    of_contract = landed_schema(spec)
+    columns |= {name: rows[name] for name in others}
+    schema = pa.schema([*of_contract, *(rows.schema.field(name) for name in others)])
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
@@ -235,10 +238,11 @@ def _finish_swap(settings: Settings) -> None:
         return
     if not has_batches(settings.landed):  # killed between the two renames; somebody may have looked, and found nothing
         shutil.rmtree(settings.landed, ignore_errors=True)
-        made.rename(settings.landed)
+        (made if made.exists() else before).rename(settings.landed)
         sync_folder(settings.lake)
-        shutil.rmtree(_target(settings).home)
-    shutil.rmtree(before)
+        _remove_leftovers(settings)
+    if before.exists():
+        shutil.rmtree(before)
 
 
 def _remove_leftovers(settings: Settings) -> None:

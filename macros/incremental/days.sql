@@ -25,6 +25,7 @@
     {% else %}
         {% set touched = "landed.batch_id > " ~ batches.seen ~ " and landed.batch_id <= " ~ batches.upto %}
     {% endif %}
+    {#- By its name: as a source it would make every model one that reads the landings of all datasets. -#}
     {% set rows = run_query("
         select distinct strftime(landed.event_date + reach.days, '%Y-%m-%d')
         from landed.landed_files as landed

@@ -169,19 +169,16 @@ def models(spec: DatasetSpec) -> dict[Path, bytes]:
 
 def _touched(spec: DatasetSpec, history: History) -> dict[Path, bytes]:
     key, thing = _key(spec), _thing(spec)
-    purpose = (
-        f"One row per batch and {thing} that it touches: by delivering rows of it, or by superseding a delivery that "
-        "did."
-    )
-    more = f"The models of {spec.name} find in it which of them to rebuild."
+    day = [column for column in spec.columns() if column.name == "event_date"]
+    row = f"batch, {thing} that it touches and day that this was on" if day else f"batch and {thing} that it touches"
+    purpose = f"One row per {row}: by delivering rows of it, or by superseding a delivery that did."
+    days = ", and which days these were ever on" if day else ""
+    more = f"The models of {spec.name} find in it which of them to rebuild{days}."
     columns = [
         Column(name="_batch_id", type="bigint", description="The batch.", privacy="none"),
         key.model_copy(update={"description": f"The {thing} it touches."}),
+        *day,
     ]
-    if spec.is_by_day:
-        purpose = purpose.replace(f"batch and {thing}", f"batch, {thing} and day of a row of it", 1)
-        more = f"The models of {spec.name} find in it which of them to rebuild, and which days these were ever on."
-        columns.append(next(c for c in spec.columns() if c.name == "event_date"))
     names = [column.name for column in columns[1:]]
     sql = TOUCHED.format(
         dataset=spec.name,

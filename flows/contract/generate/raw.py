@@ -8,7 +8,6 @@ from flows.contract.spec import Column, DatasetSpec
 
 FOLDER = Path("models/raw")
 SOURCES = FOLDER / "_landed__sources.yml"
-DAY = "event_date"
 
 
 def path_of(spec: DatasetSpec, suffix: str) -> Path:
@@ -20,7 +19,7 @@ def model_sql(spec: DatasetSpec) -> bytes:
     """The model: a view of the lake of a dataset laid out by day, else a table to which each batch is appended."""
     select = ",\n".join(f"    {column.name}" for column in spec.columns())
     source = f"source('landed', '{spec.name}')"
-    config = f"materialized='view', meta={{'day': '{DAY}'}}"
+    config = "materialized='view', meta={'day': 'event_date'}"
     if not spec.is_by_day:
         source = f"landed({source})"
         config = "materialized='incremental', incremental_strategy='append'"

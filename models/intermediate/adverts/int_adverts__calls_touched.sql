@@ -1,7 +1,7 @@
 -- Generated from the contract by `make contract`; do not edit.
--- One row per batch, call and day of a row of it that it touches: by delivering rows of it, or by superseding
--- a delivery that did. The models of calls find in it which of them to rebuild, and which days these were
--- ever on.
+-- One row per batch, call that it touches and day that this was on: by delivering rows of it, or by
+-- superseding a delivery that did. The models of calls find in it which of them to rebuild, and which days
+-- these were ever on.
 {{ config(
     materialized='incremental',
     incremental_strategy='append',

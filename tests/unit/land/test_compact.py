@@ -1,9 +1,11 @@
 """Compaction: one file of the many of a day, with the same rows, in one step, whatever happens meanwhile."""
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -12,9 +14,10 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from filelock import FileLock
 
+from flows.build import build as build_module
 from flows.build.landings import enter_landings
+from flows.build.warehouse import warehouse_lock
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land import compact as module
@@ -22,7 +25,7 @@ from flows.land import file_index
 from flows.land.compact import compact
 from flows.land.land import land as land_all
 from flows.land.receipts import Receipts
-from flows.locks import is_free
+from flows.settings import Settings
 from tests.support.deliveries import event, ndjson
 from tests.support.lake import Lake
 
@@ -220,14 +223,14 @@ def test_an_index_older_than_the_files_says_what_to_do_and_made_again_finds_all(
 
 
 def test_what_lands_while_a_day_is_compacted_is_no_fault_of_it(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.query_of
+    real = module.read_by_day
 
     def query(*arguments: Any, **named: Any) -> str:
-        monkeypatch.setattr(module, "query_of", real)
+        monkeypatch.setattr(module, "read_by_day", real)
         land(lake, 3)
         return real(*arguments, **named)
 
-    monkeypatch.setattr(module, "query_of", query)
+    monkeypatch.setattr(module, "read_by_day", query)
     done = compact(lake.settings)
     assert (len(done.days), done.faults) == (3, [])
     assert len(seen(lake)) == 48
@@ -244,11 +247,20 @@ def test_an_interrupt_as_a_batch_is_indexed_loses_nothing(lake: Lake, monkeypatc
     assert len(seen(lake)) == 48
 
 
-def test_a_build_does_not_wait_for_a_compaction_at_work(lake: Lake) -> None:
-    lock = lake.settings.lake / module.LOCK
-    assert is_free(lock)
-    with FileLock(lock):
-        assert not is_free(lock)
+@pytest.mark.parametrize("build", [build_module.build, build_module.build_pending])
+def test_a_build_compacts_before_it_has_the_warehouse(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, build: Callable[[Settings], object]
+) -> None:
+    """Who compacts may wait for a repartition, and that for the warehouse."""
+
+    def compacted(settings: Settings, at_least: int) -> None:
+        assert at_least == module.MANY_FILES
+        with warehouse_lock(settings).acquire(timeout=0):
+            raise Killed
+
+    monkeypatch.setattr(build_module, "compact", compacted)
+    with pytest.raises(Killed):
+        build(lake.settings)
 
 
 def test_a_damaged_file_costs_its_day_alone(lake: Lake) -> None:
@@ -269,11 +281,14 @@ def test_a_file_with_other_rows_than_its_receipt_says_is_not_taken_in(lake: Lake
     assert "hold 3 rows of batch 2, and the receipt says 4" in fault
 
 
-def test_a_full_disk_stops_it_and_leaves_every_row(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError, duckdb.IOException])
+def test_a_full_disk_stops_it_and_leaves_every_row(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, error: Callable[[int, str], Exception]
+) -> None:
     rows = seen(lake)
 
     def full(path: Path) -> None:
-        raise OSError(28, os.strerror(28))
+        raise error(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "sync_file", full)

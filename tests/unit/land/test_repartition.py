@@ -276,6 +276,18 @@ def test_a_dataset_that_comes_to_be_laid_out_by_day_is(lake: Lake) -> None:
     assert "event_date" not in row
 
 
+def test_what_the_contract_has_no_more_is_kept(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = dict(load_specs())
+    fields = tuple(f for f in specs["events"].fields if f.name != "country")
+    specs["events"] = specs["events"].model_copy(update={"fields": fields})
+    in_zone(monkeypatch, KIRITIMATI)
+    repartition(lake.settings, specs)
+    assert {row["country"] for row in events_of(lake)} == {"SE"}
+    enter(lake.settings)
+    with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
+        assert warehouse.execute("select distinct country from landed.events").fetchall() == [("SE",)]
+
+
 def test_it_waits_until_nobody_reads(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     in_zone(monkeypatch, KIRITIMATI)
 
