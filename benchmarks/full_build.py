@@ -81,7 +81,9 @@ def compact_all(home: str) -> int:
 
 def run_script_on_lake(home: str) -> dict[str, float]:
     """Job: the form of the script that keeps no events in memory."""
-    return run_script(home, SCRIPT.read_text().replace(EVENTS_IN_MEMORY, EVENTS_IN_LAKE))
+    script = SCRIPT.read_text()
+    assert EVENTS_IN_MEMORY in script
+    return run_script(home, script.replace(EVENTS_IN_MEMORY, EVENTS_IN_LAKE))
 
 
 def run_script(home: str, script: str = "") -> dict[str, float]:

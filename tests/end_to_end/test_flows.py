@@ -356,7 +356,7 @@ def test_many_small_files_at_once_are_few_builds_and_none_is_lost(served: Served
     served.settle(*names)
     assert {served.receipts()[name].rows_landed for name in names} == {1}
     assert event_count(served) == before + files
-    assert len(dbt_runs(served)) - builds <= files // 10, "on a busy machine files come in more than one burst"
+    assert len(dbt_runs(served)) - builds <= files // 20, "on a busy machine files come in more than one burst"
     assert_each_once(served)
 
 
