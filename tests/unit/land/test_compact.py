@@ -15,6 +15,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from flows.audit.audit import audit
 from flows.build import build as build_module
 from flows.build.landings import enter_landings
 from flows.build.warehouse import warehouse_lock
@@ -124,6 +125,21 @@ def test_what_lands_after_a_compaction_is_read_beside_it_and_compacted_with_it_l
     assert [day.files for day in compact(lake.settings).days] == [2, 2, 2]
     assert len(seen(lake)) == 48
     assert len(there(lake)) == 3
+
+
+def test_the_audit_counts_on_in_compacted_files_and_names_one_that_lost_a_row(lake: Lake) -> None:
+    for build_begins in (False, True):
+        compact(lake.settings)
+        if build_begins:
+            seen(lake)
+        assert audit(lake.settings).findings == []
+    path = lake.settings.lake / files_of(lake)[1]
+    rows = pq.ParquetFile(path).read()
+    pq.write_table(rows.slice(1), path)
+    batch_id = rows["_batch_id"][0].as_py()
+    (finding,) = [found for found in audit(lake.settings).findings if found.step == "landed"]
+    assert (finding.batch_id, finding.expected, finding.found) == (batch_id, 4, 3)
+    assert finding.text.startswith("landed/events/event_date=2026-01-15/through-000000000003.parquet holds 3 of 4 rows")
 
 
 def test_a_day_of_few_files_is_left_alone(lake: Lake) -> None:
