@@ -11,7 +11,7 @@ import sys
 import click
 
 from flows import sample
-from flows.build.project import run_dbt
+from flows.build.dbt import run_dbt
 from flows.contract.generate.__main__ import main as check_contract
 from flows.errors import TidemarkError
 from flows.orchestrate.describe import main as check_jobs

@@ -43,18 +43,18 @@ LAST_DAY = {"fct_sessions": "ended_date"}
 # What `tidemark run` builds of models: SQLMesh's run leaves its audits out too.
 BUILD_OUTDATED = """
 import sys
-from flows.build.build import CHOSEN, run_build
-from flows.build.project import read_project
+from benchmarks.measure import MODELS_ONLY
+from flows.build.build import run_named
+from flows.build.landings import enter_landings
+from flows.build.dbt import read_project
+from flows.build.warehouse import read_pending_work, warehouse_held
 from flows.settings import Settings
-from flows.build.warehouse import enter_landings, read_pending_work, warehouse_lock
 
 settings = Settings()
-with warehouse_lock(settings):
+with warehouse_held(settings, "building"):
     enter_landings(settings)
-    project = read_project(settings)
-    with project.tagged(CHOSEN, set(read_pending_work(settings, project).outdated)):
-        quick = ("--exclude-resource-type", "test", "--no-write-json")
-        done = run_build(settings, ("--select", f"tag:{CHOSEN}", *quick), print)
+    outdated = set(read_pending_work(settings, read_project(settings)).outdated)
+    done = run_named(settings, outdated, print, arguments=MODELS_ONLY)
 sys.exit(bool(done.failed))
 """
 

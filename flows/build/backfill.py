@@ -12,8 +12,9 @@ from datetime import date, timedelta
 import duckdb
 
 from flows.build.build import Build, run_named, run_pending
+from flows.build.dbt import read_project, select_models
 from flows.build.landings import enter_landings
-from flows.build.project import STORED, Model, read_project, select_models
+from flows.build.project import STORED, Model
 from flows.build.warehouse import (
     PendingWork,
     once_free,

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
 from typing import Any
 
+from flows.build.dbt import models_to_build, read_project, run_dbt
 from flows.build.landings import enter_landings
-from flows.build.project import DataTest, Project, read_project, run_dbt
+from flows.build.logic import variables_given
+from flows.build.plan import Days, make_plan
+from flows.build.project import DataTest, Project
 from flows.build.warehouse import (
     PendingWork,
     once_free,
@@ -20,6 +22,9 @@ from flows.settings import Settings
 
 # The tag that what is built has in dbt's manifest meanwhile.
 CHOSEN = "chosen"
+# Artifacts that nobody reads would take a quarter of the time of a small build. dbt's threads take turns in Python, and
+# DuckDB runs each query on all cores by itself: a second one would cost a seventh more processor time and save none.
+WITHOUT_WASTE = ("--no-write-json", "--threads", "1")
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 FAILED = {"error", "fail", "runtime error"}
 
@@ -122,12 +127,15 @@ def run_named(
     settings: Settings,
     names: set[str],
     progress: Callable[[str], None],
-    days: tuple[date, date] | None = None,
+    days: Days | None = None,
+    arguments: tuple[str, ...] = (),
 ) -> Build:
-    """Have dbt build and test what has these names; ``days`` and the lock as in :func:`run_build`."""
-    with read_project(settings).tagged(CHOSEN, names):
-        # Artifacts that nobody reads would take a quarter of the time.
-        return run_build(settings, ("--select", f"tag:{CHOSEN}", "--no-write-json"), progress, days)
+    """Have dbt build and test what has these names; ``days``, more ``arguments`` and the lock as in
+    :func:`run_build`."""
+    project = read_project(settings)
+    with project.tagged(CHOSEN, names):
+        chosen = ("--select", f"tag:{CHOSEN}", *WITHOUT_WASTE, *arguments)
+        return _run(settings, chosen, frozenset(names & project.models.keys()), progress, days)
 
 
 def tests_to_run(project: Project, pending: PendingWork) -> list[DataTest]:
@@ -140,12 +148,24 @@ def run_build(
     settings: Settings,
     arguments: tuple[str, ...],
     progress: Callable[[str], None],
-    days: tuple[date, date] | None = None,
+    days: Days | None = None,
 ) -> Build:
     """Have dbt build and test what ``arguments`` select. The caller holds :func:`warehouse_held`.
 
     With ``days``, models partitioned by day rebuild these, and what is new to them stays so.
     """
+    return _run(settings, arguments, models_to_build(settings, arguments), progress, days)
+
+
+def _run(
+    settings: Settings,
+    arguments: tuple[str, ...],
+    models: frozenset[str],
+    progress: Callable[[str], None],
+    days: Days | None,
+) -> Build:
+    """What :func:`run_build` does, of these models."""
+    steps = make_plan(settings, read_project(settings), variables_given(arguments), models, days)
 
     def on_event(event: Any) -> None:
         if event.info.name in ("LogModelResult", "LogSeedResult"):
@@ -155,7 +175,8 @@ def run_build(
             progress(f"build    {data.index:>3} of {data.total}  {relation}  {how}  {data.execution_time:.1f} s")
 
     environment = {"TIDEMARK_DAYS": f"{days[0]}:{days[1]}"} if days else {}
-    return _ran(settings, run_dbt(settings, ["build", *NO_UNIT_TESTS, *arguments], [on_event], environment))
+    command = ["build", *NO_UNIT_TESTS, *arguments]
+    return _ran(settings, run_dbt(settings, command, [on_event], environment, steps))
 
 
 @once_free

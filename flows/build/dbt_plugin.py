@@ -15,8 +15,8 @@ from dbt_common.exceptions import DbtRuntimeError
 from filelock import Timeout
 from pydantic import ValidationError
 
+from flows.build.dbt import RUNS_DBT
 from flows.build.landings import enter_landings
-from flows.build.project import LOGIC_VARIABLE
 from flows.build.warehouse import lock_file, warehouse_lock
 from flows.errors import TidemarkError
 from flows.locks import holder_of, sign
@@ -33,7 +33,7 @@ class Plugin(BasePlugin):
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Called once by dbt, before it connects."""
-        if LOGIC_VARIABLE in os.environ:
+        if RUNS_DBT in os.environ:
             return  # Tidemark runs dbt, and has done all this
         assert self.creds is not None
         try:

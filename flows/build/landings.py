@@ -166,14 +166,20 @@ from days cross join (values ('ops_landings'), ('ops_rejects')) as by_day (model
 union all
 select distinct 'raw_' || dataset, event_date from new_files where event_date is not null;
 
+-- By its dataset too: a test of one dataset alone need not look again for another's landings.
+create or replace temp table changed_landings as
+select 'landings' as model
+union all
+select distinct 'landings of ' || dataset from new;
+
 delete from ops.changes
 where
-    model = 'landings'
+    exists (select 1 from changed_landings where changed_landings.model = changes.model)
     or exists (select 1 from changed where changed.model = changes.model and changed.day = changes.day);
 
 insert into ops.changes
 select model, day, nextval('ops.change_number') from changed
 union all
-select 'landings', null, nextval('ops.change_number');
+select model, null, nextval('ops.change_number') from changed_landings;
 commit;
 """

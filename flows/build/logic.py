@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jinja2 import nodes as syntax
 
-if TYPE_CHECKING:  # dbt takes over a second to import: flows.build.project does where it is run
+if TYPE_CHECKING:  # dbt takes over a second to import: flows.build.dbt does where it is run
     from dbt.contracts.graph.manifest import Manifest
 
 # Macros that note what a build did, or decide whether it is whole. No row depends on them, nor on what they alone call.
@@ -30,8 +30,8 @@ CALLS_BY_META = "days_to_replace"
 NOT_LOGIC = frozenset(
     {"access", "docs", "enabled", "freshness", "grants", "group", "persist_docs", "static_analysis", "tags"}
 )
-META_NOT_LOGIC = frozenset({"expires", "owner", "version_policy"})
-# Where Tidemark runs and how much it may use: set by flows/build/project.py, and no row depends on it.
+META_NOT_LOGIC = frozenset({"expires", "owner", "step", "version_policy"})
+# Where Tidemark runs and how much it may use: set by flows/build/dbt.py, and no row depends on it.
 OWN_SETTINGS = "TIDEMARK_"
 
 VARIABLE = re.compile(r"""\bvar\s*\(\s*(?:'(\w+)'|"(\w+)")\s*[,)]""")
@@ -87,15 +87,6 @@ class ProjectLogic:
             for id_, node in self._manifest.nodes.items()
             if str(node.resource_type) in ("model", "seed")
         }
-
-    def as_json(self) -> str:
-        """What macros read of it: see ``known_logic`` in macros/incremental/progress.sql."""
-        return json.dumps(
-            {
-                name: {"mark": logic.mark, "reach": logic.reach and [logic.reach.before, logic.reach.after]}
-                for name, logic in self.by_name.items()
-            }
-        )
 
     def mark(self, id_: str) -> str:
         """A mark of a node's or source's own logic and that of everything upstream of it."""

@@ -1,22 +1,15 @@
-"""The dbt project: run dbt on it, and read what its manifest says of models and tests."""
+"""What dbt's manifest says of the project's models and tests."""
 
 import hashlib
-import io
 import json
-import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.build.logic import ProjectLogic, environment_in, variables_given, variables_of
-from flows.contract.spec import PROJECT
-from flows.errors import TidemarkError
-from flows.locks import warehouse_in_use
-from flows.settings import Settings
+from flows.build.logic import ProjectLogic, variables_of
 
 if TYPE_CHECKING:  # dbt takes over a second to import, and most commands run none
     from dbt.contracts.graph.manifest import Manifest
@@ -26,9 +19,6 @@ STORED = ("incremental", "table")
 SCHEMAS = ("marts", "ops")
 # Every run changes these: that alone is no reason for another test or version.
 RUN_RECORDS = ("ops_model_runs", "ops_test_runs", "ops_backfills")
-# Set while Tidemark runs dbt, and at no other time.
-LOGIC_VARIABLE = "TIDEMARK_LOGIC"
-LIST_MODELS = ("--resource-type", "model", "--output", "name")
 
 
 @dataclass(frozen=True)
@@ -66,9 +56,10 @@ class DataTest:
 class Project:
     """What dbt's manifest says of the models and tests, and a mark of all that shapes them."""
 
-    def __init__(self, manifest: "Manifest", fingerprint: str) -> None:
+    def __init__(self, manifest: "Manifest", fingerprint: str, folder: Path) -> None:
         self.manifest = manifest
         self.fingerprint = fingerprint
+        self.folder = folder
         self._logic: dict[str, ProjectLogic] = {}
 
     @cached_property
@@ -97,7 +88,7 @@ class Project:
                 unique_id=node.unique_id,
                 name=node.name,
                 is_blocking=str(node.config.severity).lower() == "error",
-                reads=frozenset(self._changing(node.depends_on.nodes)) - {*RUN_RECORDS},
+                reads=frozenset(self._changing(node)) - {*RUN_RECORDS},
                 guards=guarded_models(self.manifest, self._lineage, node),
                 is_attached=bool(getattr(node, "attached_node", None)),
             )
@@ -127,7 +118,7 @@ class Project:
         """The logic of every model and seed, with ``given`` variables before the project's own."""
         key = _text_of(given)
         if key not in self._logic:
-            self._logic[key] = ProjectLogic(self.manifest, variables_of(PROJECT, given))
+            self._logic[key] = ProjectLogic(self.manifest, variables_of(self.folder, given))
         return self._logic[key]
 
     def fingerprint_with(self, given: Mapping[str, Any]) -> str:
@@ -153,6 +144,21 @@ class Project:
             for node in nodes:
                 node.tags.remove(tag)
 
+    @contextmanager
+    def planned(self, steps: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+        """Let each model have its step of the build in its ``meta`` meanwhile, where its macros read it.
+
+        Not in an environment variable: dbt reads the whole environment at each of its events.
+        """
+        metas = [(node.config.meta, steps[node.name]) for node in self._nodes("model") if node.name in steps]
+        for meta, step in metas:
+            meta["step"] = dict(step)
+        try:
+            yield
+        finally:
+            for meta, _ in metas:
+                del meta["step"]
+
     @cached_property
     def _lineage(self) -> dict[str, frozenset[str]]:
         return lineage(self.manifest)
@@ -160,16 +166,17 @@ class Project:
     def _nodes(self, kind: str) -> list[Any]:
         return [node for node in self.manifest.nodes.values() if str(node.resource_type) == kind]
 
-    def _changing(self, ids: Iterable[str]) -> Iterable[str]:
-        """The names under which changes of these nodes are noted: a view changes as what it reads does."""
-        for id_ in ids:
+    def _changing(self, reader: Any) -> Iterable[str]:
+        """The names under which changes of what a node reads are noted: a view changes as what it reads does."""
+        for id_ in reader.depends_on.nodes:
             if id_ in self.manifest.sources:
-                yield self.manifest.sources[id_].name
+                name = self.manifest.sources[id_].name
+                yield landings_of(dataset) if name == "landings" and (dataset := _dataset_of(reader)) else name
                 continue
             node: Any = self.manifest.nodes[id_]
             yield node.name
             if node.config.materialized == "view":
-                yield from self._changing(node.depends_on.nodes)
+                yield from self._changing(node)
 
 
 def lineage(manifest: "Manifest") -> dict[str, frozenset[str]]:
@@ -220,6 +227,17 @@ def owner_of(manifest: "Manifest", node: Any) -> str:
     return ", ".join(sorted(owners - {""}))
 
 
+def landings_of(dataset: str) -> str:
+    """The name under which changes of a dataset's landings are noted, beside those of all: ``landings``."""
+    return f"landings of {dataset}"
+
+
+def _dataset_of(reader: Any) -> str | None:
+    """The dataset whose landings alone a generic test looks at: it is given as ``dataset``."""
+    metadata = getattr(reader, "test_metadata", None)
+    return metadata.kwargs.get("dataset") if metadata else None
+
+
 def _text_of(variables: Mapping[str, Any]) -> str:
     return json.dumps(variables, sort_keys=True, default=str)
 
@@ -230,123 +248,3 @@ def _day_column(node: Any) -> str | None:
         return str(node.config.unique_key)
     day = (node.config.meta or {}).get("day")
     return str(day) if day else None
-
-
-# Every query in the log would take a tenth of a small build; `-- --log-level-file debug` asks for it.
-QUIET = ["--quiet", "--log-level-file", "info"]
-# The manifest stays in memory; what runs next writes it down, where it is asked for.
-PARSE = ["parse", "--no-write-json"]
-
-_read: dict[str, Project] = {}
-
-
-def read_project(settings: Settings) -> Project:
-    """The project as it is now: parsed once in this process, and again only when a file of it changed.
-
-    Raises :class:`TidemarkError` where dbt cannot parse it.
-    """
-    fingerprint = project_fingerprint(PROJECT)
-    if fingerprint not in _read:
-        _read.clear()
-        _read[fingerprint] = Project(_invoke(settings, PARSE, fingerprint), fingerprint)
-    return _read[fingerprint]
-
-
-def run_dbt(
-    settings: Settings,
-    arguments: list[str],
-    callbacks: list[Callable[..., None]] | None = None,
-    environment: dict[str, str] | None = None,
-) -> Any:
-    """Run dbt in this process on the settings' home and give its connections back, or the warehouse stays locked.
-
-    ``environment`` is what macros may read in this run alone: ``TIDEMARK_DAYS``, ``TIDEMARK_TEST_ROWS``. Raises
-    :class:`TidemarkError` where dbt could not begin; how each node went is in the result.
-    """
-    project = read_project(settings)
-    given = variables_given(arguments)
-    # Only while dbt runs: what is started from this process later may be another project.
-    handed = {LOGIC_VARIABLE: project.logic(given).as_json(), **(environment or {})}
-    return _invoke(settings, arguments, project.fingerprint_with(given), project.manifest, callbacks, handed)
-
-
-def select_models(settings: Settings, selection: str) -> frozenset[str]:
-    """The names of the models that a selection in dbt's syntax holds.
-
-    Raises :class:`TidemarkError` where it is not dbt's syntax, or a part of it matches nothing in the project.
-    """
-    unmatched: list[str] = []
-
-    def on_event(event: Any) -> None:
-        if event.info.name == "NoNodesForSelectionCriteria":
-            unmatched.append(event.data.spec_raw)
-
-    # dbt prints the list, however quiet it is asked to be.
-    with redirect_stdout(io.StringIO()):
-        try:
-            names = run_dbt(settings, ["list", *LIST_MODELS, "--select", *selection.split()], [on_event])
-        except TidemarkError as error:
-            raise TidemarkError(f"the selection {selection!r} cannot be read: {error}") from error
-    if unmatched:
-        raise TidemarkError(
-            f"the selection {selection!r} names nothing in the project by {', '.join(map(repr, unmatched))}; "
-            "look at the spelling: `.venv/bin/dbt list` names what there is"
-        )
-    return frozenset(names)
-
-
-def _invoke(
-    settings: Settings,
-    arguments: list[str],
-    fingerprint: str,
-    manifest: "Manifest | None" = None,
-    callbacks: list[Callable[..., None]] | None = None,
-    environment: dict[str, str] | None = None,
-) -> Any:
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
-    from dbt.adapters.factory import reset_adapters  # noqa: PLC0415
-    from dbt.cli.main import dbtRunner  # noqa: PLC0415
-
-    # Where dbt cannot write its log, as on a full disk, a traceback for each line would hide what is wrong.
-    logging.raiseExceptions = False
-    folder = settings.home.resolve() / "warehouse"
-    os.environ["TIDEMARK_HOME"] = str(settings.home.resolve())
-    os.environ["TIDEMARK_THREADS"] = str(settings.threads)
-    os.environ["TIDEMARK_MEMORY_LIMIT"] = settings.memory_limit
-    os.environ["TIDEMARK_PROJECT"] = fingerprint
-    os.environ["DO_NOT_TRACK"] = "1"
-    os.environ.update(environment or {})
-    folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")]
-    outputs = ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
-    try:
-        done = dbtRunner(manifest=manifest, callbacks=callbacks).invoke([*QUIET, *arguments, *folders, *outputs])
-    finally:
-        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
-        reset_adapters()  # type: ignore[no-untyped-call]
-        for name in environment or {}:
-            del os.environ[name]
-    if done.exception is not None:
-        text = str(done.exception)
-        if "Could not set lock" in text:
-            raise warehouse_in_use(settings.warehouse, text)
-        raise TidemarkError(f"dbt could not run: {text}\nMore in {folder / 'logs' / 'dbt.log'}")
-    return done.result
-
-
-def project_fingerprint(project: Path) -> str:
-    """A mark of everything in the project that shapes the marts: models, macros, seeds, tests, settings, and the
-    environment variables they read."""
-    mark = hashlib.sha256()
-    read: set[str] = set()
-    for folder in ("models", "macros", "seeds", "tests/generic", "tests/singular"):
-        for path in sorted((project / folder).rglob("*")):
-            if path.is_file():
-                content = path.read_bytes()
-                mark.update(str(path.relative_to(project)).encode() + b"\0" + content + b"\0")
-                if b"env_var" in content:
-                    read.update(environment_in(content.decode(errors="replace")))
-    settings = (project / "dbt_project.yml").read_bytes()
-    mark.update(settings)
-    for name in sorted(read.union(environment_in(settings.decode(errors="replace")))):
-        mark.update(f"\0{name}={os.environ.get(name, '')}".encode())
-    return mark.hexdigest()

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flows.build.project import SCHEMAS, Project, read_project
+from flows.build.dbt import read_project
+from flows.build.project import SCHEMAS, Project
 from flows.build.warehouse import PendingWork, has_tables, open_warehouse, read_pending_work
 from flows.settings import Settings
 

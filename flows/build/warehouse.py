@@ -14,7 +14,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import duckdb
 from filelock import FileLock, Timeout
 
-from flows.build.project import STORED, DataTest, Project, read_project
+from flows.build.dbt import read_project
+from flows.build.project import STORED, DataTest, Project
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.locks import held, holder_of, warehouse_in_use
 from flows.settings import Settings

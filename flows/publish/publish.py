@@ -19,7 +19,8 @@ from pathlib import Path
 import duckdb
 from filelock import FileLock
 
-from flows.build.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project, read_project
+from flows.build.dbt import read_project
+from flows.build.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project
 from flows.build.staleness import Cause, find_causes
 from flows.build.warehouse import once_free, open_warehouse, read_pending_work, warehouse_held
 from flows.errors import TidemarkError

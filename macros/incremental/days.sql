@@ -5,38 +5,11 @@
 {% endmacro %}
 
 {#-
-    How many days before and after a touched one change with it, as a list of two: worked out from what the model and
-    everything upstream of it read around their days (flows/build/logic.py). None where that is not known.
--#}
-{% macro reach_of(node) %}
-    {% do return(known_logic(node).get('reach', [0, 0])) %}
-{% endmacro %}
-
-{#-
     The days of which new batches of the datasets that the model reads hold rows, or the days chosen, as a list of
     'YYYY-MM-DD'; the days that these reach belong too. The receipts of the batches say it: nothing is looked through.
 -#}
 {% macro affected_days() %}
-    {% set before, after = reach_of(model) %}
-    {% set batches = batches_to_see() %}
-    {% set chosen = backfill_days() %}
-    {% if chosen %}
-        {% set touched = "landed.event_date between date '" ~ chosen[0] ~ "' and date '" ~ chosen[1] ~ "'" %}
-    {% else %}
-        {% set touched = "landed.batch_id > " ~ batches.seen ~ " and landed.batch_id <= " ~ batches.upto %}
-    {% endif %}
-    {#- By its name: as a source it would make every model one that reads the landings of all datasets. -#}
-    {% set rows = run_query("
-        select distinct strftime(landed.event_date + reach.days, '%Y-%m-%d')
-        from landed.landed_files as landed
-        cross join (select unnest(range(-" ~ before ~ ", " ~ (after + 1) ~ ")) :: integer as days) as reach
-        where
-            landed.dataset in ('" ~ datasets_of(model) | join("', '") ~ "')
-            and landed.event_date is not null
-            and " ~ touched ~ "
-        order by 1
-    ") %}
-    {% do return(rows.columns[0].values() | list) %}
+    {% do return(step().days) %}
 {% endmacro %}
 
 {#-

@@ -7,7 +7,5 @@
     {% if asked is none %}{% set asked = flags.FULL_REFRESH %}{% endif %}
     {% if asked or not execute or model.config.materialized != 'incremental' %}{% do return(asked) %}{% endif %}
     {% if load_relation(this) is none %}{% do return(asked) %}{% endif %}
-    {% set logic = logic_of(model) %}
-    {% if not logic or reach_of(model) is none %}{% do return(true) %}{% endif %}
-    {% do return(read_progress().get(model.name, {}).get('logic') != logic) %}
+    {% do return(flags.EMPTY or step().is_whole) %}
 {% endmacro %}

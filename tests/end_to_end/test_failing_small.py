@@ -16,8 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from flows import cli, sample
-from flows.build import project as project_module
+from flows.build import dbt as dbt_module
 from flows.build.build import Build, build, build_pending, run_every_test
+from flows.build.project import SCHEMAS
 from flows.build.staleness import read_failing
 from flows.build.warehouse import open_warehouse, read_pending_work
 from flows.errors import TidemarkError
@@ -43,7 +44,7 @@ select content_id from {{ ref('int_content__contents_deduplicated') }} where tit
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     """The project that the test's builds are of."""
     made = Workshop(tmp_path / "project")
-    monkeypatch.setattr(project_module, "PROJECT", made.folder)
+    monkeypatch.setattr(dbt_module, "PROJECT", made.folder)
     return made
 
 
@@ -119,7 +120,7 @@ def test_a_failing_model_stops_only_what_is_downstream_of_it(lake: Lake, worksho
     workshop.break_model(BROKEN)
     release(second_day)
     whole, second = run_failing(settings, BROKEN)
-    assert whole.count("model") == len(project_module.read_project(settings).models)
+    assert whole.count("model") == len(dbt_module.read_project(settings).models)
     seen = marts_of(settings)
     assert {name: seen[name] for name in DOWNSTREAM} == {name: first[name] for name in DOWNSTREAM}
     for name in ("agg_content_daily", "agg_adverts_daily", "fct_content_engagement", "dim_contents", "dim_adverts"):
@@ -167,7 +168,7 @@ def test_a_failing_model_stops_only_what_is_downstream_of_it(lake: Lake, worksho
     assert marts_of(settings) == later
     assert {name: t.stale_since for name, t in stale_of(fourth).items()} == dict.fromkeys(DOWNSTREAM, second.created_at)
     assert {file.change for table in fourth.stale for file in table.files} == {-1}
-    assert read_pending_work(settings, project_module.read_project(settings)).outdated
+    assert read_pending_work(settings, dbt_module.read_project(settings)).outdated
 
     workshop.fix()
     release([path for path in third_day if path not in first_events])
@@ -293,7 +294,7 @@ def test_where_nothing_is_good_the_error_says_so_and_readers_see_what_is_stale(
     workshop.write(f"tests/singular/intermediate/{test}.sql", "select 1 as one")
     release(held_back)
     _, manifest = run_failing(settings, test)
-    published = [m for m in project_module.read_project(settings).models.values() if m.schema in project_module.SCHEMAS]
+    published = [m for m in dbt_module.read_project(settings).models.values() if m.schema in SCHEMAS]
     assert len(manifest.stale) == len(manifest.tables) == len(published)
     assert marts_of(settings) == first
     workshop.fix()

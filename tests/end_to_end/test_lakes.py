@@ -12,8 +12,8 @@ import pytest
 from flows import sample
 from flows.audit.audit import audit
 from flows.build.build import build, run_every_test
+from flows.build.dbt import run_dbt
 from flows.build.landings import enter_landings
-from flows.build.project import run_dbt
 from flows.build.warehouse import open_warehouse
 from flows.contract.spec import PROJECT
 from flows.errors import TidemarkError

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from flows import sample
-from flows.build import project as project_module
+from flows.build import dbt as dbt_module
 from flows.build.build import Build, build, build_pending
-from flows.build.project import read_project
+from flows.build.dbt import read_project
 from flows.build.warehouse import open_warehouse
 from flows.land.land import land
 from flows.settings import Settings
@@ -49,7 +49,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Any:
     for name, (parent, count, more) in CHAIN.items():
         made.write(f"models/intermediate/events/{name}.sql", ROLLED.format(parent=parent, count=count, more=more))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(project_module, "PROJECT", made.folder)
+        patch.setattr(dbt_module, "PROJECT", made.folder)
         yield made
 
 
@@ -156,7 +156,7 @@ def test_variables_given_to_one_build_are_gone_with_the_next(settings: Settings)
 def test_what_dbt_built_without_tidemark_is_built_whole_again(settings: Settings) -> None:
     whole = built_whole(settings)
     project = read_project(settings)
-    project_module._invoke(settings, ["build", "--select", "fct_enquiries"], "", project.manifest)
+    dbt_module._invoke(settings, ["build", "--select", "fct_enquiries"], "", project.manifest)
     by_itself = built_whole(settings)
     assert changed(whole, by_itself) == {"fct_enquiries"}
     assert_good(build_pending(settings))

@@ -16,7 +16,8 @@ from sqlalchemy import create_engine, text
 
 from flows.audit.audit import audit
 from flows.build.build import Build
-from flows.build.project import SCHEMAS, read_project
+from flows.build.dbt import read_project
+from flows.build.project import SCHEMAS
 from flows.build.warehouse import open_warehouse
 from flows.contract.spec import PROJECT, load_specs
 from flows.land.land import Landing

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.build.project import read_project
+from flows.build.dbt import read_project
 from flows.build.warehouse import open_warehouse, read_pending_work
 from flows.publish.manifest import current_version
 from flows.publish.publish import MANIFEST

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from flows.audit.audit import Audit, audit
 from flows.audit.judge import DISPOSABLE, MISSING, Batch, Day, FileCount, Finding, judge, total_of
 from flows.build.build import build
+from flows.build.dbt import run_dbt
 from flows.build.landings import enter_landings
-from flows.build.project import run_dbt
 from flows.build.warehouse import open_warehouse
 from flows.cli import main
 from flows.errors import TidemarkError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.build import project as project_module
+from flows.build import dbt as dbt_module
+from flows.build.dbt import project_fingerprint, read_project
 from flows.build.logic import BOOKKEEPING, CALLS_BY_META, ProjectLogic, Reach, variables_given, variables_of
-from flows.build.project import project_fingerprint, read_project
 from flows.contract.spec import PROJECT
 from flows.settings import Settings
 
@@ -125,7 +125,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(project_module, "PROJECT", folder)
+    monkeypatch.setattr(dbt_module, "PROJECT", folder)
     monkeypatch.delenv("SHAPE", raising=False)
     return folder
 

@@ -11,8 +11,8 @@ import pytest
 from dbt_common.exceptions import DbtRuntimeError
 
 from flows.build import dbt_plugin
+from flows.build.dbt import RUNS_DBT
 from flows.build.dbt_plugin import Plugin
-from flows.build.project import LOGIC_VARIABLE
 from flows.build.warehouse import open_warehouse, warehouse_lock
 from tests.support.deliveries import event, ndjson
 from tests.support.lake import Lake
@@ -79,7 +79,7 @@ def test_a_home_where_nothing_landed_says_what_to_do(lake: Lake, begin: Callable
 def test_tidemark_itself_has_done_all_this(
     lake: Lake, begin: Callable[[], Plugin], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(LOGIC_VARIABLE, "{}")
+    monkeypatch.setenv(RUNS_DBT, "1")
     begin()
     assert not lake.settings.warehouse.parent.exists()
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.build import landings as landings_module
+from flows.build.dbt import project_fingerprint, read_project
 from flows.build.landings import enter_landings
 from flows.build.project import (
     RUN_RECORDS,
@@ -24,8 +25,6 @@ from flows.build.project import (
     guarded_models,
     lineage,
     owner_of,
-    project_fingerprint,
-    read_project,
 )
 from flows.build.warehouse import (
     TABLES,
@@ -398,7 +397,7 @@ def test_the_days_of_new_and_superseded_batches_changed_and_no_others(settings: 
     enter_landings(settings)
     first = changes(settings)
     kept = [(name, day.date()) for name in ("ops_landings", "ops_rejects") for day in days[:4]]
-    assert set(first) == {*kept, ("landings", None)}
+    assert set(first) == {*kept, ("landings", None), ("landings of events", None)}
     # Two on one new day; one of them takes the place of a batch of an earlier day, one of a batch entered with it.
     commit(
         settings,
@@ -413,6 +412,7 @@ def test_the_days_of_new_and_superseded_batches_changed_and_no_others(settings: 
     assert moved == {
         *((name, day) for name in ("ops_landings", "ops_rejects") for day in touched),
         ("landings", None),
+        ("landings of events", None),
     }
     assert {key: change for key, change in second.items() if key not in moved} == {
         key: change for key, change in first.items() if key not in moved
@@ -528,7 +528,9 @@ def test_what_tests_read_is_read(project: Project) -> None:
     assert len(tests) == len(project.tests)
     assert not tests["assert_lake_is_fresh"].is_blocking
     assert tests["raw_events_is_conserved"].is_blocking
-    assert {"landings", "raw_contents"} <= tests["raw_contents_is_conserved"].reads
+    # It looks at one dataset alone: what lands of another is no reason to run it.
+    conserved = tests["raw_contents_is_conserved"].reads
+    assert {"landings of contents", "raw_contents"} <= conserved and "landings" not in conserved
     # A view of the lake, and the files that its rows stand in.
     assert {"events", "landed_files", "raw_events"} <= tests["raw_events_is_conserved"].reads
     # A view changes as what it reads does, down to the lake's own table.

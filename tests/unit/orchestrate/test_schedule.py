@@ -135,7 +135,7 @@ def test_owners_of_models_and_of_datasets_are_known() -> None:
 
 def is_found(selection: str, settings: Settings) -> bool:
     """Whether dbt finds something by each part of the selection."""
-    from flows.build.project import select_models  # noqa: PLC0415  # dbt takes seconds to import
+    from flows.build.dbt import select_models  # noqa: PLC0415  # dbt takes seconds to import
 
     try:
         select_models(settings, selection)

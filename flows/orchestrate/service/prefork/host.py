@@ -86,7 +86,7 @@ def import_everything(settings: Settings) -> None:
         importlib.import_module(module)
     from prefect.logging.configuration import setup_logging  # noqa: PLC0415
 
-    from flows.build.project import read_project  # noqa: PLC0415 (what is slow is imported here, and nothing before)
+    from flows.build.dbt import read_project  # noqa: PLC0415 (what is slow is imported here, and nothing before)
 
     with contextlib.suppress(TidemarkError):
         read_project(settings)

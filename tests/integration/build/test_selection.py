@@ -1,0 +1,45 @@
+"""Which models a build with dbt's own arguments makes: the plan of the build must know before dbt begins."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.build.dbt import models_to_build, read_project
+from flows.errors import TidemarkError
+from flows.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--select fct_sessions fct_enquiries", {"fct_sessions", "fct_enquiries"}),
+        ("-s fct_sessions --models fct_enquiries", {"fct_sessions", "fct_enquiries"}),
+        (
+            "--full-refresh --select 1+fct_sessions --exclude fct_sessions --fail-fast",
+            {"int_audience__session_fragments_split", "int_audience__session_fragments_continued"},
+        ),
+        ("--select fct_sessions --exclude-resource-type test --vars {late_after_hours:1}", {"fct_sessions"}),
+        ("--select fct_sessions --resource-type test seed", set()),
+        ("--select fct_sessions --resource-type model test", {"fct_sessions"}),
+        ("--exclude-resource-type model", set()),
+        ("--select no_such_model", set()),
+    ],
+)
+def test_the_models_are_those_that_dbt_would_build(settings: Settings, arguments: str, expected: set[str]) -> None:
+    assert models_to_build(settings, tuple(arguments.split())) == expected
+
+
+def test_without_a_selection_every_model_is_built(settings: Settings) -> None:
+    every = frozenset(read_project(settings).models)
+    assert len(every) > 30
+    assert models_to_build(settings, ()) == models_to_build(settings, ("--full-refresh",)) == every
+
+
+def test_a_selection_that_dbt_cannot_read_is_refused(settings: Settings) -> None:
+    with pytest.raises(TidemarkError, match="dbt could not run"):
+        models_to_build(settings, ("--select", "no_such_method:x"))
