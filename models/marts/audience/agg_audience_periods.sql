@@ -1,7 +1,7 @@
 -- One row per period, product and platform, 'all' standing for any: the distinct devices that were active, that
 -- read and that enjoyed something within it.
 --
--- Days, ISO weeks and months are counted as they are. The windows of 7 and 28 days end on every day, and counting
+-- A device counts on its first day in an ISO week or month. The windows of 7 and 28 days end on every day, and counting
 -- each device in each window that holds it would cost 28 times as much: see active_windows.
 {{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='period_end_date') }}
 
@@ -74,12 +74,42 @@ cut as (
     cross join cuts
 ),
 
-calendar as (
+neighbours_found as (
     select
         *,
         cast(date_trunc('week', event_date) as date) as week_start_date,
-        cast(date_trunc('month', event_date) as date) as month_start_date
+        cast(date_trunc('month', event_date) as date) as month_start_date,
+        lag(event_date) over device_days as last_seen_date,
+        lead(event_date) over device_days as returned_date
     from cut
+    window
+        device_days as (
+            partition by role, product, platform, device_key
+            order by event_date asc nulls last
+        )
+),
+
+-- What the figures need to know of a device's day: whether it is the first of its week and month, and when the windows
+-- end that it opens. Days alike in all of that are counted together, so what follows reads few rows.
+device_days_counted as (
+    select
+        role,
+        event_date,
+        product,
+        platform,
+        week_start_date,
+        month_start_date,
+        coalesce(last_seen_date < week_start_date, true) as is_first_of_week,
+        coalesce(last_seen_date < month_start_date, true) as is_first_of_month,
+        least({{ add_days('event_date', 7) }}, coalesce(returned_date, {{ add_days('event_date', 7) }}))
+            as window_7d_ends_on,
+        least({{ add_days('event_date', 28) }}, coalesce(returned_date, {{ add_days('event_date', 28) }}))
+            as window_28d_ends_on,
+        count(*) as devices_count
+    from neighbours_found
+    group by
+        role, event_date, product, platform, week_start_date, month_start_date, is_first_of_week, is_first_of_month,
+        window_7d_ends_on, window_28d_ends_on
 ),
 
 of_calendar as (
@@ -90,8 +120,8 @@ of_calendar as (
         product,
         platform,
         role,
-        count(*) as devices_count
-    from calendar
+        sum(devices_count) as devices_count
+    from device_days_counted
     group by event_date, product, platform, role
     union all
     select
@@ -101,8 +131,9 @@ of_calendar as (
         product,
         platform,
         role,
-        count(distinct device_key) as devices_count
-    from calendar
+        sum(devices_count) as devices_count
+    from device_days_counted
+    where is_first_of_week
     group by week_start_date, product, platform, role
     union all
     select
@@ -112,29 +143,10 @@ of_calendar as (
         product,
         platform,
         role,
-        count(distinct device_key) as devices_count
-    from calendar
+        sum(devices_count) as devices_count
+    from device_days_counted
+    where is_first_of_month
     group by month_start_date, product, platform, role
-),
-
-returns_found as (
-    select
-        *,
-        lead(event_date) over (
-            partition by role, product, platform, device_key
-            order by event_date asc nulls last
-        ) as returned_date
-    from cut
-),
-
-window_lengths as (
-    select
-        '7_days' as period_type,
-        7 as days_count
-    union all
-    select
-        '28_days' as period_type,
-        28 as days_count
 ),
 
 -- A difference array, as in agg_audience_daily: each day of a device counts in the periods that end from it until the
@@ -142,21 +154,26 @@ window_lengths as (
 -- distinct devices of each period.
 active_windows as (
     select
-        window_lengths.period_type,
-        window_lengths.days_count,
-        returns_found.event_date,
-        returns_found.product,
-        returns_found.platform,
-        returns_found.role,
-        least(
-            {{ add_days('returns_found.event_date', 'window_lengths.days_count') }},
-            coalesce(
-                returns_found.returned_date,
-                {{ add_days('returns_found.event_date', 'window_lengths.days_count') }}
-            )
-        ) as window_ends_on
-    from returns_found
-    cross join window_lengths
+        '7_days' as period_type,
+        7 as days_count,
+        event_date,
+        product,
+        platform,
+        role,
+        window_7d_ends_on as window_ends_on,
+        devices_count
+    from device_days_counted
+    union all
+    select
+        '28_days' as period_type,
+        28 as days_count,
+        event_date,
+        product,
+        platform,
+        role,
+        window_28d_ends_on as window_ends_on,
+        devices_count
+    from device_days_counted
 ),
 
 changes as (
@@ -167,8 +184,8 @@ changes as (
         product,
         platform,
         role,
-        count(*) as began_count,
-        count(*) as devices_change
+        sum(devices_count) as began_count,
+        sum(devices_count) as devices_change
     from active_windows
     group by period_type, days_count, event_date, product, platform, role
     union all
@@ -180,7 +197,7 @@ changes as (
         platform,
         role,
         0 as began_count,
-        -count(*) as devices_change
+        -sum(devices_count) as devices_change
     from active_windows
     group by period_type, days_count, window_ends_on, product, platform, role
 ),
