@@ -28,12 +28,10 @@ Days = tuple[date, date]
 
 @dataclass(frozen=True)
 class Progress:
-    """The last batch a model has seen, the mark of the logic that built it, and the change by which it was last built
-    whole."""
+    """The last batch a model has seen, and the mark of the logic that built it."""
 
     batch_id: int = 0
     logic: str = ""
-    whole_change: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,6 @@ class Step:
     upto: int
     is_whole: bool
     days: list[str]
-    whole_change: int
 
 
 def make_plan(
@@ -89,7 +86,7 @@ def make_plan(
 
 def read_state(warehouse: duckdb.DuckDBPyConnection, chosen: Days | None) -> State:
     """What the warehouse says before a build."""
-    rows = warehouse.execute("select model, batch_id, logic, whole_change from ops.model_progress").fetchall()
+    rows = warehouse.execute("select model, batch_id, logic from ops.model_progress").fetchall()
     progress = {model: Progress(*rest) for model, *rest in rows}
     least = min((of.batch_id for of in progress.values()), default=0)
     landed = warehouse.execute(
@@ -145,7 +142,7 @@ def plan(
             }
             days = [day.isoformat() for day in sorted(_reached(touched, own.reach))]
         is_whole = own.reach is None or known.logic != own.mark
-        return Step(own.mark, sorted(datasets), known.batch_id, upto, is_whole, days, known.whole_change)
+        return Step(own.mark, sorted(datasets), known.batch_id, upto, is_whole, days)
 
     return {
         node.name: step_of(id_, node)

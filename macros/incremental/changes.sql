@@ -19,10 +19,11 @@
     {% endif %}
 {% endmacro %}
 
-{#- Pre-hook: a model about to be built whole changes every day; which days it has, the post-hook sees. -#}
+{#- Pre-hook: a model about to be built whole changes every day, and nothing it had seen counts; the post-hook notes it. -#}
 {% macro clear_changes() %}
     {% if execute and model.config.materialized in ('incremental', 'table') and flags.WHICH in ('build', 'run', 'retry') and not is_incremental() %}
     delete from ops.changes where model = '{{ model.name }}';
+    delete from ops.model_progress where model = '{{ model.name }}';
     {% endif %}
 {% endmacro %}
 

@@ -20,24 +20,21 @@
 {#-
     Post-hook, inside the model's own transaction: what the model has now seen, and by which logic. A build of chosen days
     (backfill) sees no batch: what is new to the model stays so. No mark of a logic is equal to the empty one: what dbt
-    built without Tidemark, or `--empty` without its rows, the next build makes again.
+    built without Tidemark, or `--empty` without its rows, the next build makes again. Of a model that was built whole
+    nothing was kept (clear_changes), so it is a new row, with a new number of the change that built it whole.
 -#}
 {% macro record_progress() %}
     {% if execute and model.config.materialized in ('incremental', 'table') and flags.WHICH in ('build', 'run', 'retry') %}
     {% set last = '(select coalesce(max(batch_id), 0) from landed.landings)' %}
-    delete from ops.model_progress where model = '{{ model.name }}';
+    {% set seen = step().get('seen' if backfill_days() else 'upto', last) %}
+    {% set datasets = "['" ~ step().get('datasets', ['*']) | join("', '") ~ "']" %}
+    {% set logic = "'" ~ ('' if flags.EMPTY else step().get('mark', '')) ~ "'" %}
+    update ops.model_progress
+    set batch_id = {{ seen }}, datasets = {{ datasets }}, logic = {{ logic }}, marked_at = {{ utc_now() }}
+    where model = '{{ model.name }}';
     insert into ops.model_progress
-    select
-        '{{ model.name }}',
-        {{ step().get('seen' if backfill_days() else 'upto', last) }},
-        ['{{ step().get('datasets', ['*']) | join("', '") }}'],
-        '{{ '' if flags.EMPTY else step().get('mark', '') }}',
-        case
-            when exists (select 1 from ops.changes where model = '{{ model.name }}')
-                then {{ step().get('whole_change', 0) }}
-            else nextval('ops.change_number')
-        end,
-        {{ utc_now() }};
+    select '{{ model.name }}', {{ seen }}, {{ datasets }}, {{ logic }}, nextval('ops.change_number'), {{ utc_now() }}
+    where not exists (select 1 from ops.model_progress where model = '{{ model.name }}');
     {{ record_changes() }}
     {% endif %}
 {% endmacro %}

@@ -12,6 +12,7 @@ from flows.build.dbt import read_project
 from flows.build.warehouse import open_warehouse
 from flows.land.land import land
 from flows.settings import Settings
+from tests.support.deliveries import event, ndjson
 from tests.support.lakes import hold_back, release
 from tests.support.sample_lake import settings_of
 from tests.support.workshop import Workshop
@@ -172,3 +173,19 @@ def test_a_model_whose_reach_is_unknown_is_built_whole_each_time(settings: Setti
     whole = built_whole(settings)
     assert_good(build(settings))
     assert changed(whole, built_whole(settings)) == {"int_events__three_days_summed"}
+
+
+def test_rows_never_go_into_a_table_of_other_columns(settings: Settings) -> None:
+    with open_warehouse(settings) as db:
+        db.execute("alter table marts.fct_enquiries add column of_nobody integer")
+    path = settings.inbox / "web" / "events" / "once_more.ndjson"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(ndjson([event(1)]))
+    land(settings)
+    done = build_pending(settings)
+    assert done is not None
+    (failed,) = (node for node in done.failed if node.kind == "model")
+    assert failed.name == "fct_enquiries" and "of_nobody" in failed.message
+    with open_warehouse(settings) as db:
+        db.execute("alter table marts.fct_enquiries drop column of_nobody")
+    assert_good(build_pending(settings))

@@ -5,7 +5,8 @@
 with calls as (
     select
         call_id,
-        advert_id
+        advert_id,
+        _batch_id
     from {{ ref('stg_telephony__calls') }}
 ),
 
@@ -19,13 +20,16 @@ adverts_touched as (
     where {{ in_new_batches() }}
 ),
 
+-- A call that came later than what touched its advert is touched by its own batch.
 about_adverts as (
     select
         adverts_touched._batch_id,
         calls.call_id
     from calls
     inner join adverts_touched
-        on calls.advert_id = adverts_touched.advert_id
+        on
+            calls.advert_id = adverts_touched.advert_id
+            and calls._batch_id <= adverts_touched._batch_id
 ),
 
 affected as (
