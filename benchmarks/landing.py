@@ -1,17 +1,20 @@
-"""The demo's job step by step, and landing against the engine's plain reads of the same bytes."""
+"""The demo's job step by step, landing against the engine's plain reads of the same bytes, and many small files."""
 
 import gzip
+import io
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import duckdb
 import ptars
+import pyarrow.parquet as pq
 import zstandard
 from google.protobuf import message_factory, proto
 from google.protobuf.message import DecodeError
@@ -27,6 +30,8 @@ from flows.land.readers.protobuf import messages_in
 from flows.publish.publish import publish
 
 EVENT = "tidemark.events.v1.Event"
+SMALL_FILES = 1_000
+SMALL_EVENTS = 20
 FILES = {
     "NDJSON": "events.ndjson",
     "NDJSON, gzip": "events.ndjson.gz",
@@ -45,6 +50,7 @@ def tables(work: Path, size: int) -> Iterator[Table]:
     yield _job_table(work / "lake", size)
     _prepare_files(work)
     yield _landing_table(work)
+    yield _small_files_table(work)
     yield _memory_table(work)
 
 
@@ -172,6 +178,46 @@ def _plainly(name: str, path: Path) -> Measurement:
     if name == "Protobuf":
         return measured(decode_with_ptars, path=path)
     return measured(read_plainly, table=PLAIN[name].format(path=path))
+
+
+def _small_files_table(work: Path) -> Table:
+    """What it takes to land many small files at once."""
+    title = f"landing {SMALL_FILES:,} files of {SMALL_EVENTS} events"
+    table = Table(title, "rows", "seconds", "CPU seconds", "peak MiB")
+    for name, file in FILES.items():
+        home = work / "small"
+        inbox = home / "lake" / "inbox" / "bench" / "events"
+        inbox.mkdir(parents=True)
+        for number, data in enumerate(islice(_small_files(name, work / file), SMALL_FILES)):
+            (inbox / f"{number:04}-{file}").write_bytes(data)
+        done = measured(land_all, home=home)
+        table.add_row(
+            name, f"{done.result:,}", f"{done.seconds:.1f}", f"{done.cpu_seconds:.1f}", f"{done.peak_mib:,.0f}"
+        )
+        shutil.rmtree(home)
+    return table
+
+
+def _small_files(name: str, path: Path) -> Iterator[bytes]:
+    """The bytes of small files of a format, with the events of a large one."""
+    if name == "Parquet":
+        for batch in pq.ParquetFile(path).iter_batches(SMALL_EVENTS):
+            out = io.BytesIO()
+            with pq.ParquetWriter(out, batch.schema) as writer:
+                writer.write_batch(batch)
+            yield out.getvalue()
+    elif name == "Protobuf":
+        event = message_factory.GetMessageClass(descriptors().FindMessageTypeByName(EVENT))
+        messages = (message for some in messages_in(decompressed(path)) for message in some)
+        while some := list(islice(messages, SMALL_EVENTS)):
+            out = io.BytesIO()
+            for message in some:
+                proto.serialize_length_prefixed(event.FromString(message), out)
+            yield out.getvalue()
+    else:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            while data := b"".join(islice(lines, SMALL_EVENTS)):
+                yield gzip.compress(data) if path.suffix == ".gz" else data
 
 
 def _memory_table(work: Path) -> Table:

@@ -1,11 +1,9 @@
-"""Write a batch: a file's rows conformed, and what does not fit into quarantine."""
+"""Write a batch: a file's conformed rows, and what does not fit into quarantine."""
 
 import json
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from traceback import extract_tb
 
 import pyarrow as pa
@@ -14,13 +12,10 @@ import pyarrow.parquet as pq
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError
 from flows.files import sync_file, sync_folder
-from flows.land.conform import Conformed, Conformer
+from flows.land.conform import Conformed
 from flows.land.hints import LOOKED_AT, Rejected, no_row_fits
 from flows.land.landed_files import LandedFiles
-from flows.land.pseudonyms import Pseudonymiser, key_check, load_key
-from flows.land.readers import Part, decoded
 from flows.land.receipt import Receipt, Status, batch_name
-from flows.land.receipts import Receipts
 from flows.settings import Settings
 
 REJECTS_SCHEMA = pa.schema(
@@ -46,13 +41,12 @@ def land_rows(
     spec: DatasetSpec,
     receipt: Receipt,
     made: Path,
-    parts: Iterator[Part],
+    conformed: Iterator[Conformed],
     columns: Callable[[], str | None],
-    conformers: "list[Conformer]",
     examples: list[str],
 ) -> Receipt:
-    """Stream a file's rows into the batch being made, and what does not fit into quarantine, with the columns that
-    its rows stand in."""
+    """Stream a file's conformed rows into the batch being made, and what does not fit into quarantine, with the columns
+    that its rows stand in."""
     stem = settings.quarantine / spec.name / batch_name(receipt.batch_id)
     rejects = _LazyParquet(stem.with_suffix(".parquet"), REJECTS_SCHEMA)
     unknown = _LazyParquet(stem.with_suffix(".unknown.parquet"), UNKNOWN_SCHEMA)
@@ -61,7 +55,7 @@ def land_rows(
     first: list[Rejected] = []
     names: str | None = None
     with rejects, unknown, LandedFiles(spec, receipt.batch_id, made) as landed:
-        for part in _of_the_file(_conformed(parts, conformers, receipt.batch_id)):
+        for part in _of_the_file(conformed):
             landed.write(part.rows)
             rejects.write(
                 [
@@ -129,78 +123,6 @@ def thrown(error: Exception) -> str:
     ours = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(PACKAGE)]
     where = f" in {Path(ours[-1].filename).relative_to(PACKAGE)}, line {ours[-1].lineno}" if ours else ""
     return f"reading its rows failed ({type(error).__name__}{where}); deliver it again, written another way"
-
-
-def _conformed(parts: Iterator[Part], conformers: list[Conformer], batch_id: int) -> Iterator[Conformed]:
-    """The chunks conformed, in order, as many at once as there are conformers; few more than that are held."""
-    free: SimpleQueue[Conformer] = SimpleQueue()
-    for conformer in conformers:
-        free.put(conformer)
-
-    def conform(part: Part) -> Conformed:
-        conformer = free.get()
-        try:
-            return conformer.conform(part(), batch_id)
-        finally:
-            free.put(conformer)
-
-    with ThreadPoolExecutor(len(conformers)) as pool:
-        pending: deque[Future[Conformed]] = deque()
-        for part in _shared_out(parts, len(conformers)):
-            pending.append(pool.submit(conform, part))
-            if len(pending) > len(conformers):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _shared_out(parts: Iterator[Part], workers: int) -> Iterator[Part]:
-    """The chunks as they are; one that is the whole file, in as many pieces as there are workers."""
-    first, second = next(parts, None), next(parts, None)
-    if first is not None and second is None:
-        for chunk in first().split(workers):
-            yield decoded(chunk)
-        return
-    if first is not None and second is not None:
-        yield first
-        yield second
-    yield from parts
-
-
-class Conformers:
-    """The conformers of each dataset met, and the secret they share, both made on first need."""
-
-    def __init__(self, settings: Settings, receipts: Receipts) -> None:
-        self._settings = settings
-        self._check = receipts.any_key_check()
-        self._key: bytes | None = None
-        self._made: dict[str, list[Conformer]] = {}
-
-    def __enter__(self) -> "Conformers":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for made in self._made.values():
-            for conformer in made:
-                conformer.close()
-
-    @property
-    def key(self) -> bytes:
-        if self._key is None:
-            key = load_key(self._settings, must_exist=self._check is not None)
-            if self._check not in (None, key_check(key)):
-                raise TidemarkError(
-                    "the pseudonymisation key is not the one that landed the batches before: every device and person "
-                    f"would become a stranger; restore the earlier {self._settings.key_file} or TIDEMARK_PSEUDONYM_KEY"
-                )
-            self._key = key
-        return self._key
-
-    def of(self, spec: DatasetSpec) -> list[Conformer]:
-        if spec.name not in self._made:
-            pseudonymiser = Pseudonymiser(self.key)
-            self._made[spec.name] = [Conformer(spec, pseudonymiser, threads=1) for _ in range(self._settings.threads)]
-        return self._made[spec.name]
 
 
 class _LazyParquet:

@@ -1,26 +1,23 @@
 """Land what settled in the inbox: verify, conform to the contract, pseudonymise, quarantine, commit."""
 
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
+from itertools import chain
 
-from flows.contract.spec import DatasetSpec, Redelivery, load_specs
-from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
-from flows.files import sha256
-from flows.land.batch import Conformers, land_rows, thrown
-from flows.land.inbox import Delivery, file_format, is_settled, new_deliveries, wait_for_settling
+from flows.contract.spec import DatasetSpec, load_specs
+from flows.errors import TidemarkError, UnreadableFileError
+from flows.land.commit import MOST_BEGUN
+from flows.land.conformers import Conformers
+from flows.land.gather import gathered, in_groups
+from flows.land.inbox import Delivery, is_settled, new_deliveries, wait_for_settling
+from flows.land.land_file import FileLander, NewFile
 from flows.land.layout import refuse_half_swapped, settle_layout
-from flows.land.pseudonyms import key_check
-from flows.land.readers import columns_of, read_parts
-from flows.land.receipt import Receipt, Status, batch_name
-from flows.land.receipts import Receipts, work_folder
+from flows.land.receipt import Receipt, Status
+from flows.land.receipts import Receipts
 from flows.locks import held
 from flows.settings import Settings
 
@@ -100,34 +97,70 @@ def _land_all(
     wait_for_young: bool,
 ) -> Landing:
     done = Landing()
+    young: list[Delivery] = []
+    new = new_deliveries(settings.inbox, specs, receipts.is_unchanged, lambda left: done.left_alone.append(str(left)))
+    settled = _settled(settings, new, young)
+    grown = _grown(settings, young, done, wait_for_young)
     with Conformers(settings, receipts) as conformers:
-        new = new_deliveries(
-            settings.inbox, specs, receipts.is_unchanged, lambda left: done.left_alone.append(str(left))
-        )
-        for delivery in _settled(settings, new, done, wait_for_young):
-            try:
-                receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, done)
-            except FileNotFoundError:
-                if delivery.path.exists():
-                    raise
-                continue  # taken away while it was read
-            except UnreadableFileError as error:
-                done.left_alone.append(f"{delivery.name}: {error}")
-                continue
-            if receipt is not None:
+        lander = FileLander(settings, receipts, conformers, done.examples, done.unsettled)
+        # What is settled does not wait for what is young.
+        for group in chain(in_groups(settled), in_groups(grown)):
+            for receipt in _land_group(group, specs[group[0].dataset], lander, conformers, done):
                 done.receipts.append(receipt)
                 progress(receipt)
     return done
 
 
-def _settled(settings: Settings, new: Iterable[Delivery], done: Landing, wait_for_young: bool) -> Iterator[Delivery]:
-    """The deliveries nobody is writing any more: the young ones last, given the time to settle, once for all."""
-    young = []
+def _land_group(
+    group: list[Delivery],
+    spec: DatasetSpec,
+    lander: FileLander,
+    conformers: Conformers,
+    done: Landing,
+) -> Iterator[Receipt]:
+    """Land deliveries of one dataset that are small enough to be conformed together, each as a batch of its own."""
+    found: list[NewFile] = []
+    for delivery in group:
+        with _passed_over_where_gone(delivery, done):
+            if new := lander.look_at(delivery):
+                found.append(new)
+    rows = gathered([new.delivery for new in found], spec, conformers)
+    for number, new in enumerate(found):
+        share = rows.pop(new.delivery.name, None)
+        if share is None or number % MOST_BEGUN == 0:
+            yield from lander.commit()  # before one that may take long by itself, too
+        with _passed_over_where_gone(new.delivery, done):
+            try:
+                lander.begin(spec, new, share)
+            except Exception:
+                yield from lander.commit()  # the batches before it are whole, whatever stops landing here
+                raise
+    yield from lander.commit()
+
+
+@contextmanager
+def _passed_over_where_gone(delivery: Delivery, done: Landing) -> Iterator[None]:
+    """Go on with the next file where one was taken away while it was read, or cannot be read any more."""
+    try:
+        yield
+    except FileNotFoundError:
+        if delivery.path.exists():
+            raise
+    except UnreadableFileError as error:
+        done.left_alone.append(f"{delivery.name}: {error}")
+
+
+def _settled(settings: Settings, new: Iterable[Delivery], young: list[Delivery]) -> Iterator[Delivery]:
+    """The deliveries nobody is writing any more; the others are added to ``young``."""
     for delivery in new:
         if is_settled(delivery.stat, time.time(), settings.settle_seconds):
             yield delivery
         else:
             young.append(delivery)
+
+
+def _grown(settings: Settings, young: list[Delivery], done: Landing, wait_for_young: bool) -> Iterator[Delivery]:
+    """The young deliveries that are settled by now, or given the time to settle, once for all."""
     until = time.monotonic() + (settings.settle_seconds + 0.1 if wait_for_young else 0)
     for delivery in young:
         stat = wait_for_settling(delivery.path, settings.settle_seconds, until)
@@ -135,106 +168,3 @@ def _settled(settings: Settings, new: Iterable[Delivery], done: Landing, wait_fo
             yield replace(delivery, stat=stat)
         elif os.path.exists(delivery.path):  # noqa: PTH110 (False also where it may not be looked at any more)
             done.unsettled.append(delivery.name)
-
-
-def land_file(
-    settings: Settings,
-    spec: DatasetSpec,
-    delivery: Delivery,
-    receipts: Receipts,
-    conformers: "Conformers",
-    done: Landing,
-    again: bool = False,
-) -> Receipt | None:
-    """One file, from its bytes to its receipt; None where these bytes under this name are known already.
-
-    With ``again``, bytes that were refused are tried once more, and None says that they are refused again. Raises
-    :class:`~flows.errors.UnreadableFileError` where it cannot be read at all.
-    """
-    checksum = _checksum(delivery.path)
-    last = receipts.last_of_file(delivery.name)
-    is_known = last is not None and last.sha256 == checksum
-    if is_known and not (again and last is not None and last.status is Status.REFUSED):
-        receipts.remember(delivery.name, delivery.stat)
-        return None
-
-    superseded = None
-    if spec.redelivery is Redelivery.NEWEST_WINS:
-        superseded = receipts.replaced_by_redelivery(delivery.name)
-    receipt = Receipt(
-        batch_id=receipts.last_batch_id() + 1,
-        dataset=spec.name,
-        source=delivery.source,
-        file=delivery.name,
-        sha256=checksum,
-        bytes=delivery.stat.st_size,
-        format=file_format(delivery.path.name) or "",
-        status=Status.DUPLICATE,
-        supersedes_batch_id=superseded.batch_id if superseded else None,
-        contract=f"{spec.name}.{spec.version}",
-        key_check=key_check(conformers.key),
-        delivered_at=datetime.fromtimestamp(delivery.stat.st_mtime, UTC),
-        landed_at=datetime.now(UTC),
-    )
-    made = work_folder(settings) / batch_name(receipt.batch_id)
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    # A name that landed other bytes before must land these, even if another name did: it takes their place.
-    known = None if superseded else receipts.landed_content(spec.name, checksum)
-    if known is not None:
-        receipt = receipt.model_copy(
-            update={"reason": f"the same bytes landed as {known.file} (batch {known.batch_id})"}
-        )
-    else:
-        reason: str | None = None
-        try:
-            parts, columns = read_parts(delivery.path, spec), partial(columns_of, delivery.path, spec)
-            receipt = land_rows(settings, spec, receipt, made, parts, columns, conformers.of(spec), done.examples)
-        except (TidemarkError, OSError, sqlite3.Error) as error:
-            if not isinstance(error, FileRefusedError):
-                raise  # the lake's own: the next file would meet it too
-            reason = str(error)
-        except Exception as error:  # whatever a file's rows make a library throw costs that file alone
-            reason = thrown(error)
-        if reason is not None:
-            shutil.rmtree(made)
-            made.mkdir()
-            update = {"status": Status.REFUSED, "reason": reason, "supersedes_batch_id": None}
-            receipt = receipt.model_copy(update=update)
-    if not _is_as_found(delivery):
-        # Written to or replaced since: the checksum and the rows may be of different bytes.
-        discard(settings, receipt)
-        done.unsettled.append(delivery.name)
-        return None
-    if is_known and receipt.status is Status.REFUSED:
-        receipts.remember(delivery.name, delivery.stat)
-        return None
-    receipts.commit(receipt, made)
-    receipts.remember(delivery.name, delivery.stat)
-    return receipt
-
-
-def _is_as_found(delivery: Delivery) -> bool:
-    try:
-        now, then = delivery.path.stat(), delivery.stat
-    except PermissionError:
-        return False
-    return (now.st_ino, now.st_size, now.st_mtime_ns) == (then.st_ino, then.st_size, then.st_mtime_ns)
-
-
-def discard(settings: Settings, receipt: Receipt) -> None:
-    """Take back what quarantine holds of a batch that will not be committed."""
-    for path in (settings.quarantine / receipt.dataset).glob(f"{batch_name(receipt.batch_id)}.*"):
-        path.unlink()
-
-
-def _checksum(path: Path) -> str:
-    """Raises :class:`UnreadableFileError` where it cannot be read: its rights may have changed since it was found."""
-    try:
-        return sha256(path)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise UnreadableFileError(
-            f"cannot be read ({error.strerror or error}); give the right to read it, or take it away"
-        ) from error

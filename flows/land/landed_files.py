@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec
-from flows.files import sync_file
 from flows.land.receipt import DATA, LandedFile, batch_name, day_folder
 
 # Rows of a day are gathered until they make a row group worth reading.
@@ -27,7 +26,7 @@ class LandedFiles:
     """Writes the rows of a batch below ``made``, laid out as they will stand below the lake.
 
     Used as a context, whose end finishes the files; ``files`` says after that which there are, ``columns`` what is in
-    them.
+    them. That they are on the disk is up to the commit.
     """
 
     def __init__(self, spec: DatasetSpec, batch_id: int, made: Path) -> None:
@@ -37,7 +36,6 @@ class LandedFiles:
         self._spec = spec
         self._batch = batch_name(batch_id)
         self._made = made
-        self._options = _parquet_options(spec)
         self._held: dict[date | None, list[pa.Table]] = {}
         self._held_rows: dict[date | None, int] = {}
         self._writers: OrderedDict[date | None, _Writer] = OrderedDict()
@@ -84,24 +82,23 @@ class LandedFiles:
             before = sum(file.event_date == day for file in self.files)
             more = f"-{before + 1}" if before else ""
             name = f"{day_folder(self._spec.name, day)}/{self._batch}{more}.parquet"
-        return _Writer(self._made, name, schema, self._options)
+        return _Writer(self._made, name, schema)
 
     def _finish(self, day: date | None, is_whole: bool) -> None:
         writer = self._writers.pop(day)
         writer.close()
         if is_whole:
-            sync_file(writer.path)
             size = writer.path.stat().st_size
             self.files.append(LandedFile(path=writer.name, event_date=day, rows=writer.rows, bytes=size))
 
 
 class _Writer:
-    def __init__(self, made: Path, name: str, schema: pa.Schema, options: dict[str, object]) -> None:
+    def __init__(self, made: Path, name: str, schema: pa.Schema) -> None:
         self.name = name
         self.path = made / name
         self.rows = 0
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self.path, schema, **options)
+        self._writer = pq.ParquetWriter(self.path, schema, **_parquet_options(schema))
 
     def write(self, rows: pa.Table) -> None:
         self._writer.write_table(_own_dictionaries(rows))
@@ -141,7 +138,12 @@ def _own_dictionaries(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _parquet_options(spec: DatasetSpec) -> dict[str, object]:
+def _parquet_options(schema: pa.Schema) -> dict[str, object]:
     """Dictionaries for words, none for what hardly repeats."""
-    words = [c.name for c in spec.columns() if c.type in ("string", "string[]", "boolean")]
+    words = [column.name for column in schema if _is_of_words(column.type)]
     return {"compression": "zstd", "compression_level": 1, "use_dictionary": words, "store_schema": False}
+
+
+def _is_of_words(kind: pa.DataType) -> bool:
+    is_kind = (pa.types.is_string, pa.types.is_dictionary, pa.types.is_list, pa.types.is_boolean)
+    return any(is_one(kind) for is_one in is_kind)

@@ -1,22 +1,22 @@
 """What landed, file by file: receipts, the index over them, and the atomic commit of a batch.
 
 Every delivered file becomes one batch: a folder ``landed/<dataset>/batch-<number>/`` that holds its receipt. Its rows
-stand in that folder too, or in a dataset laid out by day in the folders of their days. All is made elsewhere; the rows
-are renamed into place first, and then the folder: that last rename is the commit, and files that no receipt names do
-not count. The receipts are the truth. ``landed/index.sqlite`` only saves looking through them; it can be deleted at
-any time.
+stand in that folder too, or in a dataset laid out by day in the folders of their days. All is made elsewhere and
+renamed into place, the folder last (:mod:`flows.land.commit`): that rename is the commit, and files that no receipt
+names do not count. The receipts are the truth. ``landed/index.sqlite`` only saves looking through them; it can be
+deleted at any time.
 """
 
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from flows.files import sync_folder
 from flows.land import file_index
+from flows.land.commit import MOST_BEGUN, Begun, begin, commit_all, take_back
 from flows.land.file_index import FileIndex
 from flows.land.receipt import RECEIPT, Receipt, Status, batch_name
 from flows.settings import Settings
@@ -47,6 +47,7 @@ class Receipts:
 
     def __init__(self, settings: Settings, read_only: bool = False) -> None:
         self._settings = settings
+        self._begun: list[Begun] = []
         index = settings.landed / INDEX
         if read_only:
             self._database = _opened_to_read(index)
@@ -79,7 +80,8 @@ class Receipts:
     def _catch_up(self) -> None:
         """Enter batches that were committed but not indexed: all of them where the index was deleted, else the one
         whose landing was killed between the two."""
-        self._database.rollback()  # of an interrupt between two statements: what it left is no batch yet
+        self._database.rollback()  # what an interrupt left, and batches begun that are not committed
+        self._begun.clear()
         last = self.last_batch_id()
         if last == 0:
             found = sorted(self._settings.landed.glob(f"*/batch-*/{RECEIPT}"), key=lambda p: p.parent.name)
@@ -263,61 +265,49 @@ class Receipts:
         return bool(row == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
     def remember(self, file: str, stat: os.stat_result) -> None:
-        """Note that the file, as it is, was dealt with."""
+        """Note that the file, as it is, was dealt with; where batches are begun, once these are committed."""
         self._database.execute(
             "insert or replace into seen values (?, ?, ?, ?)",
             (file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns),
         )
+        if not self._begun:
+            self._database.commit()
+
+    def begin(self, receipt: Receipt, made: Path) -> None:
+        """Begin to commit a batch whose files stand below the folder ``made`` as they will below the lake.
+
+        It counts for what is asked here from now on, and for others once :meth:`commit_begun` is called. That is to be
+        soon, after MOST_BEGUN batches at the latest: nobody else can write to the index meanwhile.
+        """
+        self._begun.append(begin(receipt, made))
+        self._enter(receipt)
+
+    def commit_begun(self) -> list[Receipt]:
+        """Commit the batches begun, in order, and return their receipts."""
+        if not self._begun:
+            return []
+        commit_all(self._settings.lake, self._begun)
         self._database.commit()
+        done, self._begun = [begun.receipt for begun in self._begun], []
+        return done
 
     def commit(self, receipt: Receipt, made: Path) -> None:
-        """Commit a batch whose files stand below the folder ``made`` as they will below the lake."""
-        lake, folder = self._settings.lake, made / receipt.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / RECEIPT).open("w", encoding="utf-8") as file:
-            file.write(receipt.model_dump_json(indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(folder)
-        dataset = (lake / receipt.folder).parent
-        changed = _made_where_missing(dataset)
-        for path in (file.path for file in receipt.files if file.event_date):
-            changed |= {(lake / path).parent, *_made_where_missing((lake / path).parent)}
-            (made / path).rename(lake / path)
-        for parent in changed:
-            sync_folder(parent)
-        folder.rename(lake / receipt.folder)
-        sync_folder(dataset)
-        self._enter(receipt)
-        self._database.commit()
+        """Commit one batch: :meth:`begin` and :meth:`commit_begun`."""
+        self.begin(receipt, made)
+        self.commit_begun()
 
     def clean_up(self) -> None:
         """Remove what a killed landing left behind: half-made batches, and files of batches never committed."""
         # First what needs no room: the index may be unable to take anything in, on a full disk.
-        for path in work_folder(self._settings).glob(f"batch-*/landed/*/batch-*/{RECEIPT}"):
-            with suppress(ValueError):  # half written: then none of its files was put into place yet
-                self._take_back(Receipt.model_validate_json(path.read_text(encoding="utf-8")))
+        take_back(self._settings.lake, work_folder(self._settings))
         shutil.rmtree(work_folder(self._settings), ignore_errors=True)
         self._catch_up()  # or a batch that was committed and not indexed would be taken for one that was not
-        # Batches are made one after the other, so only the next can have been begun.
-        begun = batch_name(self.last_batch_id() + 1)
+        last = self.last_batch_id()
+        begun = [batch_name(last + 1 + number) for number in range(MOST_BEGUN)]
         for folder in self._settings.quarantine.iterdir():
-            for name in (f"{begun}.parquet", f"{begun}.unknown.parquet"):
-                (folder / name).unlink(missing_ok=True)
-
-    def _take_back(self, receipt: Receipt) -> None:
-        """Remove the files of a batch that was never committed from where they were put already."""
-        if not (self._settings.lake / receipt.folder).exists():
-            for file in receipt.files:
-                (self._settings.lake / file.path).unlink(missing_ok=True)
-
-
-def _made_where_missing(folder: Path) -> set[Path]:
-    """Make a folder; the one that changed by that, if any."""
-    if folder.exists():
-        return set()
-    folder.mkdir()
-    return {folder.parent}
+            for name in begun:
+                (folder / f"{name}.parquet").unlink(missing_ok=True)
+                (folder / f"{name}.unknown.parquet").unlink(missing_ok=True)
 
 
 def _opened_to_read(index: Path) -> sqlite3.Connection:

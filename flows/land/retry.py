@@ -33,9 +33,11 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
-from flows.land.batch import COLUMNS, Conformers, land_rows
+from flows.land.batch import COLUMNS, land_rows
+from flows.land.conformers import Conformers, conformed
 from flows.land.inbox import deliveries, file_format, is_settled
-from flows.land.land import Landing, discard, land_file, open_for_landing
+from flows.land.land import open_for_landing
+from flows.land.land_file import FileLander, discard
 from flows.land.pseudonyms import key_check
 from flows.land.readers import Chunk, Reject, Unknown, decoded, limits, read_chunks
 from flows.land.readers.csv import DELIMITERS, PIECE, is_one_row
@@ -152,8 +154,8 @@ def _retry_batch(
         with pq.ParquetFile(settings.lake / (before.rejects_path or "")) as quarantine:
             columns = _columns(quarantine, before)
             chunks = _chunks_again(quarantine, before.format, spec, columns, work_folder(settings))
-            parts = (decoded(chunk) for chunk in chunks)
-            receipt = land_rows(settings, spec, receipt, made, parts, lambda: columns, conformers.of(spec), [])
+            rows = conformed(map(decoded, chunks), conformers.of(spec), receipt.batch_id)
+            receipt = land_rows(settings, spec, receipt, made, rows, lambda: columns, [])
     except pa.ArrowException as error:
         raise FileRefusedError(f"{before.rejects_path} is damaged ({error}); {REMEDY}") from error
     if receipt.rows_read != before.rows_rejected:
@@ -197,15 +199,16 @@ def _retry_refused(
     progress: Callable[[Receipt], None],
 ) -> None:
     """Land the files refused whole, where the inbox still has them; refused again they keep the receipt they have."""
+    lander = FileLander(settings, receipts, conformers, examples=[], unsettled=[])
     refused = {r.file: r for r in receipts.last_of_each_file(Status.REFUSED) if dataset in (None, r.dataset)}
     for delivery in deliveries(settings.inbox) if refused else ():
         known = delivery.dataset in specs and file_format(delivery.path.name) is not None
         settled = is_settled(delivery.stat, datetime.now(UTC).timestamp(), settings.settle_seconds)
         if delivery.name not in refused or not known or not settled:
             continue
-        landing = Landing()
         try:
-            receipt = land_file(settings, specs[delivery.dataset], delivery, receipts, conformers, landing, again=True)
+            new = lander.look_at(delivery, again=True)
+            receipt = lander.land(specs[delivery.dataset], new) if new else None
         except FileNotFoundError:
             if delivery.path.exists():
                 raise

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import ptars
 import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from flows.contract.spec import DatasetSpec, descriptors
@@ -36,7 +37,11 @@ def read_protobuf(pieces: Iterator[bytes], spec: DatasetSpec) -> Iterator[Part]:
 
 def decoder_of(spec: DatasetSpec) -> Decoder:
     """What makes chunks of the dataset's messages."""
-    descriptor = descriptors().FindMessageTypeByName(spec.message)
+    return _decoder(descriptors().FindMessageTypeByName(spec.message))
+
+
+@cache  # to make it costs more than to decode some messages
+def _decoder(descriptor: Descriptor) -> Decoder:
     config = ptars.PtarsConfig(timestamp_tz=None, timestamp_unit="us")
     handler = ptars.HandlerPool([descriptor.file], config).get_for_message(descriptor)
     parse = message_factory.GetMessageClass(descriptor).FromString

@@ -9,12 +9,13 @@ from contextlib import suppress
 from importlib import import_module
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from flows.errors import TidemarkError
-from flows.land import land as land_module
+from flows.land import gather, land_file
 from flows.land.land import Landing, land
 from flows.land.receipt import Receipt, Status
 from flows.settings import Settings
@@ -149,7 +150,7 @@ def test_an_unchanged_file_is_not_even_read_again(lake: Lake, monkeypatch: pytes
     def read(path: Path) -> str:
         raise AssertionError(path)
 
-    monkeypatch.setattr(land_module, "_checksum", read)
+    monkeypatch.setattr(land_file, "_checksum", read)
     assert lake.land().receipts == []
 
 
@@ -175,23 +176,28 @@ def test_progress_is_reported_file_by_file(lake: Lake) -> None:
 # --- files that move under our hands ---------------------------------------------------------------------------------
 
 
-def before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object]) -> None:
+def before(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, act: Callable[[], object]) -> None:
     """Do something just before landing first calls one of its steps."""
-    original, done = getattr(land_module, name), []
+    original, done = getattr(module, name), []
 
     def step(*arguments: Any, **more: Any) -> Any:
         if not done:
             done.append(act())
         return original(*arguments, **more)
 
-    monkeypatch.setattr(land_module, name, step)
+    monkeypatch.setattr(module, name, step)
 
 
-@pytest.mark.parametrize("step", ["_checksum", "read_parts"])
-def test_a_file_taken_away_while_it_lands_stops_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    first = lake.deliver("web/events/a.ndjson", A)
+STEPS = [(land_file, "_checksum"), (gather, "read_parts"), (gather, "joined"), (land_file, "land_rows")]
+
+
+@pytest.mark.parametrize(("module", "step"), STEPS)
+def test_a_file_taken_away_while_it_lands_stops_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
+) -> None:
+    first = lake.deliver("web/events/a.ndjson", ndjson([event(7, colour="red"), 6]))
     lake.deliver("web/events/b.ndjson", B)
-    before(monkeypatch, step, first.unlink)
+    before(monkeypatch, module, step, first.unlink)
     assert [r.file for r in lake.land().receipts] == ["web/events/b.ndjson"]
     lake.assert_whole()
 
@@ -202,12 +208,31 @@ def test_a_file_replaced_while_it_lands_never_lands_under_another_checksum(
 ) -> None:
     lake.deliver(NAME, A + b"6\n")
     with monkeypatch.context() as patch:
-        before(patch, "read_parts", lambda: lake.deliver(NAME, replacement))
+        before(patch, land_file, "read_parts", lambda: lake.deliver(NAME, replacement))
         done = lake.land()
     assert (done.receipts, done.unsettled) == ([], [NAME])
     lake.assert_whole()
     (receipt,) = lake.land().receipts
     assert receipt.rows_read == replacement.count(b"\n")
+    lake.assert_whole()
+
+
+@pytest.mark.parametrize(("module", "step"), STEPS[1:])
+def test_a_small_file_replaced_while_others_land_with_it_is_left_as_unsettled(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
+) -> None:
+    names = [f"web/events/{name}.ndjson" for name in "abc"]
+    for number, name in enumerate(names):
+        lake.deliver(name, ndjson([event(number), number]))
+    replaced = names[0] if module is land_file else names[1]
+    with monkeypatch.context() as patch:
+        before(patch, module, step, lambda: lake.deliver(replaced, ndjson([event(8), event(9, colour="red")])))
+        done = lake.land()
+    others = [name for name in names if name != replaced]
+    assert ([r.file for r in done.receipts], done.unsettled) == (others, [replaced])
+    lake.assert_whole()
+    (receipt,) = lake.land().receipts
+    assert (receipt.batch_id, receipt.file, receipt.rows_landed, receipt.unknown_keys) == (3, replaced, 2, 1)
     lake.assert_whole()
 
 
@@ -284,7 +309,7 @@ def test_a_landing_stopped_before_any_sync_heals(
 ) -> None:
     deliver_many(lake, 2)
     calls = itertools.count(1)
-    for name in ("batch", "landed_files", "layout", "receipts"):
+    for name in ("batch", "commit", "layout"):
         module = import_module(f"flows.land.{name}")
         if not hasattr(module, step):
             continue

@@ -473,7 +473,7 @@ def test_a_retry_stopped_before_any_sync_heals(
 ) -> None:
     deliver_rejects(lake)
     calls = itertools.count(1)
-    for name in ("batch", "landed_files", "layout", "receipts"):
+    for name in ("batch", "commit", "layout"):
         module = import_module(f"flows.land.{name}")
         if not hasattr(module, step):
             continue

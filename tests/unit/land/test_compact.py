@@ -23,6 +23,7 @@ from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land import compact as module
 from flows.land import file_index
+from flows.land import receipts as receipts_module
 from flows.land.compact import compact
 from flows.land.land import land as land_all
 from flows.land.receipts import Receipts
@@ -260,7 +261,26 @@ def test_an_interrupt_as_a_batch_is_indexed_loses_nothing(lake: Lake, monkeypatc
         patch.setattr(file_index.FileIndex, "enter", interrupted)
         with pytest.raises(KeyboardInterrupt):
             land(lake, 3)
+    assert len(seen(lake)) == 36
+    lake.land()
     assert len(seen(lake)) == 48
+
+
+def test_an_interrupt_between_a_commit_and_that_of_the_index_loses_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_all = receipts_module.commit_all
+
+    def interrupted(*arguments: Any) -> None:
+        commit_all(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(receipts_module, "commit_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            land(lake, 3)
+    assert len(seen(lake)) == 48
+    assert lake.land().receipts == []
 
 
 @pytest.mark.parametrize("build", [build_module.build, build_module.build_pending])

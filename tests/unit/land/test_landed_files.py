@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.contract.spec import load_specs
-from flows.land import landed_files
+from flows.land import commit, landed_files
 from flows.land.conform import ARROW_TYPES, landed_schema
 from flows.land.landed_files import LandedFiles
 from flows.land.readers import limits
@@ -116,7 +116,7 @@ def test_days_that_come_back_go_on_in_further_files(
 def test_a_landing_that_stops_halfway_leaves_no_file_of_a_day(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.land_one("web/events/a.ndjson", ndjson([on_day(1, 0)]))
     lake.deliver("web/events/b.ndjson", ndjson(on_day(n, n) for n in range(5)))
-    sync, synced = landed_files.sync_file, []
+    sync, synced = commit.sync_file, []
 
     def stop(path: Path) -> None:
         synced.append(path)
@@ -124,7 +124,7 @@ def test_a_landing_that_stops_halfway_leaves_no_file_of_a_day(lake: Lake, monkey
             raise OSError("the disk is full")
         sync(path)
 
-    monkeypatch.setattr(landed_files, "sync_file", stop)
+    monkeypatch.setattr(commit, "sync_file", stop)
     with pytest.raises(Exception, match="the disk is full"):
         lake.land()
     lake.assert_whole()

@@ -9,7 +9,7 @@ from flows.build.landings import enter_landings
 from flows.build.warehouse import open_warehouse
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
-from flows.land import land as land_module
+from flows.land.land_file import FileLander
 from flows.land.layout import FILE, FORMAT, Layout, check_layout, read_layout, settle_layout, wanted_layout
 from flows.land.retry import retry_quarantine
 from tests.support.deliveries import contents, event, field_of, ndjson, small_spec
@@ -61,7 +61,7 @@ def test_the_layout_is_noted_before_the_first_batch(lake: Lake, monkeypatch: pyt
 
     lake.deliver("web/events/a.ndjson", EVENTS)
     with monkeypatch.context() as patch:
-        patch.setattr(land_module, "land_file", nothing_yet)
+        patch.setattr(FileLander, "look_at", nothing_yet)
         with pytest.raises(TidemarkError, match="stopped before the first batch"):
             lake.land()
     noted = layout_of(lake).read_bytes()
