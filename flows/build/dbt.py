@@ -25,11 +25,9 @@ RUNS_DBT = "TIDEMARK_RUNS_DBT"
 SELECTING = ("select", "exclude", "selector", "state")
 BUILDS_MODELS = frozenset({"model", "all", "default"})
 LIST_MODELS = ("--resource-type", "model", "--output", "name")
-# Tidemark itself says how each node went. Every query in the log would take a tenth of a small build:
-# `-- --log-level-file debug` asks for it.
-QUIET = ["--log-level", "none", "--log-level-file", "info"]
-# The manifest stays in memory; what runs next writes it down, where it is asked for.
-PARSE = ["parse", "--no-write-json"]
+# Tidemark itself says how each node went. Every query in the log would take a tenth of a small build, and artifacts,
+# which nothing here reads, a quarter: `-- --log-level-file debug` and `-- --write-json` ask for them.
+QUIET = ["--log-level", "none", "--log-level-file", "info", "--no-write-json"]
 
 _read: dict[str, Project] = {}
 
@@ -42,7 +40,7 @@ def read_project(settings: Settings) -> Project:
     fingerprint = project_fingerprint(PROJECT)
     if fingerprint not in _read:
         _read.clear()
-        _read[fingerprint] = Project(_invoke(settings, PARSE, fingerprint), fingerprint, PROJECT)
+        _read[fingerprint] = Project(_invoke(settings, ["parse"], fingerprint), fingerprint, PROJECT)
     return _read[fingerprint]
 
 
@@ -95,8 +93,6 @@ def models_to_build(settings: Settings, arguments: tuple[str, ...]) -> frozenset
 
     Raises :class:`TidemarkError` where dbt cannot read the selection in them.
     """
-    if not arguments:
-        return frozenset(read_project(settings).models)
     from dbt.cli.main import cli  # noqa: PLC0415
 
     try:
@@ -105,6 +101,8 @@ def models_to_build(settings: Settings, arguments: tuple[str, ...]) -> frozenset
         return frozenset()  # dbt will refuse them, and say why
     if "model" in given["exclude_resource_types"] or not ({*given["resource_types"]} or {"model"}) & BUILDS_MODELS:
         return frozenset()
+    if not any(given.get(name) for name in SELECTING):
+        return frozenset(read_project(settings).models)
     options = [text for name in SELECTING if given.get(name) for text in (f"--{name}", *_texts(given[name]))]
     return frozenset(run_dbt(settings, ["list", *LIST_MODELS, *options]))
 
@@ -134,10 +132,11 @@ def _invoke(
     os.environ["TIDEMARK_PROJECT"] = fingerprint
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ.update(environment or {})
+    command, *given = arguments
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")]
     outputs = ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
     try:
-        done = dbtRunner(manifest=manifest, callbacks=callbacks).invoke([*QUIET, *arguments, *folders, *outputs])
+        done = dbtRunner(manifest=manifest, callbacks=callbacks).invoke([command, *QUIET, *given, *folders, *outputs])
     finally:
         DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         reset_adapters()  # type: ignore[no-untyped-call]

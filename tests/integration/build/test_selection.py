@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.build.dbt import models_to_build, read_project
+from flows.build.dbt import models_to_build, read_project, run_dbt
 from flows.errors import TidemarkError
 from flows.settings import Settings
 
@@ -43,3 +43,9 @@ def test_without_a_selection_every_model_is_built(settings: Settings) -> None:
 def test_a_selection_that_dbt_cannot_read_is_refused(settings: Settings) -> None:
     with pytest.raises(TidemarkError, match="dbt could not run"):
         models_to_build(settings, ("--select", "no_such_method:x"))
+
+
+def test_what_a_person_asks_of_dbt_comes_before_what_tidemark_does(settings: Settings) -> None:
+    asked = ["--log-level-file", "debug", "--write-json"]
+    assert run_dbt(settings, ["list", "--select", "dim_dates", "--resource-type", "model", *asked])
+    assert "[debug]" in (settings.home / "warehouse" / "logs" / "dbt.log").read_text()
