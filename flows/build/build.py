@@ -135,7 +135,7 @@ def run_named(
     project = read_project(settings)
     with project.tagged(CHOSEN, names):
         chosen = ("--select", f"tag:{CHOSEN}", *ONE_THREAD, *arguments)
-        return _run(settings, chosen, frozenset(names & project.models.keys()), progress, days)
+        return _run(settings, project, chosen, frozenset(names & project.models.keys()), progress, days)
 
 
 def tests_to_run(project: Project, pending: PendingWork) -> list[DataTest]:
@@ -154,18 +154,20 @@ def run_build(
 
     With ``days``, models partitioned by day rebuild these, and what is new to them stays so.
     """
-    return _run(settings, arguments, models_to_build(settings, arguments), progress, days)
+    project = read_project(settings)
+    return _run(settings, project, arguments, models_to_build(settings, project, arguments), progress, days)
 
 
 def _run(
     settings: Settings,
+    project: Project,
     arguments: tuple[str, ...],
     models: frozenset[str],
     progress: Callable[[str], None],
     days: Days | None,
 ) -> Build:
     """What :func:`run_build` does, of these models."""
-    steps = make_plan(settings, read_project(settings), variables_given(arguments), models, days)
+    steps = make_plan(settings, project, variables_given(arguments), models, days)
 
     def on_event(event: Any) -> None:
         if event.info.name in ("LogModelResult", "LogSeedResult"):
@@ -176,14 +178,16 @@ def _run(
 
     environment = {"TIDEMARK_DAYS": f"{days[0]}:{days[1]}"} if days else {}
     command = ["build", *NO_UNIT_TESTS, *arguments]
-    return _ran(settings, run_dbt(settings, command, [on_event], environment, steps))
+    return _ran(settings, run_dbt(settings, command, [on_event], environment, steps, project))
 
 
 @once_free
 def run_every_test(settings: Settings) -> Build:
     """Run every data test on all rows, whatever passed before: what a nightly run does. Raises as :func:`build`."""
     with warehouse_held(settings, "testing"):
-        enter_landings(settings)
+        # What landed since the last build is not entered: no model has seen it yet.
+        if not settings.warehouse.exists():
+            enter_landings(settings)
         environment = {"TIDEMARK_TEST_ROWS": "all"}
         return _ran(settings, run_dbt(settings, ["test", *NO_UNIT_TESTS], environment=environment))
 

@@ -50,14 +50,16 @@ def run_dbt(
     callbacks: list[Callable[..., None]] | None = None,
     environment: dict[str, str] | None = None,
     steps: Mapping[str, Mapping[str, Any]] | None = None,
+    project: Project | None = None,
 ) -> Any:
     """Run dbt in this process on the settings' home and give its connections back, or the warehouse stays locked.
 
     ``environment`` is what macros may read in this run alone: ``TIDEMARK_DAYS``, ``TIDEMARK_TEST_ROWS``. ``steps`` say
-    what each model has to do (flows/build/plan.py): one that has none is built whole. Raises :class:`TidemarkError`
-    where dbt could not begin; how each node went is in the result.
+    what each model has to do (flows/build/plan.py): one that has none is built whole. ``project`` is the one they were
+    made of, where it was read before. Raises :class:`TidemarkError` where dbt could not begin; how each node went is in
+    the result.
     """
-    project = read_project(settings)
+    project = project or read_project(settings)
     fingerprint = project.fingerprint_with(variables_given(arguments))
     # Only while dbt runs: what is started from this process later may be another project.
     handed = {RUNS_DBT: "1", **(environment or {})}
@@ -88,7 +90,7 @@ def select_models(settings: Settings, selection: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def models_to_build(settings: Settings, arguments: tuple[str, ...]) -> frozenset[str]:
+def models_to_build(settings: Settings, project: Project, arguments: tuple[str, ...]) -> frozenset[str]:
     """The names of the models that `dbt build` with these arguments builds: all without any.
 
     Raises :class:`TidemarkError` where dbt cannot read the selection in them.
@@ -102,9 +104,9 @@ def models_to_build(settings: Settings, arguments: tuple[str, ...]) -> frozenset
     if "model" in given["exclude_resource_types"] or not ({*given["resource_types"]} or {"model"}) & BUILDS_MODELS:
         return frozenset()
     if not any(given.get(name) for name in SELECTING):
-        return frozenset(read_project(settings).models)
+        return frozenset(project.models)
     options = [text for name in SELECTING if given.get(name) for text in (f"--{name}", *_texts(given[name]))]
-    return frozenset(run_dbt(settings, ["list", *LIST_MODELS, *options]))
+    return frozenset(run_dbt(settings, ["list", *LIST_MODELS, *options], project=project))
 
 
 def _texts(value: Any) -> list[str]:

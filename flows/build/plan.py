@@ -20,7 +20,7 @@ import duckdb
 
 from flows.build.logic import Logic, Reach
 from flows.build.project import STORED, Project
-from flows.build.warehouse import last_batch, open_warehouse
+from flows.build.warehouse import has_whole_build, last_batch, open_warehouse
 from flows.settings import Settings
 
 Days = tuple[date, date]
@@ -45,12 +45,19 @@ class LandedDay:
 
 @dataclass(frozen=True)
 class State:
-    """What the warehouse says before a build: the last batch entered, what each model has seen, and which days the
-    batches hold that are to be seen, or the days chosen."""
+    """What the warehouse says before a build.
+
+    ``last_batch`` is the last one entered, ``progress`` what each model has seen. ``landed`` are the days that batches
+    not yet seen hold; in a backfill (``is_backfill``), the chosen ones. ``failed`` are models and seeds that are not as
+    they were last to be made. Unless the project ``has_whole_build``, views and seeds may be another's.
+    """
 
     last_batch: int
     progress: Mapping[str, Progress]
     landed: tuple[LandedDay, ...]
+    failed: frozenset[str] = frozenset()
+    has_whole_build: bool = True
+    is_backfill: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,16 +86,18 @@ def make_plan(
     With ``chosen`` days, models partitioned by day rebuild those, and what is new to them stays so.
     """
     with open_warehouse(settings, read_only=True) as warehouse:
-        state = read_state(warehouse, chosen)
-    steps = plan(project, project.logic(given).by_name, models, state, chosen is not None)
+        state = read_state(warehouse, project.fingerprint_with(given), models, chosen)
+    steps = plan(project, project.logic(given).by_name, models, state)
     return {name: asdict(step) for name, step in steps.items()}
 
 
-def read_state(warehouse: duckdb.DuckDBPyConnection, chosen: Days | None) -> State:
-    """What the warehouse says before a build."""
+def read_state(
+    warehouse: duckdb.DuckDBPyConnection, fingerprint: str, models: frozenset[str], chosen: Days | None
+) -> State:
+    """What the warehouse says before a build of these models of the project with this fingerprint."""
     rows = warehouse.execute("select model, batch_id, logic from ops.model_progress").fetchall()
     progress = {model: Progress(*rest) for model, *rest in rows}
-    least = min((of.batch_id for of in progress.values()), default=0)
+    least = min((of.batch_id for name, of in progress.items() if name in models), default=0)
     landed = warehouse.execute(
         """
         select distinct batch_id, dataset, event_date from landed.landed_files
@@ -98,14 +107,28 @@ def read_state(warehouse: duckdb.DuckDBPyConnection, chosen: Days | None) -> Sta
         """,
         {"least": least, "first": chosen and chosen[0], "last": chosen and chosen[1]},
     ).fetchall()
-    return State(last_batch(warehouse), progress, tuple(LandedDay(*row) for row in landed))
+    failed = warehouse.execute("select node from ops.failed_or_skipped").fetchall()
+    return State(
+        last_batch=last_batch(warehouse),
+        progress=progress,
+        landed=tuple(LandedDay(*row) for row in landed),
+        failed=frozenset(node for (node,) in failed),
+        has_whole_build=has_whole_build(warehouse, fingerprint),
+        is_backfill=chosen is not None,
+    )
 
 
-def plan(
-    project: Project, logic: Mapping[str, Logic], models: frozenset[str], state: State, is_backfill: bool = False
-) -> dict[str, Step]:
+def plan(project: Project, logic: Mapping[str, Logic], models: frozenset[str], state: State) -> dict[str, Step]:
     """The steps of these models, by name, from what the warehouse says."""
     manifest = project.manifest
+    all_stored = {name for name, model in project.models.items() if model.materialized in STORED}
+
+    def is_as_made_now(name: str) -> bool:
+        """Whether a model or seed upstream holds what this project makes, or is to be built with the others."""
+        if name in models:
+            return True
+        is_known = name not in all_stored or state.progress.get(name, Progress()).logic == logic[name].mark
+        return name not in state.failed and is_known
 
     @cache
     def seen_by(id_: str) -> int:
@@ -138,11 +161,14 @@ def plan(
             touched = {
                 landed.day
                 for landed in state.landed
-                if landed.dataset in datasets and (is_backfill or known.batch_id < landed.batch_id <= upto)
+                if landed.dataset in datasets and (state.is_backfill or known.batch_id < landed.batch_id <= upto)
             }
             days = [day.isoformat() for day in sorted(_reached(touched, own.reach))]
-        is_whole = own.reach is None or known.logic != own.mark
-        return Step(own.mark, sorted(datasets), known.batch_id, upto, is_whole, days)
+        # What has seen more than what it reads was built from other rows than are there now.
+        is_whole = own.reach is None or known.logic != own.mark or upto < known.batch_id
+        is_sound = state.has_whole_build or all_stored <= models
+        is_sound = is_sound and all(is_as_made_now(name) for name in project.models[node.name].upstream)
+        return Step(own.mark if is_sound else "", sorted(datasets), known.batch_id, upto, is_whole, days)
 
     return {
         node.name: step_of(id_, node)

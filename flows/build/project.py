@@ -151,13 +151,13 @@ class Project:
         Not in an environment variable: dbt reads the whole environment at each of its events.
         """
         metas = [(node.config.meta, steps[node.name]) for node in self._nodes("model") if node.name in steps]
-        for meta, step in metas:
-            meta["step"] = dict(step)
         try:
+            for meta, step in metas:
+                meta["step"] = dict(step)
             yield
         finally:
             for meta, _ in metas:
-                del meta["step"]
+                meta.pop("step", None)
 
     @cached_property
     def _lineage(self) -> dict[str, frozenset[str]]:

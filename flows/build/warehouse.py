@@ -193,19 +193,7 @@ def read_pending_work(settings: Settings, project: Project) -> PendingWork:
         # The first build was killed before it began, or an earlier Tidemark made these tables.
         if not has_tables(warehouse, "changes", "failed_or_skipped", "test_progress", "dbt_runs"):
             return PendingWork(everything=True)
-        # What another project touched since, even a part of it, may not be as this one makes it.
-        finished = warehouse.execute(
-            """
-            select 1 from ops.dbt_runs
-            where
-                is_whole and project = $project and status <> 'running'
-                and rowid > (
-                    select coalesce(max(rowid), -1) from ops.dbt_runs where project <> $project and command <> 'test'
-                )
-            """,
-            {"project": project.fingerprint},
-        ).fetchone()
-        if finished is None:
+        if not has_whole_build(warehouse, project.fingerprint):
             known = warehouse.execute("select 1 from ops.dbt_runs limit 1").fetchone()
             return PendingWork(everything=True, why_everything=WHY_UNFINISHED if known else None)
         failed = {name for (name,) in warehouse.execute("select node from ops.failed_or_skipped").fetchall()}
@@ -233,6 +221,25 @@ def read_pending_work(settings: Settings, project: Project) -> PendingWork:
             if test.unique_id not in passed or any(changes.get(name, 0) > passed[test.unique_id] for name in test.reads)
         ),
     )
+
+
+def has_whole_build(warehouse: duckdb.DuckDBPyConnection, fingerprint: str) -> bool:
+    """Whether a whole build of the project with this fingerprint has finished, and no other project touched it since.
+
+    What another touched, even a part of it, may not be as this one makes it.
+    """
+    finished = warehouse.execute(
+        """
+        select 1 from ops.dbt_runs
+        where
+            is_whole and project = $project and status <> 'running'
+            and rowid > (
+                select coalesce(max(rowid), -1) from ops.dbt_runs where project <> $project and command <> 'test'
+            )
+        """,
+        {"project": fingerprint},
+    ).fetchone()
+    return finished is not None
 
 
 def outdated_models(warehouse: duckdb.DuckDBPyConnection, models: Collection[str]) -> set[str]:

@@ -18,6 +18,7 @@ from flows.land.conform import Conformed, Conformer
 from flows.land.conformers import Conformers, conformed
 from flows.land.inbox import Delivery, compression_of, file_format
 from flows.land.readers import Chunk, decoded, limits, read_parts
+from flows.land.readers.compression import decompressed
 from flows.land.readers.joined import joined
 
 # Of text. A larger file gains little: what it costs is mostly its rows.
@@ -25,7 +26,7 @@ SMALL_BYTES = 1 << 20
 # Of text, together. All are read before the first is committed.
 GROUP_BYTES = 8 << 20
 GROUP_FILES = 500
-# About how many bytes of text a byte of a compressed file, or of Parquet, becomes.
+# A byte of a compressed file or of Parquet becomes about so many of text, and one of CSV, cell by cell, of memory.
 EXPANSION = 8
 # Decoded, a file that would take more than this part of what may be held at once is no small one.
 SMALL_SHARE = 8
@@ -51,8 +52,8 @@ def in_groups(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
 
 
 def _text_bytes(delivery: Delivery) -> int:
-    """About how much text a file has, by its size and name."""
-    is_dense = compression_of(delivery.path.name) or file_format(delivery.path.name) == "parquet"
+    """About how much text a file has, or as much memory as its rows take, by its size and name."""
+    is_dense = compression_of(delivery.path.name) or file_format(delivery.path.name) in ("csv", "parquet")
     return delivery.stat.st_size * (EXPANSION if is_dense else 1)
 
 
@@ -92,11 +93,24 @@ def of_batch(share: Conformed, batch_id: int) -> Iterator[Conformed]:
 def _only_chunk(path: Path, spec: DatasetSpec) -> Chunk | None:
     """The file's rows, verified to its last byte; None where it is not one chunk, or anything is wrong with it."""
     try:
+        if compression_of(path.name) and not _unpacks_small(path):
+            return None
         parts = read_parts(path, spec)
         first = next(parts, None)
         return first() if first is not None and next(parts, None) is None else None
     except Exception:
         return None
+
+
+def _unpacks_small(path: Path) -> bool:
+    """Whether a compressed file is as small as its size promised: a few bytes may become millions."""
+    most = SMALL_BYTES // (EXPANSION if file_format(path.name) == "csv" else 1)
+    size = 0
+    for piece in decompressed(path):
+        size += len(piece)
+        if size > most:
+            return False
+    return True
 
 
 def _share_of_memory(chunk: Chunk) -> float:
@@ -111,6 +125,8 @@ def _conformed_together(chunks: list[Chunk], conformers: list[Conformer]) -> lis
     pieces = list(conformed(iter([decoded(whole.chunk)]), conformers, batch_id=0))
     rows = pa.concat_tables([_plain(piece.rows) for piece in pieces]).combine_chunks()
     lines = rows["_line"].to_numpy()
+    if (np.diff(lines) <= 0).any():
+        raise ValueError("conformed rows are out of order: they cannot be told apart by file")
     bounds = np.searchsorted(lines, whole.offsets, side="right")
     own = lines - np.repeat(whole.offsets[:-1], np.diff(bounds))
     rows = rows.set_column(rows.schema.get_field_index("_line"), "_line", pa.array(own, pa.int64()))

@@ -279,8 +279,18 @@ class Receipts:
         It counts for what is asked here from now on, and for others once :meth:`commit_begun` is called. That is to be
         soon, after MOST_BEGUN batches at the latest: nobody else can write to the index meanwhile.
         """
-        self._begun.append(begin(receipt, made))
-        self._enter(receipt)
+        begun = begin(receipt, made)
+        if not self._database.in_transaction:
+            self._database.execute("begin")  # or the end of the first savepoint would commit
+        self._database.execute("savepoint batch")
+        try:
+            self._enter(receipt)
+        except BaseException:
+            self._database.execute("rollback to batch")  # a batch entered in part would never be read whole
+            raise
+        finally:
+            self._database.execute("release batch")
+        self._begun.append(begun)
 
     def commit_begun(self) -> list[Receipt]:
         """Commit the batches begun, in order, and return their receipts."""

@@ -34,9 +34,12 @@
     insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ arg_dict['temp_relation'] }};
 {% endmacro %}
 
-{#- The condition that leaves only rows of batches this model has not seen: true on a full build. -#}
+{#-
+    The condition that leaves only rows of batches this model has not seen. On a full build, those that it will have seen:
+    where something upstream is behind, rows of later batches may be there already, and would be appended once more.
+-#}
 {% macro in_new_batches(column='_batch_id') %}
-    {%- if not is_incremental() %}true{% else %}
+    {%- if not is_incremental() %}{{ column ~ ' <= ' ~ step().upto if 'upto' in step() else 'true' }}{% else %}
     {%- set batches = batches_to_see() -%}
     {{ column }} > {{ batches.seen }} and {{ column }} <= {{ batches.upto }}
     {%- endif %}

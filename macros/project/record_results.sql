@@ -39,12 +39,23 @@
     {% if passed %}
     delete from ops.test_progress
     where test in ({% for result in passed %}'{{ result.node.unique_id }}'{{ ', ' if not loop.last }}{% endfor %});
+    {# A test saw no batch that what it reads had not. #}
     insert into ops.test_progress
     select
-        unnest([{% for result in passed %}'{{ result.node.unique_id }}'{{ ', ' if not loop.last }}{% endfor %}]),
+        passed.test,
         '{{ env_var('TIDEMARK_PROJECT', '') }}',
         (select coalesce(max(change), 0) from ops.changes),
-        (select coalesce(max(batch_id), 0) from landed.landings);
+        coalesce(
+            (select min(built.batch_id) from ops.model_progress as built where list_contains(passed.reads, built.model)),
+            (select max(landings.batch_id) from landed.landings),
+            0
+        )
+    from (
+        values
+        {% for result in passed %}
+        ('{{ result.node.unique_id }}', {{ names_listed(models_read_by(result.node)) }}){{ ', ' if not loop.last }}
+        {% endfor %}
+    ) as passed (test, reads);
     {% endif %}
     {% endif %}
     update ops.dbt_runs set
@@ -92,6 +103,13 @@
         {{ utc_now() }}
     from (select unnest({{ names_listed(not_built) }}) as node) as failed
     where failed.node not in (select known.node from ops.failed_or_skipped as known);
+{% endmacro %}
+
+{#- The names of the models that a node names in ref(). -#}
+{% macro models_read_by(node) %}
+    {% set names = [] %}
+    {% for id in node.depends_on.nodes if id in graph.nodes %}{% do names.append(graph.nodes[id].name) %}{% endfor %}
+    {% do return(names) %}
 {% endmacro %}
 
 {% macro names_listed(names) -%}

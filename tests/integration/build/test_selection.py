@@ -31,18 +31,19 @@ def settings(tmp_path: Path) -> Settings:
     ],
 )
 def test_the_models_are_those_that_dbt_would_build(settings: Settings, arguments: str, expected: set[str]) -> None:
-    assert models_to_build(settings, tuple(arguments.split())) == expected
+    assert models_to_build(settings, read_project(settings), tuple(arguments.split())) == expected
 
 
 def test_without_a_selection_every_model_is_built(settings: Settings) -> None:
-    every = frozenset(read_project(settings).models)
+    project = read_project(settings)
+    every = frozenset(project.models)
     assert len(every) > 30
-    assert models_to_build(settings, ()) == models_to_build(settings, ("--full-refresh",)) == every
+    assert models_to_build(settings, project, ()) == models_to_build(settings, project, ("--full-refresh",)) == every
 
 
 def test_a_selection_that_dbt_cannot_read_is_refused(settings: Settings) -> None:
     with pytest.raises(TidemarkError, match="dbt could not run"):
-        models_to_build(settings, ("--select", "no_such_method:x"))
+        models_to_build(settings, read_project(settings), ("--select", "no_such_method:x"))
 
 
 def test_what_a_person_asks_of_dbt_comes_before_what_tidemark_does(settings: Settings) -> None:

@@ -34,6 +34,11 @@ def node(name: str, kept: str, parents: tuple[str, ...]) -> Any:
     return SimpleNamespace(name=name, resource_type="model", config=config, depends_on_nodes=list(parents))
 
 
+def upstream(name: str) -> frozenset[str]:
+    parents = {parent.partition(".")[2] for parent in MODELS[name][1] if not parent.startswith("source.")}
+    return frozenset(parents).union(*(upstream(parent) for parent in parents & MODELS.keys()))
+
+
 PROJECT: Any = SimpleNamespace(
     manifest=SimpleNamespace(
         nodes={
@@ -51,6 +56,13 @@ PROJECT: Any = SimpleNamespace(
             "source.lake.landings": SimpleNamespace(name="landings", source_name="lake"),
         },
     ),
+    models={
+        name: SimpleNamespace(
+            materialized="incremental" if kept == "replace_days" else kept,
+            upstream=upstream(name),
+        )
+        for name, (kept, *_) in MODELS.items()
+    },
     partitioned_by_day=frozenset(name for name, (kept, *_) in MODELS.items() if kept == "replace_days"),
 )
 LOGIC = {name: Logic(MARK, reach) for name, (*_, reach) in MODELS.items()}
@@ -67,7 +79,7 @@ LANDED = (
 def steps(models: frozenset[str] = ALL, seen: int = 4, is_backfill: bool = False, **others: int) -> dict[str, Step]:
     """The plan where every model has seen this many of 6 batches, but for ``others``."""
     progress = {name: Progress(others.get(name, seen), MARK) for name in MODELS}
-    return plan(PROJECT, LOGIC, models, State(6, progress, LANDED), is_backfill)
+    return plan(PROJECT, LOGIC, models, State(6, progress, LANDED, is_backfill=is_backfill))
 
 
 def test_a_model_is_for_the_batches_it_has_not_seen_and_the_days_these_reach() -> None:
@@ -115,6 +127,37 @@ def test_a_model_of_another_logic_or_without_progress_is_built_whole() -> None:
     made = plan(PROJECT, other, ALL, State(6, progress, LANDED))
     assert {name for name, step in made.items() if step.is_whole} == {"copies", "audience", "unclear"}
     assert made["copies"].mark == "edited" and made["audience"].seen == 0
+
+
+def test_what_saw_more_than_what_it_reads_is_built_whole() -> None:
+    assert steps(frozenset({"audience"}), copies=3)["audience"].is_whole
+
+
+def marked(models: set[str], logic: dict[str, str] | None = None, **state: Any) -> set[str]:
+    """Which of these models, built now, the next build takes for built by their logic; ``logic`` built the others."""
+    progress = {name: Progress(4, (logic or {}).get(name, MARK)) for name in MODELS}
+    return {
+        name
+        for name, step in plan(PROJECT, LOGIC, frozenset(models), State(6, progress, LANDED, **state)).items()
+        if step.mark == MARK
+    }
+
+
+def test_a_model_made_of_what_is_not_as_made_now_is_made_again_by_the_next_build() -> None:
+    some = {"audience", "both", "landings"}
+    assert marked(some) == some
+    # What it reads was built by other logic, or by dbt without Tidemark, and is not built with it.
+    assert marked(some, {"copies": "edited"}) == marked(some, {"copies": ""}) == {"landings"}
+    assert marked({*some, "copies"}, {"copies": "edited"}) == {*some, "copies"}
+    # It failed when it was last to be made: also a seed or a view, which keep no mark.
+    for failed in ("copies", "names", "raw_events"):
+        assert marked(some, failed=frozenset({failed})) == {"landings"}
+    assert marked({*some, "raw_events"}, failed=frozenset({"raw_events"})) == some | {"raw_events"}
+
+
+def test_before_a_whole_build_of_the_project_only_a_whole_one_makes_what_counts() -> None:
+    assert marked({"copies", "audience"}, has_whole_build=False) == set()
+    assert marked({*MODELS}, has_whole_build=False) == {*MODELS}
 
 
 def test_what_was_built_without_its_mark_is_built_whole() -> None:

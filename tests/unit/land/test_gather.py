@@ -1,10 +1,12 @@
 """Small files are conformed together, within bounds, and what goes wrong there costs no other file."""
 
 import errno
+import gzip
 import itertools
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -90,6 +92,11 @@ def test_no_more_is_taken_together_than_can_be_held(monkeypatch: pytest.MonkeyPa
         (f"w/events/{n}.ndjson.gz", gather.SMALL_BYTES // gather.EXPANSION + more) for n, more in enumerate((0, 0, 1))
     ]
     assert [len(group) for group in groups(*dense)] == [2, 1]
+    # A cell of CSV takes more memory than text: wide files of hardly any are no small ones.
+    assert groups(("w/events/1.csv", gather.SMALL_BYTES), ("w/events/2.csv", 1), ("w/events/3.csv", 1)) == [
+        ["w/events/1.csv"],
+        ["w/events/2.csv", "w/events/3.csv"],
+    ]
     monkeypatch.setattr(gather, "GROUP_FILES", 2)
     assert [len(group) for group in groups(*(("w/events/1", 1),) * 5)] == [2, 2, 1]
 
@@ -300,3 +307,40 @@ def test_records_of_several_files_keep_their_place_and_bytes(tmp_path: Path) -> 
     one_by_one = [chunk.raw([place])[0] for chunk in chunks for place in range(chunk.table.num_rows)]
     assert whole.chunk.raw([0, 1, 2, 3, 4]) == one_by_one
     assert whole.chunk.taken(np.array([4, 1])).raw([0, 1]) == [one_by_one[4], one_by_one[1]]
+
+
+def test_a_compressed_file_that_unpacks_to_much_lands_by_itself(lake: Lake, asked: list[int]) -> None:
+    names = deliver(lake, 3, "ndjson.gz", rows=50)
+    lake.deliver("web/events/bomb.ndjson.gz", gzip.compress(b"\xff" * (gather.SMALL_BYTES + 1)))
+    receipts = {r.file: r for r in lake.land().receipts}
+    assert [receipts[name].rows_landed for name in names] == [50, 50, 50]
+    assert receipts["web/events/bomb.ndjson.gz"].rows_rejected == 1
+    assert sum(asked) == 150
+
+
+def test_rows_that_come_back_in_another_order_are_not_shared_out(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, conform = deliver(lake, 3), Conformer.conform
+
+    def turned(self: Conformer, chunk: Chunk, batch_id: int) -> Conformed:
+        found = conform(self, chunk, batch_id)
+        return found if batch_id else replace(found, rows=found.rows.take(range(found.rows.num_rows)[::-1]))
+
+    monkeypatch.setattr(Conformer, "conform", turned)
+    assert [(r.file, r.rows_landed) for r in lake.land().receipts] == [(name, 3) for name in names]
+    assert {row["app_version"] for row in lake.rows()} == {"v0", "v1", "v2"}
+
+
+def test_a_batch_that_the_index_took_in_part_is_not_committed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, enter = deliver(lake, 3), Receipts._enter
+
+    def fails_at_the_third(self: Receipts, receipt: Receipt) -> None:
+        enter(self, receipt)
+        if receipt.batch_id == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(TidemarkError, match="No space left"):
+        patch.setattr(Receipts, "_enter", fails_at_the_third)
+        lake.land()
+    assert [r.file for r in lake.receipts()] == names[:2]
+    assert [r.file for r in lake.land().receipts] == names[2:]
+    lake.assert_whole()
