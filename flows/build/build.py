@@ -22,9 +22,6 @@ from flows.settings import Settings
 
 # The tag that what is built has in dbt's manifest meanwhile.
 CHOSEN = "chosen"
-# dbt's threads take turns in Python, and DuckDB runs each query on all cores by itself: in a small build a second
-# thread costs a seventh more processor time and saves none. A whole build is a tenth faster with two.
-ONE_THREAD = ("--threads", "1")
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 FAILED = {"error", "fail", "runtime error"}
 
@@ -134,7 +131,7 @@ def run_named(
     :func:`run_build`."""
     project = read_project(settings)
     with project.tagged(CHOSEN, names):
-        chosen = ("--select", f"tag:{CHOSEN}", *ONE_THREAD, *arguments)
+        chosen = ("--select", f"tag:{CHOSEN}", *arguments)
         return _run(settings, project, chosen, frozenset(names & project.models.keys()), progress, days)
 
 
