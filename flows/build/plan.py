@@ -67,7 +67,7 @@ class Step:
     It is ``is_whole`` where another logic built what is there; else it is for the batches after ``seen``, up to and
     with ``upto``, of its ``datasets`` ('*' among them where it reads the landings of all). ``days`` are those to
     replace, as YYYY-MM-DD: the days of these batches, or those chosen, and the days they reach. ``mark`` is that of its
-    logic.
+    logic; '' where what it reads is not as this project makes it, so that the next build makes it again.
     """
 
     mark: str
