@@ -127,8 +127,11 @@ def run_named(
     days: Days | None = None,
     arguments: tuple[str, ...] = (),
 ) -> Build:
-    """Have dbt build and test what has these names; ``days``, more ``arguments`` and the lock as in
-    :func:`run_build`."""
+    """Have dbt build and test what has these names, with more ``arguments`` of its own.
+
+    With ``days``, models partitioned by day rebuild these, and what is new to them stays so. The caller holds
+    :func:`warehouse_held`.
+    """
     project = read_project(settings)
     with project.tagged(CHOSEN, names):
         chosen = ("--select", f"tag:{CHOSEN}", *arguments)
@@ -145,14 +148,10 @@ def run_build(
     settings: Settings,
     arguments: tuple[str, ...],
     progress: Callable[[str], None],
-    days: Days | None = None,
 ) -> Build:
-    """Have dbt build and test what ``arguments`` select. The caller holds :func:`warehouse_held`.
-
-    With ``days``, models partitioned by day rebuild these, and what is new to them stays so.
-    """
+    """Have dbt build and test what ``arguments`` select. The caller holds :func:`warehouse_held`."""
     project = read_project(settings)
-    return _run(settings, project, arguments, models_to_build(settings, project, arguments), progress, days)
+    return _run(settings, project, arguments, models_to_build(settings, project, arguments), progress)
 
 
 def _run(
@@ -161,9 +160,9 @@ def _run(
     arguments: tuple[str, ...],
     models: frozenset[str],
     progress: Callable[[str], None],
-    days: Days | None,
+    days: Days | None = None,
 ) -> Build:
-    """What :func:`run_build` does, of these models."""
+    """Plan the build of ``models``, which ``arguments`` select, and have dbt do it."""
     steps = make_plan(settings, project, variables_given(arguments), models, days)
 
     def on_event(event: Any) -> None:

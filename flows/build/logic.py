@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # dbt takes over a second to import: flows.build.dbt does whe
 
 # Macros that note what a build did, or decide whether it is whole. No row depends on them, nor on what they alone call.
 BOOKKEEPING = frozenset(
-    {"clear_changes", "is_incremental", "record_progress", "record_changed_days", "should_full_refresh"}
+    {"clear_before_whole_build", "is_incremental", "record_progress", "record_changed_days", "should_full_refresh"}
 )
 # The one macro that may call another by a name it works out: names are looked for in `meta`.
 CALLS_BY_META = "days_to_replace"

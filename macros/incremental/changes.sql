@@ -20,7 +20,7 @@
 {% endmacro %}
 
 {#- Pre-hook: a model about to be built whole changes every day, and nothing it had seen counts; the post-hook notes it. -#}
-{% macro clear_changes() %}
+{% macro clear_before_whole_build() %}
     {% if execute and model.config.materialized in ('incremental', 'table') and flags.WHICH in ('build', 'run', 'retry') and not is_incremental() %}
     delete from ops.changes where model = '{{ model.name }}';
     delete from ops.model_progress where model = '{{ model.name }}';

@@ -21,12 +21,16 @@
     Post-hook, inside the model's own transaction: what the model has now seen, and by which logic. A build of chosen days
     (backfill) sees no batch: what is new to the model stays so. No mark of a logic is equal to the empty one: what dbt
     built without Tidemark, or `--empty` without its rows, the next build makes again. Of a model that was built whole
-    nothing was kept (clear_changes), so it is a new row, with a new number of the change that built it whole.
+    nothing was kept (clear_before_whole_build), so it is a new row, with a new number of the change that built it whole.
 -#}
 {% macro record_progress() %}
     {% if execute and model.config.materialized in ('incremental', 'table') and flags.WHICH in ('build', 'run', 'retry') %}
-    {% set last = '(select coalesce(max(batch_id), 0) from landed.landings)' %}
-    {% set seen = step().get('seen' if backfill_days() else 'upto', last) %}
+    {% if 'upto' in step() %}
+        {% set seen = step().seen if backfill_days() else step().upto %}
+    {% else %}
+        {#- Without Tidemark: it was read whole, and counts for nothing but the audit, as it has no mark. -#}
+        {% set seen = '(select coalesce(max(batch_id), 0) from landed.landings)' %}
+    {% endif %}
     {% set datasets = "['" ~ step().get('datasets', ['*']) | join("', '") ~ "']" %}
     {% set logic = "'" ~ ('' if flags.EMPTY else step().get('mark', '')) ~ "'" %}
     update ops.model_progress
