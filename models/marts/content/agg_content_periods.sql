@@ -18,51 +18,6 @@ with engagement as (
     where not is_bot and {{ in_periods_to_replace('event_date') }}
 ),
 
-periods as (
-    select
-        'day' as period_type,
-        event_date as period_start_date,
-        event_date as period_end_date,
-        content_id,
-        platform,
-        account_kind,
-        device_key,
-        is_read,
-        is_enjoyed
-    from engagement
-    union all
-    select
-        'week' as period_type,
-        cast(date_trunc('week', event_date) as date) as period_start_date,
-        {{ add_days("cast(date_trunc('week', event_date) as date)", 6) }} as period_end_date,
-        content_id,
-        platform,
-        account_kind,
-        device_key,
-        is_read,
-        is_enjoyed
-    from engagement
-    union all
-    select
-        'month' as period_type,
-        cast(date_trunc('month', event_date) as date) as period_start_date,
-        last_day(event_date) as period_end_date,
-        content_id,
-        platform,
-        account_kind,
-        device_key,
-        is_read,
-        is_enjoyed
-    from engagement
-),
-
--- Other periods were read in part, for what they share with those replaced.
-replaced as (
-    select *
-    from periods
-    where {{ in_days_to_replace('period_end_date') }}
-),
-
 cuts as (
     select
         false as is_by_platform,
@@ -77,50 +32,105 @@ cuts as (
         true as is_by_account
 ),
 
-labelled as (
+cut as (
     select
-        replaced.period_type,
-        replaced.period_start_date,
-        replaced.period_end_date,
-        replaced.content_id,
-        case when cuts.is_by_platform then replaced.platform else 'all' end as platform,
-        case when cuts.is_by_account then replaced.account_kind else 'all' end as account_kind,
-        replaced.device_key,
-        replaced.is_read,
-        replaced.is_enjoyed
-    from replaced
+        engagement.event_date,
+        cast(date_trunc('week', engagement.event_date) as date) as week_start_date,
+        cast(date_trunc('month', engagement.event_date) as date) as month_start_date,
+        engagement.content_id,
+        case when cuts.is_by_platform then engagement.platform else 'all' end as platform,
+        case when cuts.is_by_account then engagement.account_kind else 'all' end as account_kind,
+        engagement.device_key,
+        engagement.is_read,
+        engagement.is_enjoyed
+    from engagement
     cross join cuts
 ),
 
--- Each device once in a cut: it may come back, on another platform, logged in or out.
-cut as (
+-- A device counts on its first day in a week or month: as met, as a reader and as an enjoyer, each on its own.
+earlier_days_found as (
     select
-        period_type,
-        period_start_date,
-        period_end_date,
+        *,
+        max(event_date) over earlier_days as last_met_date,
+        max(case when is_read then event_date end) over earlier_days as last_read_date,
+        max(case when is_enjoyed then event_date end) over earlier_days as last_enjoyed_date
+    from cut
+    window
+        earlier_days as (
+            partition by content_id, platform, account_kind, device_key
+            order by event_date asc nulls last
+            rows between unbounded preceding and 1 preceding
+        )
+),
+
+days_counted as (
+    select
+        event_date,
+        week_start_date,
+        month_start_date,
         content_id,
         platform,
         account_kind,
-        device_key,
-        bool_or(is_read) as is_read,
-        bool_or(is_enjoyed) as is_enjoyed
-    from labelled
-    group by period_type, period_start_date, period_end_date, content_id, platform, account_kind, device_key
+        count(*) as devices_of_day,
+        count(*) filter (where is_read) as readers_of_day,
+        count(*) filter (where is_enjoyed) as enjoyers_of_day,
+        count(*) filter (where coalesce(last_met_date < week_start_date, true)) as devices_new_to_week,
+        count(*) filter (where is_read and coalesce(last_read_date < week_start_date, true)) as readers_new_to_week,
+        count(*) filter (where is_enjoyed and coalesce(last_enjoyed_date < week_start_date, true))
+            as enjoyers_new_to_week,
+        count(*) filter (where coalesce(last_met_date < month_start_date, true)) as devices_new_to_month,
+        count(*) filter (where is_read and coalesce(last_read_date < month_start_date, true)) as readers_new_to_month,
+        count(*) filter (where is_enjoyed and coalesce(last_enjoyed_date < month_start_date, true))
+            as enjoyers_new_to_month
+    from earlier_days_found
+    group by event_date, week_start_date, month_start_date, content_id, platform, account_kind
 ),
 
 counted as (
     select
-        period_type,
-        period_start_date,
-        period_end_date,
+        'day' as period_type,
+        event_date as period_start_date,
+        event_date as period_end_date,
         content_id,
         platform,
         account_kind,
-        count(*) as devices_count,
-        count(*) filter (where is_read) as readers_count,
-        count(*) filter (where is_enjoyed) as enjoyers_count
-    from cut
-    group by period_type, period_start_date, period_end_date, content_id, platform, account_kind
+        devices_of_day as devices_count,
+        readers_of_day as readers_count,
+        enjoyers_of_day as enjoyers_count
+    from days_counted
+    union all
+    select
+        'week' as period_type,
+        week_start_date as period_start_date,
+        {{ add_days('week_start_date', 6) }} as period_end_date,
+        content_id,
+        platform,
+        account_kind,
+        sum(devices_new_to_week) as devices_count,
+        sum(readers_new_to_week) as readers_count,
+        sum(enjoyers_new_to_week) as enjoyers_count
+    from days_counted
+    group by week_start_date, content_id, platform, account_kind
+    union all
+    select
+        'month' as period_type,
+        month_start_date as period_start_date,
+        last_day(month_start_date) as period_end_date,
+        content_id,
+        platform,
+        account_kind,
+        sum(devices_new_to_month) as devices_count,
+        sum(readers_new_to_month) as readers_count,
+        sum(enjoyers_new_to_month) as enjoyers_count
+    from days_counted
+    group by month_start_date, content_id, platform, account_kind
+),
+
+-- Other periods were read in part, for what they share with those replaced.
+replaced as (
+    select *
+    from counted
+    where {{ in_days_to_replace('period_end_date') }}
 )
 
 select
@@ -133,4 +143,4 @@ select
     cast(devices_count as bigint) as devices_count,
     cast(readers_count as bigint) as readers_count,
     cast(enjoyers_count as bigint) as enjoyers_count
-from counted
+from replaced
