@@ -101,8 +101,9 @@ contract: $(STAMP) ## Generate what follows from contract and code: landing spec
 	@$(BIN)/python -m flows.cli.reference
 
 .PHONY: contract-check
-contract-check: $(STAMP) ## Fail when what is committed differs from what would be generated
+contract-check: $(STAMP) ## Fail when generated files are out of date, or the contract is weaker without approval
 	@$(BIN)/python -m flows.contract.generate --check
+	@$(BIN)/python -m flows.contract.approvals
 	@$(BIN)/python -m flows.orchestrate.describe --check
 	@$(BIN)/python -m flows.publish.catalogue --check
 	@$(BIN)/python -m flows.cli.reference --check

@@ -6,12 +6,14 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from flows.contract.privacy import privacy_faults
 from flows.contract.spec import (
     CsvDialect,
     DatasetSpec,
     FieldSpec,
     Flag,
     History,
+    Privacy,
     Redelivery,
     Treatment,
 )
@@ -83,6 +85,8 @@ def _dataset_spec(pool: descriptor_pool.DescriptorPool, message: Any, dataset: A
         payloads=tuple(payloads),
     )
     _check_columns(spec)
+    if faults := privacy_faults(spec):
+        raise ValueError("\n  ".join(faults))
     return spec
 
 
@@ -134,14 +138,19 @@ def _history(dataset: Any) -> History | None:
 
 def _field_spec(pool: descriptor_pool.DescriptorPool, field: Any, payload: str | None) -> FieldSpec:
     option = _option(pool, field, "tidemark.options.v1.field")
-    if option is None or not option.description or option.privacy == 0:
+    if option is None or not option.description:
         raise ValueError(f"{field.full_name}: every field needs the option with a description and a privacy class")
+    if option.privacy == 0:
+        raise ValueError(
+            f"{field.full_name}: has no privacy class; add `privacy:` with one of "
+            + ", ".join(f"PRIVACY_{privacy.upper()}" for privacy in Privacy)
+        )
     return FieldSpec(
         name=field.name,
         type=_type(field, _enum(option, "logical", "LOGICAL_", "")),
         description=option.description,
         payload=payload,
-        privacy=_enum(option, "privacy", "PRIVACY_", ""),
+        privacy=Privacy(_enum(option, "privacy", "PRIVACY_", "")),
         treatment=Treatment(_enum(option, "treatment", "TREATMENT_", "keep")),
         purposes=tuple(option.purposes),
         retention_days=option.retention_days,

@@ -22,8 +22,28 @@ VERSION = "v1"
 LINEAGE = ("_batch_id", "_line")
 
 
+class Privacy(StrEnum):
+    """How sensitive a field is, from the least to the most: only here is it said which class is above which."""
+
+    NONE = "none"
+    BEHAVIOUR = "behaviour"
+    QUASI_IDENTIFIER = "quasi_identifier"
+    IDENTIFIER = "identifier"
+    DIRECT_IDENTIFIER = "direct_identifier"
+    FREE_TEXT = "free_text"
+
+
+class Purpose(StrEnum):
+    """What a field may be used for."""
+
+    ANALYTICS = "analytics"
+    PERSONALISATION = "personalisation"
+    ADVERTISING = "advertising"
+    OPERATIONS = "operations"
+
+
 class Treatment(StrEnum):
-    """What landing does with a field's value."""
+    """What landing does with a field's value, from what keeps the most of it to what keeps nothing."""
 
     KEEP = "keep"
     PSEUDONYMISE = "pseudonymise"
@@ -79,7 +99,7 @@ class FieldSpec(_Frozen):
     type: str
     description: str
     payload: str | None = None
-    privacy: str = "none"
+    privacy: Privacy = Privacy.NONE
     treatment: Treatment = Treatment.KEEP
     purposes: tuple[str, ...] = ()
     retention_days: int = 0

@@ -1,0 +1,54 @@
+"""What the contract must say of privacy before anything is generated from it."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from flows.contract.spec import DatasetSpec, FieldSpec, Privacy, Purpose, Treatment
+
+# Classes of which no value may land as it was sent.
+NEVER_KEPT = frozenset({Privacy.IDENTIFIER, Privacy.DIRECT_IDENTIFIER, Privacy.FREE_TEXT})
+# Those of them that are not refused yet: calls.transcript lands as it was said.
+TOLERATED = frozenset({Privacy.FREE_TEXT})
+
+
+def privacy_faults(spec: DatasetSpec) -> list[str]:
+    """What a dataset's fields leave unsaid or must not ask for: each with the message, the field and the remedy."""
+    return [
+        f"{spec.message}.{field.path}: {fault}"
+        for field in spec.fields
+        for fault in (*_of_purposes(field), *_of_retention(field, spec.retention_days), *_of_treatment(field))
+    ]
+
+
+def _of_purposes(field: FieldSpec) -> Iterator[str]:
+    if not field.purposes:
+        yield f"has no purpose; add `purposes:` with some of {', '.join(Purpose)}"
+    for purpose in field.purposes:
+        if purpose not in [*Purpose]:
+            close = get_close_matches(purpose, [*Purpose], 1)
+            yield (
+                f"names the purpose {purpose!r}, which is none of {', '.join(Purpose)}"
+                + (f"; did you mean {close[0].value!r}?" if close else "; name one of those")
+            )
+
+
+def _of_retention(field: FieldSpec, of_dataset: int) -> Iterator[str]:
+    """The dataset's 0 is for ever, which only what says nothing of a person may be kept."""
+    if field.privacy is not Privacy.NONE and not (field.retention_days or of_dataset):
+        yield (
+            f"is of class {field.privacy} and would be kept for ever; "
+            "add `retention_days:` to the field or to its dataset"
+        )
+    if of_dataset and field.retention_days > of_dataset:
+        yield (
+            f"has retention_days {field.retention_days}, longer than the {of_dataset} of its dataset; "
+            "shorten it, or lengthen the dataset's"
+        )
+
+
+def _of_treatment(field: FieldSpec) -> Iterator[str]:
+    if field.treatment is Treatment.KEEP and field.privacy in NEVER_KEPT - TOLERATED:
+        yield (
+            f"is of class {field.privacy} and would land as it was sent; "
+            "add `treatment: TREATMENT_PSEUDONYMISE` or `TREATMENT_DROP`"
+        )

@@ -1,0 +1,116 @@
+"""What the contract leaves unsaid of privacy, or must not ask for, stops `make contract` with field and remedy."""
+
+from typing import Any
+
+import click
+import pytest
+
+from flows.contract import privacy
+from flows.contract.from_protobuf import specs_from_descriptors
+from flows.contract.generate import generate
+from flows.contract.spec import DESCRIPTORS, PROJECT, Privacy, Treatment, descriptors, load_specs
+from tests.support.contracts import changed, changed_dataset, changed_spec
+
+PSEUDONYMISE, DROP = 1, 2
+NONE, BEHAVIOUR, QUASI, IDENTIFIER, DIRECT, FREE_TEXT = range(1, 7)
+
+
+def with_options(**options: Any) -> Any:
+    """A change of a field that sets these options; a list replaces what stood there."""
+
+    def change(field: Any, option: Any) -> None:
+        for name, value in options.items():
+            option.ClearField(name)
+            if isinstance(value, list):
+                getattr(option, name).extend(value)
+            else:
+                setattr(option, name, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (
+            {"privacy": 0},
+            r"tidemark\.events\.v1\.Event\.country: has no privacy class; add `privacy:` with one of PRIVACY_NONE, "
+            r"PRIVACY_BEHAVIOUR, .*PRIVACY_FREE_TEXT$",
+        ),
+        (
+            {"purposes": []},
+            r"tidemark\.events\.v1\.Event\.country: has no purpose; add `purposes:` with some of analytics, "
+            r"personalisation, advertising, operations$",
+        ),
+        ({"purposes": ["analytics", "analytcs"]}, r"Event\.country: .*'analytcs', .*; did you mean 'analytics'\?$"),
+        ({"purposes": ["fun"]}, r"Event\.country: names the purpose 'fun', .*operations; name one of those$"),
+        ({"purposes": [""]}, r"Event\.country: names the purpose ''"),
+        ({"retention_days": 1101}, r"Event\.country: has retention_days 1101, longer than the 1100 of its dataset; "),
+        ({"privacy": DIRECT}, r"Event\.country: is of class direct_identifier and would land as it was sent; add "),
+        ({"privacy": IDENTIFIER}, r"Event\.country: is of class identifier .*TREATMENT_PSEUDONYMISE.*TREATMENT_DROP"),
+    ],
+)
+def test_a_field_at_fault_is_refused_with_its_message_and_remedy(options: dict[str, Any], error: str) -> None:
+    with pytest.raises(click.ClickException, match=error):
+        generate(changed("country", with_options(**options)), PROJECT)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"purposes": ["analytics", "personalisation", "advertising", "operations"]},
+        {"retention_days": 1100},
+        {"privacy": QUASI},
+        *({"privacy": kind, "treatment": how} for kind in (IDENTIFIER, DIRECT, FREE_TEXT) for how in (1, 2)),
+        {"privacy": NONE, "treatment": DROP},
+        {"privacy": FREE_TEXT},  # tolerated, for calls.transcript
+    ],
+    ids=str,
+)
+def test_what_is_said_in_full_is_taken(options: dict[str, Any]) -> None:
+    specs_from_descriptors(changed("country", with_options(**options)))
+
+
+@pytest.mark.parametrize("message", ["Call", "Event"])
+def test_what_says_something_of_a_person_is_not_kept_for_ever(message: str) -> None:
+    def forget(dataset: Any) -> None:
+        dataset.retention_days = 0
+
+    name = {"Call": "calls", "Event": "events"}[message]
+    with pytest.raises(ValueError, match=r"would be kept for ever; add `retention_days:`") as error:
+        specs_from_descriptors(changed_dataset(forget, message, name))
+    named = {line.split(": ")[0].strip().removeprefix(f"tidemark.{name}.v1.{message}.") for line in _lines(error)}
+    assert named == {field.path for field in load_specs()[name].fields if field.privacy is not Privacy.NONE}
+
+
+def _lines(error: pytest.ExceptionInfo[ValueError]) -> list[str]:
+    return str(error.value).splitlines()
+
+
+def test_days_of_a_field_s_own_are_enough() -> None:
+    spec = load_specs()["calls"].model_copy(update={"retention_days": 0})
+    fields = tuple(field.model_copy(update={"retention_days": 30}) for field in spec.fields)
+    assert privacy.privacy_faults(spec)
+    assert privacy.privacy_faults(spec.model_copy(update={"fields": fields})) == []
+
+
+def test_a_field_of_a_payload_is_named_with_it_and_every_fault_is() -> None:
+    change = with_options(purposes=[], retention_days=2000)
+    with pytest.raises(ValueError, match=r"Event\.content_view\.referrer: has no purpose") as error:
+        specs_from_descriptors(changed("referrer", change, "ContentView"))
+    assert ["purpose" in line for line in _lines(error)] == [True, False]
+
+
+def test_free_text_is_refused_as_soon_as_it_is_no_longer_tolerated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privacy, "TOLERATED", frozenset())
+    events = changed_spec(load_specs()["events"], "country", privacy=Privacy.FREE_TEXT)
+    (fault,) = privacy.privacy_faults(events)
+    assert fault.startswith("tidemark.events.v1.Event.country: is of class free_text and would land as it was sent")
+    assert privacy.privacy_faults(changed_spec(events, "country", treatment=Treatment.DROP)) == []
+
+
+def test_the_contract_s_classes_go_up_as_their_numbers_do() -> None:
+    """One order of the two enums: the one of the specs decides what counts as lowered."""
+    enum = descriptors(DESCRIPTORS).FindEnumTypeByName("tidemark.options.v1.Privacy")
+    names = {value.number: value.name.removeprefix("PRIVACY_").lower() for value in enum.values if value.number}
+    assert [names[number] for number in sorted(names)] == [*Privacy]
