@@ -1,4 +1,4 @@
-"""Files: their checksum, and that they are on the disk."""
+"""Files: their checksum, and that they are on the disk, and who may read them."""
 
 import hashlib
 import os
@@ -24,3 +24,10 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True, mode=0o700)

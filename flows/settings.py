@@ -36,6 +36,16 @@ class Settings(BaseSettings):
         description="The secret of the pseudonyms, 32 characters at least; where unset, it is in the file "
         "`secrets/pseudonym.key` below the home.",
     )
+    master_key: SecretStr | None = Field(
+        None,
+        description="The secret that locks what is encrypted, 32 characters at least; where unset, it is in the file "
+        "`secrets/master.key` below the home.",
+    )
+    key_command: str | None = Field(
+        None,
+        description="A command that prints a secret, as that of a key store does; it gets `pseudonym` or `master` as "
+        "its last argument. Used where the variable of that secret is unset.",
+    )
     keep_versions: int = Field(7, ge=2, description="How many published versions are kept.")
     keep_hours: float = Field(
         24,
@@ -45,7 +55,7 @@ class Settings(BaseSettings):
         description="Hours that a published version is kept at least, for readers that have it open.",
     )
     threads: int = Field(2, ge=1, le=1024, description="Threads for landing and for DuckDB.")
-    memory_limit: str = Field("8GB", description="Memory that DuckDB may use while building, such as `512MB`.")
+    memory_limit: str = Field("4GB", description="Memory that DuckDB may use while building, such as `512MB`.")
     channels: Path = Field(
         description="Says where each owner's alerts go; where unset, the file `secrets/channels.yml` below the home."
     )
@@ -158,6 +168,16 @@ class Settings(BaseSettings):
         return self.lake / "quarantine"
 
     @property
+    def text(self) -> Path:
+        """Free text of the landed rows, redacted and encrypted: readable by its owner only."""
+        return self.lake / "text"
+
+    @property
+    def day_keys(self) -> Path:
+        """The keys that encrypt text and quarantine, one a day, locked with the master key."""
+        return self.lake / "keys"
+
+    @property
     def warehouse(self) -> Path:
         """The DuckDB file that dbt builds in: disposable, one writer."""
         return self.home / "warehouse" / "tidemark.duckdb"
@@ -192,10 +212,9 @@ class Settings(BaseSettings):
         """Where :mod:`flows.orchestrate.service.prefork.host` listens."""
         return self.sockets / "warm.sock"
 
-    @property
-    def key_file(self) -> Path:
-        """The pseudonymisation secret, where the environment does not give it."""
-        return self.home / "secrets" / "pseudonym.key"
+    def key_file(self, name: str) -> Path:
+        """A secret's own file, where neither environment nor command gives it: ``pseudonym`` or ``master``."""
+        return self.home / "secrets" / f"{name}.key"
 
     @property
     def incidents(self) -> Path:

@@ -1,5 +1,6 @@
 """A lake of its own for each test, and the same events in every format."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.lake import Lake
+from tests.support.lake import KEY, Lake
 from tests.support.processes import FORKSERVER
 
+# Each test and what it starts encrypts with the same key, but those that say otherwise.
+os.environ["TIDEMARK_MASTER_KEY"] = KEY
 FORKSERVER.set_forkserver_preload(["flows.cli", "dbt.cli.main"])
 
 

@@ -23,10 +23,12 @@ from flows.audit.judge import (
 from flows.contract.spec import PROJECT, DatasetSpec
 from flows.errors import FileRefusedError
 from flows.files import sha256
+from flows.land.day_keys import DayKeys
 from flows.land.file_index import compacted_with
 from flows.land.readers import read_chunks
 from flows.land.readers.columns import OtherColumnsError
 from flows.land.receipt import DATA, RECEIPT, Receipt, Status, batch_name
+from flows.land.text import STORE
 from flows.settings import Settings
 
 DAMAGE = (OSError, pa.ArrowException)
@@ -136,6 +138,11 @@ def _counted(settings: Settings, r: Receipt) -> Iterator[FileCount]:
             continue
         rows, fault = _rows_of(settings, file.path)
         yield FileCount(file.path, file.rows, rows, fault)
+    for file in r.text_files:
+        rows, fault = _rows_of(settings, file.path)
+        # Gone with its key is how text ends when its time is over.
+        if rows is not None or (file.event_date and DayKeys(settings).exists(STORE, r.dataset, file.event_date)):
+            yield FileCount(file.path, file.rows, rows, fault)
     for path, expected in in_compacted.items():
         try:
             yield FileCount(

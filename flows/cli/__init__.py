@@ -16,6 +16,7 @@ from flows.build.build import Build, build, build_pending, run_every_test
 from flows.cli.by_hand import count_by_hand
 from flows.cli.command import Command
 from flows.cli.lake_files import compact_command, repartition_command
+from flows.cli.quarantine import quarantine_command
 from flows.cli.render import (
     out,
     print_audit,
@@ -100,9 +101,9 @@ def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None
     if dataset and not retry_quarantine:
         raise click.UsageError("--dataset goes with --retry-quarantine")
     began = datetime.now(UTC)
-    print_landing(settings, land(settings, progress=print_landed))
+    print_landing(land(settings, progress=print_landed))
     if retry_quarantine:
-        print_retry(settings, retry(settings, dataset, progress=print_landed))
+        print_retry(retry(settings, dataset, progress=print_landed))
     count_by_hand(settings, began, ["land"])
 
 
@@ -209,7 +210,7 @@ def run_command(settings: Settings) -> None:
     started, began = time.monotonic(), datetime.now(UTC)
     done = run(settings, on_landed=print_landed, on_built=print_line)
     rule()
-    print_landing(settings, done.landing)
+    print_landing(done.landing)
     if done.build is None:
         out.print("[bold]built[/]    nothing to build: every model is up to date and every test has passed")
     else:
@@ -374,6 +375,7 @@ def alert_command(settings: Settings, owner: str) -> None:
 
 
 main.add_command(compact_command)
+main.add_command(quarantine_command)
 main.add_command(repartition_command)
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def print_line(line: str) -> None:
     out.print(safe(line), style="dim")
 
 
-def print_landing(settings: Settings, landing: Landing) -> None:
+def print_landing(landing: Landing) -> None:
     """What a landing did, with what a person must see to."""
     files, rows = landing.count, landing.rows
     if not landing.receipts:
@@ -93,7 +93,7 @@ def print_landing(settings: Settings, landing: Landing) -> None:
     for example in landing.examples[:5]:
         out.print(f"         [yellow]quarantined[/] {safe(example)}")
     if rows("rows_rejected") > 5:
-        out.print(f"         all of them, with reason and text: {settings.quarantine}/<dataset>/batch-*[0-9].parquet")
+        out.print("         all of them, with what they say: `tidemark quarantine`")
     owners = {name: spec.owner or "none" for name, spec in load_specs().items()}
     for receipt in landing.receipts:
         if receipt.status is Status.REFUSED:
@@ -115,7 +115,7 @@ def print_landing(settings: Settings, landing: Landing) -> None:
         out.print(f"         [yellow]left alone[/] {safe(line)}")
 
 
-def print_retry(settings: Settings, done: Retried) -> None:
+def print_retry(done: Retried) -> None:
     """What was tried again of quarantine and refused files."""
     rows = sum(r.rows_landed for r in done.receipts)
     tried = []

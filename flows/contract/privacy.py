@@ -7,8 +7,6 @@ from flows.contract.spec import DatasetSpec, FieldSpec, Privacy, Purpose, Treatm
 
 # Classes of which no value may land as it was sent.
 NEVER_KEPT = frozenset({Privacy.IDENTIFIER, Privacy.DIRECT_IDENTIFIER, Privacy.FREE_TEXT})
-# Those of them that are not refused yet: calls.transcript lands as it was said.
-TOLERATED = frozenset({Privacy.FREE_TEXT})
 
 
 def privacy_faults(spec: DatasetSpec) -> list[str]:
@@ -47,8 +45,13 @@ def _of_retention(field: FieldSpec, of_dataset: int) -> Iterator[str]:
 
 
 def _of_treatment(field: FieldSpec) -> Iterator[str]:
-    if field.treatment is Treatment.KEEP and field.privacy in NEVER_KEPT - TOLERATED:
+    instead = "TREATMENT_REDACT" if field.privacy is Privacy.FREE_TEXT else "TREATMENT_PSEUDONYMISE"
+    if field.treatment is Treatment.KEEP and field.privacy in NEVER_KEPT:
         yield (
-            f"is of class {field.privacy} and would land as it was sent; "
-            "add `treatment: TREATMENT_PSEUDONYMISE` or `TREATMENT_DROP`"
+            f"is of class {field.privacy} and would land as it was sent; add `treatment: {instead}` or `TREATMENT_DROP`"
         )
+    if field.treatment is Treatment.PSEUDONYMISE and field.privacy is Privacy.FREE_TEXT:
+        yield f"is free text, of which a keyed hash is of no use; make it `treatment: {instead}` or `TREATMENT_DROP`"
+    is_text = field.privacy is Privacy.FREE_TEXT and field.type == "string"
+    if field.treatment is Treatment.REDACT and not is_text:
+        yield "has TREATMENT_REDACT, which is for a string of PRIVACY_FREE_TEXT; choose another treatment"

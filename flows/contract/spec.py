@@ -47,6 +47,7 @@ class Treatment(StrEnum):
 
     KEEP = "keep"
     PSEUDONYMISE = "pseudonymise"
+    REDACT = "redact"
     DROP = "drop"
 
 
@@ -175,13 +176,18 @@ class DatasetSpec(_Frozen):
         """Whether its landed rows are laid out by the day they belong to."""
         return self.day_of is not None
 
+    @property
+    def texts(self) -> tuple[FieldSpec, ...]:
+        """The fields of free text, which stand redacted and encrypted in the text store, and in no landed file."""
+        return tuple(field for field in self.fields if field.treatment is Treatment.REDACT)
+
     def columns(self) -> tuple[Column, ...]:
         """The landed columns in order: envelope, event_type, flags, payload fields, event_date, lineage.
 
         Fields of one name in several payloads share a column. A list whose values the contract names is a column a
         value.
         """
-        kept = [f for f in self.fields if f.treatment is not Treatment.DROP]
+        kept = [f for f in self.fields if f.treatment in (Treatment.KEEP, Treatment.PSEUDONYMISE)]
         event_type = Column(
             name="event_type",
             type="string",

@@ -43,13 +43,13 @@ def begin(receipt: Receipt, made: Path) -> Begun:
 
 def commit_all(lake: Path, batches: Sequence[Begun]) -> None:
     """Commit batches in order. Where it is stopped, the first of them are committed, and the others are not."""
-    files = [begun.made / file.path for begun in batches for file in begun.receipt.files]
+    files = [begun.made / file.path for begun in batches for file in begun.receipt.all_files]
     _at_once(sync_file, [*files, *(begun.folder / RECEIPT for begun in batches)])
     _at_once(sync_folder, [begun.folder for begun in batches])
     changed: set[Path] = set()
     for begun in batches:
         changed |= _made_where_missing((lake / begun.receipt.folder).parent)
-        for path in (file.path for file in begun.receipt.files if file.event_date):
+        for path in (file.path for file in begun.receipt.all_files if file.event_date):
             changed |= {(lake / path).parent, *_made_where_missing((lake / path).parent)}
             (begun.made / path).rename(lake / path)
     _at_once(sync_folder, changed)
@@ -62,7 +62,7 @@ def commit_all(lake: Path, batches: Sequence[Begun]) -> None:
 def abandon(receipt: Receipt, made: Path) -> None:
     """Take away what is made of a batch that will not be committed; those made beside it stay."""
     shutil.rmtree(made / receipt.folder, ignore_errors=True)
-    for path in (made / receipt.folder).parent.glob(f"*/{batch_name(receipt.batch_id)}*.parquet"):
+    for path in made.glob(f"*/{receipt.dataset}/*/{batch_name(receipt.batch_id)}*.parquet"):
         path.unlink()
 
 
@@ -74,7 +74,7 @@ def take_back(lake: Path, work: Path) -> None:
         except ValueError:  # half written: then none of its files was put into place yet
             continue
         if not (lake / receipt.folder).exists():
-            for file in receipt.files:
+            for file in receipt.all_files:
                 (lake / file.path).unlink(missing_ok=True)
 
 
@@ -84,8 +84,7 @@ def _at_once(sync: Callable[[Path], None], paths: Collection[Path]) -> None:
 
 
 def _made_where_missing(folder: Path) -> set[Path]:
-    """Make a folder; the one that changed by that, if any."""
-    if folder.exists():
-        return set()
-    folder.mkdir()
-    return {folder.parent}
+    """Make a folder, with those above it; the folders that changed by that."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return {each.parent for each in missing}

@@ -23,6 +23,7 @@ from flows.land.json_keys import Shapes
 from flows.land.pseudonyms import Pseudonymiser, matches
 from flows.land.readers import Chunk, Reject, Unknown
 from flows.land.readers.values import json_texts
+from flows.land.redaction.redact import redact_column
 from flows.land.strict_json import fault_of, strictly_read, without_lone_surrogates
 
 ARROW_TYPES = {
@@ -60,6 +61,11 @@ def landed_schema(spec: DatasetSpec) -> pa.Schema:
     return pa.schema([pa.field(c.name, ARROW_TYPES[c.type]) for c in spec.columns()])
 
 
+def conformed_schema(spec: DatasetSpec) -> pa.Schema:
+    """The schema of conformed rows: as they land, and after that the free text, redacted."""
+    return pa.schema([*landed_schema(spec), *(pa.field(field.name, pa.string()) for field in spec.texts)])
+
+
 class Conformer:
     """Conforms chunks of one dataset, with one DuckDB connection and one secret."""
 
@@ -67,7 +73,7 @@ class Conformer:
         self.spec = spec
         self._zone = organisation_timezone()
         self._pseudonymiser = pseudonymiser
-        self._schema = landed_schema(spec)
+        self._schema = conformed_schema(spec)
         self._threads = threads
         self._shapes = Shapes(spec)
         self._opened: duckdb.DuckDBPyConnection | None = None
@@ -173,7 +179,7 @@ class Conformer:
         lines: pa.ChunkedArray,
         batch_id: int,
     ) -> pa.Table:
-        """The landed columns: pseudonyms, flags and the day made, what is not to land left out."""
+        """The landed columns: pseudonyms, flags and the day made, what is not to land left out; and the free text."""
         made = dict(values)
         if kind is not None:
             payloads = pa.DictionaryArray.from_arrays(pa.array(kind, pa.int32(), mask=kind < 0), self.spec.payloads)
@@ -191,6 +197,7 @@ class Conformer:
         made["_batch_id"] = pa.repeat(pa.scalar(batch_id, pa.int64()), len(lines))
         made["_line"] = lines
         columns = [_as_landed(made.get(c.name), c, len(lines)) for c in self.spec.columns()]
+        columns += [_redacted(values.get(field.name), len(lines)) for field in self.spec.texts]
         return pa.Table.from_arrays(columns, schema=self._schema)
 
 
@@ -223,6 +230,10 @@ def _as_landed(values: pa.Array | pa.ChunkedArray | None, column: Column, size: 
     if values.type == wanted:
         return values
     return values.dictionary_encode() if wanted == STRINGS else values.cast(wanted)
+
+
+def _redacted(texts: pa.Array | pa.ChunkedArray | None, size: int) -> pa.Array:
+    return pa.nulls(size, pa.string()) if texts is None else redact_column(texts)[0]
 
 
 def _faults(typed: pa.Table) -> dict[int, str]:

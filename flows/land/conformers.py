@@ -7,20 +7,24 @@ from queue import SimpleQueue
 
 from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
+from flows.keys import key_check, load_key
 from flows.land.conform import Conformed, Conformer
-from flows.land.pseudonyms import Pseudonymiser, key_check, load_key
+from flows.land.day_keys import DayKeys
+from flows.land.pseudonyms import Pseudonymiser
 from flows.land.readers import Part, decoded
 from flows.land.receipts import Receipts
 from flows.settings import Settings
 
 
 class Conformers:
-    """The conformers of each dataset met, and the secret they share, both made on first need."""
+    """The conformers of each dataset met, the key of pseudonyms that they share, and the keys of days: each made or
+    loaded on first need."""
 
     def __init__(self, settings: Settings, receipts: Receipts) -> None:
         self._settings = settings
         self._check = receipts.any_key_check()
         self._key: bytes | None = None
+        self.day_keys = DayKeys(settings)
         self._made: dict[str, list[Conformer]] = {}
 
     def __enter__(self) -> "Conformers":
@@ -34,11 +38,12 @@ class Conformers:
     @property
     def key(self) -> bytes:
         if self._key is None:
-            key = load_key(self._settings, must_exist=self._check is not None)
+            key = load_key(self._settings, "pseudonym", must_exist=self._check is not None)
             if self._check not in (None, key_check(key)):
                 raise TidemarkError(
                     "the pseudonymisation key is not the one that landed the batches before: every device and person "
-                    f"would become a stranger; restore the earlier {self._settings.key_file} or TIDEMARK_PSEUDONYM_KEY"
+                    f"would become a stranger; restore the earlier "
+                    f"{self._settings.key_file('pseudonym')} or TIDEMARK_PSEUDONYM_KEY"
                 )
             self._key = key
         return self._key

@@ -10,6 +10,7 @@ from itertools import chain
 
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError, UnreadableFileError
+from flows.files import make_private
 from flows.land.commit import MOST_BEGUN
 from flows.land.conformers import Conformers
 from flows.land.gather import gathered, in_groups
@@ -67,7 +68,8 @@ def open_for_landing(settings: Settings, specs: dict[str, DatasetSpec]) -> Itera
     try:
         for folder in (settings.inbox, settings.landed):
             folder.mkdir(parents=True, exist_ok=True)
-        settings.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (settings.quarantine, settings.text, settings.day_keys):
+            make_private(folder)
         with held(settings.lake / LOCK, "landing"):
             settle_layout(settings, specs)
             with closing(Receipts(settings)) as receipts, _work(receipts):

@@ -9,15 +9,16 @@ from pathlib import Path
 from flows.contract.spec import DatasetSpec, Redelivery
 from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
 from flows.files import sha256
-from flows.land.batch import land_rows, thrown
+from flows.keys import key_check
+from flows.land.batch import BatchFiles, land_rows, thrown
 from flows.land.commit import abandon
 from flows.land.conform import Conformed
 from flows.land.conformers import Conformers, conformed
 from flows.land.gather import of_batch
 from flows.land.inbox import Delivery, file_format
-from flows.land.pseudonyms import key_check
+from flows.land.quarantine import discard
 from flows.land.readers import columns_of, read_parts
-from flows.land.receipt import Receipt, Status, batch_name
+from flows.land.receipt import Receipt, Status
 from flows.land.receipts import Receipts, work_folder
 from flows.settings import Settings
 
@@ -131,7 +132,8 @@ class FileLander:
                 stream = conformed(read_parts(path, spec), self._conformers.of(spec), begun.batch_id)
             else:
                 stream = of_batch(rows, begun.batch_id)
-            return land_rows(self._settings, spec, begun, self._made, stream, columns, self._examples)
+            files = BatchFiles(self._settings, spec, begun, self._made, self._conformers.day_keys)
+            return land_rows(files, begun, stream, columns, self._examples)
         except (TidemarkError, OSError, sqlite3.Error) as error:
             if not isinstance(error, FileRefusedError):
                 raise  # the lake's own: the next file would meet it too
@@ -146,12 +148,6 @@ class FileLander:
         """Take away what is made of a batch that will not be committed."""
         abandon(receipt, self._made)
         discard(self._settings, receipt)
-
-
-def discard(settings: Settings, receipt: Receipt) -> None:
-    """Take back what quarantine holds of a batch that will not be committed."""
-    for path in (settings.quarantine / receipt.dataset).glob(f"{batch_name(receipt.batch_id)}.*"):
-        path.unlink()
 
 
 def _is_as_found(delivery: Delivery) -> bool:

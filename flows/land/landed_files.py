@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,11 +30,15 @@ class LandedFiles:
     them. That they are on the disk is up to the commit.
     """
 
+    # The folder of the lake in which the files will stand.
+    zone = "landed"
+
     def __init__(self, spec: DatasetSpec, batch_id: int, made: Path) -> None:
         self.files: list[LandedFile] = []
         self.rows = 0
         self.columns: tuple[str, ...] = ()
         self._spec = spec
+        self._is_by_day = spec.is_by_day
         self._batch = batch_name(batch_id)
         self._made = made
         self._held: dict[date | None, list[pa.Table]] = {}
@@ -55,7 +60,7 @@ class LandedFiles:
         """Take rows in; they are written in groups worth reading."""
         self.rows += rows.num_rows
         self.columns = tuple(rows.schema.names)
-        for day, some in by_day(rows) if self._spec.is_by_day else ((None, rows),):
+        for day, some in by_day(rows) if self._is_by_day else ((None, rows),):
             self._held.setdefault(day, []).append(some)
             self._held_rows[day] = self._held_rows.get(day, 0) + some.num_rows
             if self._held_rows[day] >= GROUP_ROWS:
@@ -76,13 +81,17 @@ class LandedFiles:
         self._writers[day].write(rows)
 
     def _begin(self, day: date | None, schema: pa.Schema) -> "_Writer":
-        name = f"landed/{self._spec.name}/{self._batch}/{DATA}"
+        name = f"{self.zone}/{self._spec.name}/{self._batch}/{DATA}"
         if day is not None:
             # A file with rows of more days than may be open comes back to a day that was finished.
             before = sum(file.event_date == day for file in self.files)
             more = f"-{before + 1}" if before else ""
-            name = f"{day_folder(self._spec.name, day)}/{self._batch}{more}.parquet"
-        return _Writer(self._made, name, schema)
+            name = f"{day_folder(self._spec.name, day, self.zone)}/{self._batch}{more}.parquet"
+        return _Writer(self._made, name, schema, self._encryption(day, schema))
+
+    def _encryption(self, day: date | None, schema: pa.Schema) -> Any:
+        """What encrypts a file; None where nothing is to."""
+        return None
 
     def _finish(self, day: date | None, is_whole: bool) -> None:
         writer = self._writers.pop(day)
@@ -93,12 +102,15 @@ class LandedFiles:
 
 
 class _Writer:
-    def __init__(self, made: Path, name: str, schema: pa.Schema) -> None:
+    def __init__(self, made: Path, name: str, schema: pa.Schema, encryption: Any) -> None:
         self.name = name
         self.path = made / name
         self.rows = 0
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self.path, schema, **_parquet_options(schema))
+        if encryption is not None:
+            self.path.touch(mode=0o600)
+        options = _parquet_options(schema)
+        self._writer = pq.ParquetWriter(self.path, schema, encryption_properties=encryption, **options)
 
     def write(self, rows: pa.Table) -> None:
         self._writer.write_table(_own_dictionaries(rows))

@@ -4,6 +4,7 @@ The day of a row is worked out once, when it lands. So a lake that was laid out 
 and not added to: it is laid out again first, by one command.
 """
 
+import json
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,6 +13,7 @@ from flows.clock import organisation_timezone
 from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
 from flows.files import sync_file, sync_folder
+from flows.land.receipt import RECEIPT
 from flows.settings import Settings
 
 FILE = "layout.json"
@@ -25,7 +27,8 @@ class Layout(BaseModel):
     """The rules by which the files of a lake were laid out.
 
     ``timezone`` is that of the days. ``day_of`` names for each dataset that is laid out by day the timestamp whose day
-    it is. ``number`` grows each time that the lake is laid out again: what was known of its files is then of no use.
+    it is; ``texts`` names the fields of free text, which stand in no landed file. ``number``
+    grows each time that the lake is laid out again: what was known of its files is then of no use.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +37,7 @@ class Layout(BaseModel):
     number: int = 1
     timezone: str
     day_of: dict[str, str]
+    texts: dict[str, tuple[str, ...]] = {}
 
 
 def wanted_layout(specs: dict[str, DatasetSpec], noted: Layout | None = None) -> Layout:
@@ -41,7 +45,10 @@ def wanted_layout(specs: dict[str, DatasetSpec], noted: Layout | None = None) ->
     day_of = {name: field for name, field in noted.day_of.items() if name not in specs} if noted else {}
     day_of |= {name: spec.day_of for name, spec in specs.items() if spec.day_of}
     return Layout(
-        number=noted.number if noted else 1, timezone=organisation_timezone(), day_of=dict(sorted(day_of.items()))
+        number=noted.number if noted else 1,
+        timezone=organisation_timezone(),
+        day_of=dict(sorted(day_of.items())),
+        texts={name: tuple(sorted(f.name for f in specs[name].texts)) for name in sorted(specs) if specs[name].texts},
     )
 
 
@@ -88,6 +95,11 @@ def check_layout(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout:
             f"the lake {settings.lake} holds {name} {f'by the day of {is_of}' if is_of else 'not by day'}, and the "
             f"contract wants them {f'by the day of {want}' if want else 'not by day'}; {REMEDY}"
         )
+    if found := _text_in_clear(settings, layout, wanted):
+        raise TidemarkError(
+            f"the lake {settings.lake} holds {found} in clear, as an earlier Tidemark landed it, and the contract "
+            f"wants it redacted and encrypted; {REMEDY}"
+        )
     return wanted
 
 
@@ -114,7 +126,8 @@ def layout_after(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout | 
     wanted = wanted_layout(specs, layout)
     if layout is None:
         return wanted if has_batches(settings.landed) else None
-    if layout.timezone == wanted.timezone and not _differing(settings, layout, wanted):
+    is_by_day_wanted = layout.timezone == wanted.timezone and not _differing(settings, layout, wanted)
+    if is_by_day_wanted and not _text_in_clear(settings, layout, wanted):
         return None
     return wanted.model_copy(update={"number": layout.number + 1})
 
@@ -124,6 +137,17 @@ def _differing(settings: Settings, layout: Layout, wanted: Layout) -> str | None
     names = sorted({*layout.day_of, *wanted.day_of})
     differing = (name for name in names if layout.day_of.get(name) != wanted.day_of.get(name))
     return next((name for name in differing if has_batches(settings.landed, name)), None)
+
+
+def _text_in_clear(settings: Settings, layout: Layout, wanted: Layout) -> str | None:
+    """The first field of free text, as dataset and name, that stands in landed files: it landed before it was one."""
+    for name, fields in wanted.texts.items():
+        newer = {*fields} - {*layout.texts.get(name, ())}
+        for path in settings.landed.glob(f"{name}/batch-*/{RECEIPT}") if newer else ():
+            landed = json.loads(path.read_text(encoding="utf-8")).get("columns") or ()
+            if found := sorted(newer.intersection(landed)):
+                return f"{name}.{found[0]}"
+    return None
 
 
 def write_layout(landed: Path, layout: Layout) -> None:

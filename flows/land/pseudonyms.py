@@ -5,74 +5,11 @@ marked as a UUID of version 8 (RFC 9562).
 """
 
 import hmac
-import os
-import secrets
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.errors import TidemarkError
-from flows.settings import Settings
-
-KEY_BYTES = 32
 REMEMBERED_VALUES = 1_000_000
-
-
-def load_key(settings: Settings, must_exist: bool) -> bytes:
-    """The secret: from the environment, else from its file, which is made on first use with mode 0600.
-
-    ``must_exist`` says that batches have landed with a secret already, so that a new one would tear every
-    person in two; its absence then raises :class:`TidemarkError`.
-    """
-    if settings.pseudonym_key is not None:
-        key = settings.pseudonym_key.get_secret_value().encode()
-        if len(key) < KEY_BYTES:
-            raise TidemarkError(
-                f"TIDEMARK_PSEUDONYM_KEY is too short: give at least {KEY_BYTES} characters, "
-                "for example from `openssl rand -hex 32`"
-            )
-        return key
-    path = settings.key_file
-    if path.exists():
-        return _read_key(path)
-    if must_exist:
-        raise TidemarkError(
-            f"the pseudonymisation key {path} is missing, but batches have landed with it; restore it from your "
-            "backup or set TIDEMARK_PSEUDONYM_KEY: a new key would make every device and person a stranger"
-        )
-    return _make_key(path)
-
-
-def _read_key(path: Path) -> bytes:
-    key = path.read_bytes().strip()
-    if len(key) < KEY_BYTES:
-        raise TidemarkError(f"the pseudonymisation key {path} is damaged (too short); restore it from your backup")
-    return key
-
-
-def _make_key(path: Path) -> bytes:
-    """Write a new secret; another process that makes it at the same moment wins or loses whole."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(partial, path)
-    except FileExistsError:
-        pass
-    finally:
-        partial.unlink()
-    return _read_key(path)
-
-
-def key_check(key: bytes) -> str:
-    """A check value that tells two secrets apart and reveals neither: kept with each batch."""
-    return hmac.digest(key, b"tidemark key check value", "sha256").hex()[:12]
 
 
 class Pseudonymiser:

@@ -42,6 +42,8 @@ class LandedFile(BaseModel):
 class Receipt(BaseModel):
     """One delivered file and what became of it. Paths are relative: ``file`` to the inbox, others to the lake.
 
+    ``text_files`` are those in which the free text of these rows stands, redacted and encrypted.
+
     ``reason`` says why it was refused, of which batch it is a duplicate, or why no row of it fits. ``files`` are those
     in which its rows landed, ``columns`` the columns that these have.
 
@@ -66,6 +68,7 @@ class Receipt(BaseModel):
     rows_rejected: int = 0
     unknown_keys: int = 0
     files: tuple[LandedFile, ...] = ()
+    text_files: tuple[LandedFile, ...] = ()
     columns: tuple[str, ...] = ()
     rejects_path: str | None = None
     supersedes_batch_id: int | None = None
@@ -86,6 +89,11 @@ class Receipt(BaseModel):
         return self.retries_batch_id or self.batch_id
 
     @property
+    def all_files(self) -> tuple[LandedFile, ...]:
+        """The files of its rows and of their text."""
+        return (*self.files, *self.text_files)
+
+    @property
     def folder(self) -> str:
         """Its batch's folder below the lake."""
         return f"landed/{self.dataset}/{batch_name(self.batch_id)}"
@@ -96,9 +104,9 @@ def batch_name(batch_id: int) -> str:
     return f"batch-{batch_id:012d}"
 
 
-def day_folder(dataset: str, day: date) -> str:
-    """Where the rows of a day stand, below the lake: a partition in Hive's way of writing."""
-    return f"landed/{dataset}/event_date={day.isoformat()}"
+def day_folder(dataset: str, day: date, zone: str = "landed") -> str:
+    """Where the rows of a day stand, below the lake, or in the zone ``text`` their text: a partition in Hive's way."""
+    return f"{zone}/{dataset}/event_date={day.isoformat()}"
 
 
 def day_in(folder: Path) -> date:

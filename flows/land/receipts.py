@@ -250,6 +250,15 @@ class Receipts:
         )
         return [(Receipt.model_validate_json(text), superseded_by) for text, superseded_by in rows]
 
+    def with_unknown_keys(self, dataset: str | None = None) -> list[Receipt]:
+        """The batches with values of keys that the contract did not know, in order."""
+        rows = self._database.execute(
+            "select receipt from receipts where (? is null or dataset = ?) "
+            "and json_extract(receipt, '$.unknown_keys') > 0 order by batch_id",
+            (dataset, dataset),
+        )
+        return [Receipt.model_validate_json(text) for (text,) in rows]
+
     def any_key_check(self) -> str | None:
         """The check value of the secret that landed the last batch."""
         last = self._one("status = 'landed' order by batch_id desc")

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
-from flows.files import sync_folder
+from flows.files import make_private, sync_folder
 from flows.land.compact import LOCK as COMPACTION_LOCK
 from flows.land.conform import ARROW_TYPES, landed_schema
+from flows.land.day_keys import DayKeys
 from flows.land.derived import event_dates, held_in_lists
 from flows.land.file_index import compacted_with
 from flows.land.land import LOCK as LANDING_LOCK
@@ -30,6 +31,8 @@ from flows.land.landed_files import LandedFiles
 from flows.land.layout import BEFORE, Layout, has_batches, layout_after, read_layout, write_layout
 from flows.land.receipt import RECEIPT, Receipt
 from flows.land.receipts import INDEX, Receipts, work_folder
+from flows.land.redaction.redact import redact_column
+from flows.land.text import TextFiles
 from flows.locks import held
 from flows.settings import Settings
 
@@ -139,38 +142,66 @@ def _lay_out_batch(settings: Settings, spec: DatasetSpec | None, old: Receipt, l
     """Write a batch's files below ``made``; its receipt, which names them."""
     if not old.files:
         return old
+    # Text that is gone was so when its time was over.
+    old = old.model_copy(update={"text_files": tuple(f for f in old.text_files if (settings.lake / f.path).exists())})
+    for file in old.text_files:
+        _link(settings, file.path, made)
     by_day_before = any(file.event_date for file in old.files)
-    if spec is None or not (by_day_before or spec.is_by_day or _has_lists(settings, spec, old)):
+    if spec is None or not (by_day_before or spec.is_by_day or _is_of_old_form(settings, spec, old)):
         return _linked(settings, old, made)
-    with LandedFiles(spec, old.batch_id, made) as landed:
+    landed = LandedFiles(spec, old.batch_id, made)
+    texts = TextFiles(spec, old.batch_id, made, DayKeys(settings), old.landed_at)
+    with landed, texts:
         for rows in _rows_of(settings, old):
-            landed.write(as_wanted(rows, spec, layout.timezone))
+            wanted = as_wanted(rows, spec, layout.timezone)
+            landed.write(wanted)
+            texts.write(_with_texts(wanted, rows, spec))
     if landed.rows != old.rows_landed:
         raise TidemarkError(f"its files hold {landed.rows:,} rows, and its receipt says {old.rows_landed:,}")
-    return old.model_copy(update={"files": tuple(landed.files), "columns": landed.columns})
+    update = {
+        "files": tuple(landed.files),
+        "columns": landed.columns,
+        "text_files": (*old.text_files, *texts.files),
+    }
+    return old.model_copy(update=update)
 
 
-def _has_lists(settings: Settings, spec: DatasetSpec, old: Receipt) -> bool:
-    """Whether lists of accepted values stand in its files as lists, as they landed before there was a layout."""
+def _with_texts(wanted: pa.Table, rows: pa.Table, spec: DatasetSpec) -> pa.Table:
+    """Rows with the free text that they landed with in clear, redacted; none where it is in the store already."""
+    for field in spec.texts:
+        is_in_clear = field.name in rows.schema.names
+        texts = redact_column(rows[field.name])[0] if is_in_clear else pa.nulls(rows.num_rows, pa.string())
+        wanted = wanted.append_column(field.name, texts)
+    return wanted
+
+
+def _is_of_old_form(settings: Settings, spec: DatasetSpec, old: Receipt) -> bool:
+    """Whether its files hold lists of accepted values as lists, as before there was a layout, or free text in clear."""
     (file,) = old.files
-    lists = {column.holds.field for column in spec.columns() if column.holds}
-    return bool(lists) and not lists.isdisjoint(pq.read_schema(settings.lake / file.path).names)
+    before = {column.holds.field for column in spec.columns() if column.holds} | {field.name for field in spec.texts}
+    return bool(before) and not before.isdisjoint(pq.read_schema(settings.lake / file.path).names)
 
 
 def _linked(settings: Settings, old: Receipt, made: Path) -> Receipt:
     """The files of a batch as they are: they need not be written again."""
     columns = old.columns
     for file in old.files:
-        path = made / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(settings.lake / file.path, path)
-        except FileNotFoundError:
-            raise
-        except OSError:  # a file system without links
-            shutil.copy2(settings.lake / file.path, path)
+        path = _link(settings, file.path, made)
         columns = columns or tuple(pq.read_schema(path).names)
     return old.model_copy(update={"columns": columns})
+
+
+def _link(settings: Settings, file: str, made: Path) -> Path:
+    """A file of the lake, once more below ``made``."""
+    path = made / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(settings.lake / file, path)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without links
+        shutil.copy2(settings.lake / file, path)
+    return path
 
 
 def _rows_of(settings: Settings, old: Receipt) -> Iterator[pa.Table]:
@@ -194,7 +225,8 @@ def as_wanted(rows: pa.Table, spec: DatasetSpec, zone: str) -> pa.Table:
     A column that it did not have then is NULL; one that it has no more is kept, after the others.
     """
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
-    worked_out = {"event_date", *(column.holds.field for column in spec.columns() if column.holds)}
+    elsewhere = {"event_date", *(column.holds.field for column in spec.columns() if column.holds)}
+    elsewhere |= {field.name for field in spec.texts}
     for column in spec.columns():
         wanted = ARROW_TYPES[column.type]
         if column.name == "event_date":
@@ -207,7 +239,7 @@ def as_wanted(rows: pa.Table, spec: DatasetSpec, zone: str) -> pa.Table:
             columns |= held_in_lists(spec, column.holds.field, rows[column.holds.field], rows.num_rows)
         else:
             columns[column.name] = pa.nulls(rows.num_rows, wanted)
-    others = [name for name in rows.schema.names if name not in columns and name not in worked_out]
+    others = [name for name in rows.schema.names if name not in columns and name not in elsewhere]
     of_contract = landed_schema(spec)
     columns |= {name: rows[name] for name in others}
     schema = pa.schema([*of_contract, *(rows.schema.field(name) for name in others)])
@@ -225,7 +257,15 @@ def _copy_seen(settings: Settings, target: Settings) -> None:
 
 
 def _swap(settings: Settings) -> None:
-    """The new landed zone in the place of the old one: between the two renames nothing lands or builds."""
+    """The new landed zone in the place of the old one: between the two renames nothing lands or builds.
+
+    Text goes first: until the landed zone follows, no receipt names it.
+    """
+    for path in _target(settings).text.glob("*/*/*.parquet"):
+        to = settings.text / path.relative_to(_target(settings).text)
+        make_private(to.parent)
+        path.replace(to)
+        sync_folder(to.parent)
     settings.landed.rename(settings.lake / BEFORE)
     sync_folder(settings.lake)
     _finish_swap(settings)

@@ -33,12 +33,13 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
-from flows.land.batch import COLUMNS, land_rows
+from flows.keys import key_check
+from flows.land.batch import BatchFiles, land_rows
 from flows.land.conformers import Conformers, conformed
 from flows.land.inbox import deliveries, file_format, is_settled
 from flows.land.land import open_for_landing
-from flows.land.land_file import FileLander, discard
-from flows.land.pseudonyms import key_check
+from flows.land.land_file import FileLander
+from flows.land.quarantine import COLUMNS, discard, opened
 from flows.land.readers import Chunk, Reject, Unknown, decoded, limits, read_chunks
 from flows.land.readers.csv import DELIMITERS, PIECE, is_one_row
 from flows.land.readers.json_lines import chunk_of
@@ -141,6 +142,7 @@ def _retry_batch(
             "supersedes_batch_id": None,
             "retries_batch_id": before.delivery_batch_id,
             "files": (),
+            "text_files": (),
             "columns": (),
             "contract": f"{spec.name}.{spec.version}",
             "key_check": key_check(conformers.key),
@@ -151,11 +153,13 @@ def _retry_batch(
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:
-        with pq.ParquetFile(settings.lake / (before.rejects_path or "")) as quarantine:
+        path = settings.lake / (before.rejects_path or "")
+        with opened(path, conformers.day_keys) as quarantine:
             columns = _columns(quarantine, before)
             chunks = _chunks_again(quarantine, before.format, spec, columns, work_folder(settings))
             rows = conformed(map(decoded, chunks), conformers.of(spec), receipt.batch_id)
-            receipt = land_rows(settings, spec, receipt, made, rows, lambda: columns, [])
+            files = BatchFiles(settings, spec, receipt, made, conformers.day_keys)
+            receipt = land_rows(files, receipt, rows, lambda: columns, [])
     except pa.ArrowException as error:
         raise FileRefusedError(f"{before.rejects_path} is damaged ({error}); {REMEDY}") from error
     if receipt.rows_read != before.rows_rejected:

@@ -70,7 +70,14 @@ CALLS = """
         from organic inner join day_adverts using (day, advert_rank)
     ),
     with_topic as (
-        select all_calls.*, pick(call_no, 'topic', (select count(*) from phrases)) as topic_no
+        select
+            all_calls.*,
+            pick(call_no, 'topic', (select count(*) from phrases)) as topic_no,
+            -- Who calls, and the end of a number: 070-174 06 05 to 99 are kept for fiction.
+            choose(call_no, 'first name', ['Alva', 'Bo', 'Cilla', 'David', 'Elsa', 'Frans', 'Greta', 'Hugo'])
+            || choose(call_no, 'last name', [' Exempelsson', ' Provberg', ' Testgren', ' Låtsaslund', ' Påhitt'])
+            as name,
+            lpad((5 + pick(call_no, 'number', 95))::varchar, 2, '0') as digits
         from all_calls inner join block using (day)
         where started_ms < block.end_ms
     )
@@ -89,6 +96,12 @@ CALLS = """
         || ' / I am calling about the ' || make_model || '. / Yes, it is still here. / '
         || choose(call_no, 'first phrase', phrases) || ' / '
         || choose(call_no, 'second phrase', phrases)
+        || case pick(call_no, 'left', 4)
+            when 0 then ' / My name is ' || name || ', call me on 070-174 06 ' || digits || '. / I will.'
+            when 1 then ' / Send it to ' || lower(replace(strip_accents(name), ' ', '.')) || '@example.org, please.'
+            when 2 then ' / My address is Provgatan ' || digits || ', 123 ' || digits || ' Testby.'
+            else ''
+        end
         || choose(call_no, 'closing', [
             ' / Thank you, I will think about it.', ' / Good, I will come by.', ' / Thanks, speak soon.'
         ]) as transcript

@@ -14,7 +14,6 @@ select
     started_at,
     duration_seconds,
     channel,
-    transcript,
     event_date,
     _batch_id,
     _line

@@ -170,8 +170,10 @@ def portions_of(inbox: Path) -> list[list[Path]]:
 def live(calm: Settings, home: Path, kills: dict[str, int], seed: int) -> Lakeside:
     """The calm lake's files again, day by day, with a number of kills a day in each phase."""
     lakeside = Lakeside(settings_of(home), seed)
-    lakeside.settings.key_file.parent.mkdir(parents=True)
-    shutil.copy(calm.key_file, lakeside.settings.key_file)  # the same keys of people and devices
+    lakeside.settings.key_file("pseudonym").parent.mkdir(parents=True)
+    shutil.copy(
+        calm.key_file("pseudonym"), lakeside.settings.key_file("pseudonym")
+    )  # the same keys of people and devices
     for day, portion in enumerate(portions_of(calm.inbox), start=1):
         for path in portion:
             target = lakeside.settings.inbox / path.relative_to(calm.inbox)

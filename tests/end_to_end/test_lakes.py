@@ -75,8 +75,8 @@ def test_a_lake_that_grows_day_by_day_equals_one_built_at_once(tmp_path: Path) -
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.link(path, target)
         # The same secret, so that the keys are the same.
-        grown.key_file.parent.mkdir(parents=True, exist_ok=True)
-        grown.key_file.write_bytes(whole.key_file.read_bytes())
+        grown.key_file("pseudonym").parent.mkdir(parents=True, exist_ok=True)
+        grown.key_file("pseudonym").write_bytes(whole.key_file("pseudonym").read_bytes())
         run_all(grown)
     assert marts_of(grown) == marts_of(whole)
 
@@ -192,8 +192,8 @@ def test_a_killed_build_is_finished_by_the_next(tmp_path: Path) -> None:
     run_all(settings)
     whole = settings_of(tmp_path / "other")
     sample.generate(whole.home, 3_000, 2, 3)
-    whole.key_file.parent.mkdir(parents=True)
-    whole.key_file.write_bytes(settings.key_file.read_bytes())
+    whole.key_file("pseudonym").parent.mkdir(parents=True)
+    whole.key_file("pseudonym").write_bytes(settings.key_file("pseudonym").read_bytes())
     run_all(whole)
     assert marts_of(settings) == marts_of(whole)
 

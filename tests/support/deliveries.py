@@ -115,14 +115,15 @@ def contents(*rows: tuple[str, str, str, str]) -> bytes:
     return "\n".join(["content_id,content_type,product,title,updated_at", *lines]).encode()
 
 
-def in_format(rows: list[dict[str, Any]], suffix: str) -> bytes:
-    """The events as a file whose name ends so."""
+def in_format(rows: list[dict[str, Any]], suffix: str, dataset: str = "events") -> bytes:
+    """Rows of a dataset as a file whose name ends so."""
+    spec = load_specs()[dataset]
     stem = suffix.removesuffix(".gz").removesuffix(".zst")
     data = {
         "ndjson": lambda: ndjson(rows),
-        "pb": lambda: delimited(map(protobuf, rows)),
-        "parquet": lambda: parquet(rows),
-        "csv": lambda: csv_of(rows),
+        "pb": lambda: delimited(protobuf(row, spec.message) for row in rows),
+        "parquet": lambda: parquet(rows, spec),
+        "csv": lambda: csv_of(rows, spec),
     }[stem]()
     return compressed(data, suffix)
 

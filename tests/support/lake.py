@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.build.warehouse import TABLES
 from flows.contract.spec import DatasetSpec
+from flows.land.day_keys import DayKeys
 from flows.land.file_index import compacted_with
 from flows.land.land import Landing, land
-from flows.land.receipt import THROUGH, Receipt, Status
+from flows.land.quarantine import opened
+from flows.land.receipt import THROUGH, Receipt, Status, day_in
 from flows.land.receipts import Receipts
+from flows.land.text import read_text
 from flows.settings import Settings
 
 KEY = "a secret of the tests, long enough to be taken"
@@ -55,13 +59,19 @@ class Lake:
     def rejects(self, dataset: str = "events") -> list[dict[str, Any]]:
         """Every quarantined row, in order of batch and line."""
         paths = [p for p in self.settings.quarantine.glob(f"{dataset}/*.parquet") if ".unknown." not in p.name]
-        rows = [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
+        rows = [row for path in paths for row in opened(path, DayKeys(self.settings)).read().to_pylist()]
         return sorted(rows, key=lambda row: (row["_batch_id"], row["_line"]))
 
     def unknown(self, dataset: str = "events") -> list[dict[str, Any]]:
         """Every key set aside."""
         paths = sorted(self.settings.quarantine.glob(f"{dataset}/*.unknown.parquet"))
-        return [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
+        return [row for path in paths for row in opened(path, DayKeys(self.settings)).read().to_pylist()]
+
+    def texts(self, dataset: str = "calls") -> list[dict[str, Any]]:
+        """Every row of the text store, in order of batch and line."""
+        days = {day_in(folder) for folder in self.settings.text.glob(f"{dataset}/event_date=*")}
+        rows = [row for day in days for table in read_text(self.settings, dataset, day) for row in table.to_pylist()]
+        return sorted(rows, key=lambda row: (row["_batch_id"], row["_line"]))
 
     def receipts(self) -> list[Receipt]:
         """Every committed receipt by batch, read from the folders that are the truth."""
@@ -82,6 +92,9 @@ class Lake:
             assert (receipt.rejects_path is None) == (receipt.rows_rejected == 0)
             if receipt.rejects_path:
                 expected[self.settings.lake / receipt.rejects_path] = receipt.rows_rejected
+            for file in receipt.text_files:
+                assert 0 < file.rows <= receipt.rows_landed
+                expected[self.settings.lake / file.path] = file.rows
             for file in receipt.files:
                 assert file.rows > 0
                 own = self.settings.lake / file.path
@@ -90,7 +103,10 @@ class Lake:
                 replaced |= {own} - {path}
         for path, rows in expected.items():
             assert pq.read_metadata(path).num_rows == rows
-        present = {*self.settings.landed.rglob("*.parquet"), *self.settings.quarantine.rglob("*.parquet")}
+        settings = self.settings
+        present = {
+            path for zone in (settings.landed, settings.quarantine, settings.text) for path in zone.rglob("*.parquet")
+        }
         older = {p for p in present if p.name.startswith(THROUGH)}
         assert {p for p in present if ".unknown." not in p.name} - replaced - older == expected.keys() - older
         batches = {r.batch_id for r in receipts if r.unknown_keys}
@@ -102,6 +118,11 @@ class Lake:
         assert receipt.reason
         assert (receipt.rows_landed, receipt.rows_rejected) == (0, 0)
         self.assert_whole()
+
+
+def quarantined(path: Path) -> pa.Table:
+    """A file of the quarantine, decrypted."""
+    return opened(path, DayKeys(Settings(home=path.parents[3]))).read()
 
 
 def make_warehouse_tables(db: duckdb.DuckDBPyConnection) -> None:

@@ -137,6 +137,7 @@ class Served:
                 "TIDEMARK_HOME": str(self.settings.home),
                 "TIDEMARK_SERVER_PORT": str(self.port),
                 "TIDEMARK_PSEUDONYM_KEY": KEY,
+                "TIDEMARK_MASTER_KEY": KEY,
                 "DO_NOT_TRACK": "1",
             }
         )

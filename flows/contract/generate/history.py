@@ -282,8 +282,7 @@ def _name(spec: DatasetSpec, history: History, step: str) -> str:
 
 
 def _kept(spec: DatasetSpec) -> list[Column]:
-    """The columns of staging but free text, which goes no further than models made to guard it."""
-    return [each.column for each in staged_columns(spec) if each.column.privacy != "free_text"]
+    return [each.column for each in staged_columns(spec)]
 
 
 def _key(spec: DatasetSpec) -> Column:

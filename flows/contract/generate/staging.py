@@ -67,12 +67,11 @@ def _enumerated(names: list[str]) -> str:
 def model_sql(spec: DatasetSpec) -> bytes:
     """The model."""
     staged = staged_columns(spec)
-    guarded = [each.column.name for each in staged if each.column.privacy == "free_text"]
     comments = [_purpose(spec)]
-    if guarded:
+    if spec.texts:
         comments.append(
-            f"Free text, in which people may be named: {', '.join(guarded)}. "
-            "It goes no further than models made to guard it."
+            "Free text, in which people may be named, is in no table: "
+            f"{', '.join(field.name for field in spec.texts)}. It stands redacted and encrypted in the text store."
         )
     select = ",\n".join(f"    {each.sql}" for each in staged)
     return sql_document(

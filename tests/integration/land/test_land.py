@@ -400,4 +400,4 @@ def test_an_empty_lake_lands_nothing_and_is_made(lake: Lake) -> None:
     done = lake.land()
     assert (done.receipts, done.left_alone, done.unsettled) == ([], [], [])
     assert lake.settings.inbox.is_dir()
-    assert not lake.settings.key_file.exists()
+    assert not lake.settings.key_file("pseudonym").exists()

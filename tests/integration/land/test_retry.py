@@ -39,7 +39,7 @@ from tests.support.deliveries import (
     protobuf,
     small_spec,
 )
-from tests.support.lake import KEY, Lake
+from tests.support.lake import KEY, Lake, quarantined
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER
 
@@ -371,7 +371,7 @@ def cut(path: Path) -> None:
 
 
 def shorten(path: Path) -> None:
-    pq.write_table(pq.read_table(path).slice(1), path)
+    pq.write_table(quarantined(path).slice(1), path)
 
 
 @pytest.mark.parametrize(("damage", "word"), [(Path.unlink, "missing"), (cut, "damaged"), (shorten, "gave 3 rows")])
@@ -393,7 +393,7 @@ def test_a_quarantine_file_without_columns_says_so(lake: Lake, suffix: str) -> N
     lake.deliver(f"web/events/part.{suffix}", in_format(ROWS, suffix))
     lake.land(strict_events())
     path = quarantine_file(lake)
-    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    pq.write_table(quarantined(path).replace_schema_metadata(None), path)
     done = retry_quarantine(lake.settings)
     assert done.receipts == []
     assert "columns" in done.not_tried[0]

@@ -179,8 +179,9 @@ def test_flags_and_spelled_out_lists_are_never_null() -> None:
     assert "    coalesce(has_analytics_consent, false) as has_analytics_consent,\n" in sql
 
 
-def test_free_text_is_marked_in_staging() -> None:
-    assert b"may be named: transcript." in FILES[staging.path_of(load_specs()["calls"], "sql")]
+def test_free_text_is_in_no_model_and_staging_says_where_it_is() -> None:
+    assert b"is in no table: transcript." in FILES[staging.path_of(load_specs()["calls"], "sql")]
+    assert not [path for path, text in FILES.items() if path.suffix == ".yml" and b"name: transcript" in text]
     assert b"Free text" not in FILES[EVENTS]
 
 

@@ -11,7 +11,7 @@ from flows.contract.generate import generate
 from flows.contract.spec import DESCRIPTORS, PROJECT, Privacy, Treatment, descriptors, load_specs
 from tests.support.contracts import changed, changed_dataset, changed_spec
 
-PSEUDONYMISE, DROP = 1, 2
+PSEUDONYMISE, DROP, REDACT = 1, 2, 3
 NONE, BEHAVIOUR, QUASI, IDENTIFIER, DIRECT, FREE_TEXT = range(1, 7)
 
 
@@ -47,6 +47,9 @@ def with_options(**options: Any) -> Any:
         ({"purposes": [""]}, r"Event\.country: names the purpose ''"),
         ({"retention_days": 1101}, r"Event\.country: has retention_days 1101, longer than the 1100 of its dataset; "),
         ({"privacy": DIRECT}, r"Event\.country: is of class direct_identifier and would land as it was sent; add "),
+        ({"privacy": FREE_TEXT}, r"Event\.country: is of class free_text .*TREATMENT_REDACT.*TREATMENT_DROP"),
+        ({"privacy": FREE_TEXT, "treatment": PSEUDONYMISE}, r"a keyed hash is of no use; make it .*TREATMENT_REDACT"),
+        ({"treatment": REDACT}, r"TREATMENT_REDACT, which is for a string of PRIVACY_FREE_TEXT"),
         ({"privacy": IDENTIFIER}, r"Event\.country: is of class identifier .*TREATMENT_PSEUDONYMISE.*TREATMENT_DROP"),
     ],
 )
@@ -61,9 +64,9 @@ def test_a_field_at_fault_is_refused_with_its_message_and_remedy(options: dict[s
         {"purposes": ["analytics", "personalisation", "advertising", "operations"]},
         {"retention_days": 1100},
         {"privacy": QUASI},
-        *({"privacy": kind, "treatment": how} for kind in (IDENTIFIER, DIRECT, FREE_TEXT) for how in (1, 2)),
+        *({"privacy": kind, "treatment": how} for kind in (IDENTIFIER, DIRECT) for how in (PSEUDONYMISE, DROP)),
+        *({"privacy": FREE_TEXT, "treatment": how} for how in (DROP, REDACT)),
         {"privacy": NONE, "treatment": DROP},
-        {"privacy": FREE_TEXT},  # tolerated, for calls.transcript
     ],
     ids=str,
 )
@@ -101,12 +104,10 @@ def test_a_field_of_a_payload_is_named_with_it_and_every_fault_is() -> None:
     assert ["purpose" in line for line in _lines(error)] == [True, False]
 
 
-def test_free_text_is_refused_as_soon_as_it_is_no_longer_tolerated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privacy, "TOLERATED", frozenset())
-    events = changed_spec(load_specs()["events"], "country", privacy=Privacy.FREE_TEXT)
+def test_only_a_single_string_is_redacted() -> None:
+    events = changed_spec(load_specs()["events"], "consent", privacy=Privacy.FREE_TEXT, treatment=Treatment.REDACT)
     (fault,) = privacy.privacy_faults(events)
-    assert fault.startswith("tidemark.events.v1.Event.country: is of class free_text and would land as it was sent")
-    assert privacy.privacy_faults(changed_spec(events, "country", treatment=Treatment.DROP)) == []
+    assert fault.startswith("tidemark.events.v1.Event.consent: has TREATMENT_REDACT, which is for a string")
 
 
 def test_the_contract_s_classes_go_up_as_their_numbers_do() -> None:

@@ -12,7 +12,7 @@ from tests.support.deliveries import field_of
 
 # From what protects least to what protects most, said here once more on purpose.
 CLASSES = ["none", "behaviour", "quasi_identifier", "identifier", "direct_identifier", "free_text"]
-TREATMENTS = ["keep", "pseudonymise", "drop"]
+TREATMENTS = ["keep", "pseudonymise", "redact", "drop"]
 PURPOSES = ["analytics", "personalisation", "advertising", "operations"]
 # Of a field, below those of the dataset; 0 is the dataset's.
 FIELD_DAYS = [0, 90, 30, 1]

@@ -13,7 +13,8 @@ import pytest
 
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
-from flows.land.pseudonyms import Pseudonymiser, key_check, load_key, matches
+from flows.keys import key_check, load_key
+from flows.land.pseudonyms import Pseudonymiser, matches
 from flows.settings import Settings
 from tests.support.deliveries import csv_of, event, in_format, ndjson
 from tests.support.lake import KEY, Lake
@@ -73,11 +74,18 @@ def test_a_table_without_its_header_leaks_nothing_into_receipts(lake: Lake, text
 
 
 def test_rejected_rows_leave_their_values_in_quarantine_only(lake: Lake) -> None:
-    lake.deliver("web/events/part.ndjson", ndjson([event(1, platform="fax", **SECRETS), event(2, **SECRETS, anna="x")]))
+    fax = event(1, platform="fax", **SECRETS)
+    lake.deliver("web/events/part.ndjson", ndjson([fax, event(2, **SECRETS, anna="anna's very secret note")]))
     done = lake.land()
-    left = all_bytes_of(lake.settings.landed) + repr(done.examples).encode()
-    assert all(secret.encode() not in left for secret in SECRETS.values())
-    assert SECRETS["ip_address"].encode() in all_bytes_of(lake.settings.quarantine)
+    files = [
+        path.read_bytes() for path in lake.settings.home.rglob("*") if path.is_file() and "inbox" not in path.parts
+    ]
+    left = b"\n".join([*files, all_bytes_of(lake.settings.landed), repr(done.examples).encode()])
+    assert all(secret.encode() not in left for secret in [*SECRETS.values(), "anna's very secret note"])
+    assert SECRETS["ip_address"].encode() in lake.rejects()[0]["raw"]
+    assert lake.unknown()[0]["value"] == '"anna\'s very secret note"'
+    for path in [lake.settings.quarantine, *lake.settings.quarantine.rglob("*")]:
+        assert not path.stat().st_mode & 0o077
 
 
 def test_one_person_has_one_key_in_every_dataset_and_batch(lake: Lake) -> None:
@@ -132,7 +140,7 @@ def test_a_flag_ignores_case_and_reads_null_as_no() -> None:
 def test_the_secret_is_made_once_in_a_file_of_its_owner(tmp_path: Path) -> None:
     lake = Lake(tmp_path, pseudonym_key=None)
     lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
-    path = lake.settings.key_file
+    path = lake.settings.key_file("pseudonym")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     secret = path.read_bytes().strip()
@@ -148,32 +156,33 @@ def test_the_secret_is_made_once_in_a_file_of_its_owner(tmp_path: Path) -> None:
 def test_a_secret_from_the_environment_is_in_no_file(lake: Lake) -> None:
     lake.land_one("web/events/a.ndjson", ndjson([event(1), event(2, platform="fax")]))
     assert not [p for p in lake.settings.home.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
-    assert not lake.settings.key_file.exists()
+    assert not lake.settings.key_file("pseudonym").exists()
     assert KEY not in repr(lake.settings)
 
 
 def test_a_short_secret_is_an_error_that_does_not_repeat_it(tmp_path: Path) -> None:
     with pytest.raises(TidemarkError, match="too short") as error:
-        load_key(Settings(home=tmp_path, pseudonym_key="hunter2"), must_exist=False)  # type: ignore[arg-type]
+        load_key(Settings(home=tmp_path, pseudonym_key="hunter2"), "pseudonym", must_exist=False)  # type: ignore[arg-type]
     assert "hunter2" not in str(error.value)
 
 
 def test_a_missing_secret_is_an_error_once_batches_have_landed(tmp_path: Path) -> None:
     lake = Lake(tmp_path, pseudonym_key=None)
     lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
-    lake.settings.key_file.unlink()
+    lake.settings.key_file("pseudonym").unlink()
     lake.deliver("web/events/b.ndjson", ndjson([event(2)]))
     with pytest.raises(TidemarkError, match="restore it"):
         lake.land()
-    assert not lake.settings.key_file.exists()
+    assert not lake.settings.key_file("pseudonym").exists()
     assert len(lake.rows()) == 1
     lake.assert_whole()
 
 
 def test_a_truncated_secret_is_an_error(tmp_path: Path) -> None:
     lake = Lake(tmp_path, pseudonym_key=None)
-    lake.settings.key_file.parent.mkdir(parents=True)
-    lake.settings.key_file.write_bytes(b"abc\n")
+    lake.settings.key_file("pseudonym").parent.mkdir(parents=True)
+    lake.settings.key_file("pseudonym").write_bytes(b"abc\n")
+    lake.settings.key_file("pseudonym").chmod(0o600)
     lake.deliver("web/events/b.ndjson", ndjson([event(2)]))
     with pytest.raises(TidemarkError, match="damaged"):
         lake.land()
@@ -202,7 +211,7 @@ def test_the_check_value_tells_secrets_apart_and_is_kept_with_each_batch(lake: L
 
 def _make(home: Path, gate: Any, found: Any) -> None:
     gate.wait()
-    found.put(load_key(Settings(home=home, pseudonym_key=None), must_exist=False))
+    found.put(load_key(Settings(home=home, pseudonym_key=None), "pseudonym", must_exist=False))
 
 
 def test_a_secret_made_by_several_processes_at_once_is_one(tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""The secret keys: from the environment, a command or a file, in this order, and from nowhere else.
+
+There are two. The *pseudonym* key makes the keyed hashes that stand for people and devices (flows/land/pseudonyms.py).
+The *master* key locks the keys of days, which encrypt what may hold personal data in clear (flows/land/day_keys.py).
+Neither is written anywhere but to its own file, and only where nothing else gives it.
+"""
+
+import hmac
+import os
+import secrets
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+from flows.errors import TidemarkError
+from flows.files import make_private
+from flows.settings import Settings
+
+Name = Literal["pseudonym", "master"]
+
+KEY_BYTES = 32
+COMMAND_SECONDS = 60
+# What would be lost with a key, for whoever is to decide whether to make another.
+LOST = {
+    "pseudonym": "a new key would make every device and person a stranger",
+    "master": "with a new key nothing that was encrypted before could be read",
+}
+
+
+def load_key(settings: Settings, name: Name, must_exist: bool) -> bytes:
+    """The key of this name. Its file is made on first use, readable by its owner alone.
+
+    ``must_exist`` says that something depends on the key already; its absence then raises :class:`TidemarkError`, as do
+    a key that is too short, a command that fails, and a file that others may read.
+    """
+    given = settings.pseudonym_key if name == "pseudonym" else settings.master_key
+    if given is not None:
+        return _long_enough(given.get_secret_value().encode(), f"TIDEMARK_{name.upper()}_KEY is too short")
+    if settings.key_command is not None:
+        return _long_enough(
+            _from_command(settings.key_command, name), f"the {name} key that TIDEMARK_KEY_COMMAND gave is too short"
+        )
+    path = settings.key_file(name)
+    if path.exists():
+        return _read(path)
+    if must_exist:
+        raise TidemarkError(
+            f"the {name} key {path} is missing, and what is in the lake depends on it; restore it from your backup or "
+            f"set TIDEMARK_{name.upper()}_KEY: {LOST[name]}"
+        )
+    return _make(path)
+
+
+def key_check(key: bytes) -> str:
+    """A check value that tells two keys apart and reveals neither: kept with what was made with the key."""
+    return hmac.digest(key, b"tidemark key check value", "sha256").hex()[:12]
+
+
+def _long_enough(key: bytes, fault: str) -> bytes:
+    if len(key) < KEY_BYTES:
+        raise TidemarkError(f"{fault}: give at least {KEY_BYTES} characters, for example from `openssl rand -hex 32`")
+    return key
+
+
+def _from_command(command: str, name: Name) -> bytes:
+    """What a command prints that is given the key's name. What else it says may hold secrets, and is not repeated."""
+    try:
+        done = subprocess.run([*shlex.split(command), name], capture_output=True, timeout=COMMAND_SECONDS, check=False)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        why = "took too long" if isinstance(error, subprocess.TimeoutExpired) else f"cannot be run ({error})"
+        raise TidemarkError(f"the command of TIDEMARK_KEY_COMMAND {why}; it is to print the {name} key") from None
+    if done.returncode:
+        raise TidemarkError(
+            f"the command of TIDEMARK_KEY_COMMAND failed with exit code {done.returncode} when asked for the {name} "
+            f"key; run it yourself, with {name!r} as its last argument, to see why"
+        )
+    return done.stdout.strip()
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_mode & 0o077:
+        raise TidemarkError(f"others than its owner may read the key {path}; run `chmod 600 {path}`")
+    key = path.read_bytes().strip()
+    if len(key) < KEY_BYTES:
+        raise TidemarkError(f"the key {path} is damaged (too short); restore it from your backup")
+    return key
+
+
+def _make(path: Path) -> bytes:
+    """Write a new key; another process that makes it at the same moment wins or loses whole."""
+    write_once(path, secrets.token_hex(KEY_BYTES).encode() + b"\n")
+    return _read(path)
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """Write a file for its owner alone, whole and on the disk, unless it is there already."""
+    make_private(path.parent)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(partial, path)
+    except FileExistsError:
+        pass
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""Nobody of the sample is found past landing, in any byte of any store: lake, warehouse, publications, logs, caches."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from flows.build.build import Build
+from flows.land.land import Landing
+from flows.land.receipt import day_in
+from flows.land.text import read_text
+from flows.publish.publish import Publication
+from flows.settings import Settings
+from tests.support.lake import KEY
+
+Run = tuple[Settings, Landing, Build, Publication]
+# How people of the sample are named and reached. What is shorter is looked for in values alone: compressed bytes may
+# be anything.
+LONG = [
+    rb"person\d+[.\d]*@example\.org", rb"[a-z]+\.[a-z]+@example\.org", rb"70[ -]?174[ -]?06", rb"Exempelsson", rb"Provberg", rb"Testgren", "Låtsaslund".encode(),
+    "Påhitt(?![a-z])".encode(), rb"Provgatan", rb"\bd-[0-9a-f]{11}\b", rb"192\.0\.2\.\d", rb"Mozilla/5\.0",
+]  # fmt: skip
+SHORT = [rb"\bu-\d+\b", rb"\bk-\d+\b"]
+IN_BYTES, IN_VALUES = (re.compile(b"|".join(patterns)) for patterns in (LONG, LONG + SHORT))
+# Where people may be: as delivered, as the sample knows them, and the keys themselves.
+APART = ("lake/inbox", "sample", "secrets")
+
+
+def stored(settings: Settings) -> list[Path]:
+    """Every file past landing."""
+    apart = [settings.home / name for name in APART]
+    files = [path for path in settings.home.rglob("*") if path.is_file()]
+    return [path for path in files if not any(path.is_relative_to(folder) for folder in apart)]
+
+
+def values(path: Path) -> Iterator[bytes]:
+    """What a Parquet or DuckDB file says, uncompressed, as far as it can be read without a key."""
+    if path.suffix == ".parquet":
+        encrypted = {"quarantine": ["raw", "value"], "text": ["transcript"]}.get(path.parts[-3], [])
+        encrypted = encrypted or {"text": ["transcript"]}.get(path.parts[-4], [])
+        file = pq.ParquetFile(path)
+        names = [name for name in file.schema_arrow.names if name not in encrypted]
+        yield repr(file.schema_arrow.metadata).encode()
+        yield repr(file.read(names).to_pydict()).encode()
+    elif path.suffix == ".duckdb" and "published" not in path.parts:
+        with duckdb.connect(str(path), read_only=True) as database:
+            tables = database.execute("select schema_name, table_name from duckdb_tables() where not internal")
+            for schema, table in tables.fetchall():
+                yield repr(database.execute(f'select * from "{schema}"."{table}"').fetchall()).encode()
+
+
+def test_the_sample_has_people_in_its_inbox(sample_run: Run) -> None:
+    """What the others look for is there, or they could not fail."""
+    delivered = b"".join(path.read_bytes() for path in sample_run[0].inbox.rglob("*.csv"))
+    calls = pq.read_table(sample_run[0].inbox / "telephony" / "calls").column("transcript").to_pylist()
+    assert re.search(SHORT[0], delivered)
+    events = b"".join(path.read_bytes() for path in sample_run[0].inbox.rglob("*.ndjson"))
+    everything = delivered + events + "\n".join(calls).encode()
+    assert [pattern for pattern in LONG if not re.search(pattern, everything)] == []
+
+
+def test_nobody_is_found_in_any_byte_past_landing(sample_run: Run) -> None:
+    found: dict[str, set[bytes]] = {}
+    for path in stored(sample_run[0]):
+        name = str(path.relative_to(sample_run[0].home))
+        found.setdefault(name, set()).update(IN_BYTES.findall(path.read_bytes()), IN_VALUES.findall(name.encode()))
+        for said in values(path):
+            found[name].update(IN_VALUES.findall(said))
+    assert {name: people for name, people in found.items() if people} == {}
+    assert {"lake", "warehouse", "published"} <= {name.split("/")[0] for name in found}
+
+
+def test_what_the_text_store_keeps_names_nobody(sample_run: Run) -> None:
+    settings = sample_run[0]
+    days = [day_in(folder) for folder in settings.text.glob("calls/*")]
+    texts = [
+        text for day in days for part in read_text(settings, "calls", day) for text in part["transcript"].to_pylist()
+    ]
+    assert sum("test drive" in text for text in texts) > 0
+    assert all(sum(f"<{kind}>" in text for text in texts) > 0 for kind in ("PHONE", "NAME", "EMAIL", "ADDRESS"))
+    assert [text for text in texts if IN_VALUES.search(text.encode())] == []
+
+
+@pytest.mark.parametrize("name", ["pseudonym", "master"])
+def test_no_key_is_in_any_file_but_its_own(sample_run: Run, name: str) -> None:
+    settings = sample_run[0]
+    key = settings.key_file(name).read_bytes().strip() if settings.key_file(name).exists() else KEY.encode()
+    for path in stored(settings):
+        assert key not in path.read_bytes(), path
+        assert not any(key in said for said in values(path)), path
