@@ -50,6 +50,14 @@ JOBS: tuple[Job, ...] = (
         catch_up="latest",
     ),
     Job(
+        name="nightly_expire",
+        description="Ends what the contract no longer lets be kept.",
+        runs=(Maintain("expire"),),
+        owner="data-platform",
+        when=Cron("30 2 * * *", _ZONE),
+        catch_up="latest",
+    ),
+    Job(
         name="daily_figures",
         description="Has the figures of the day before published; its deadline says when they are missing.",
         runs=(Build(), Publish()),

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from flows.errors import TidemarkError
-from flows.files import make_private
+from flows.files import make_private, sync_folder
 from flows.keys import key_check, load_key, write_once
 from flows.settings import Settings
 
@@ -79,7 +79,10 @@ class DayKeys:
         """Destroy the key of a day, where there is one."""
         name = f"{store}/{dataset}/{day}"
         self._known.pop(name, None)
-        self._path(name).unlink(missing_ok=True)
+        path = self._path(name)
+        if path.exists():
+            path.unlink()
+            sync_folder(path.parent)
 
     def _path(self, name: str) -> Path:
         return self._settings.day_keys / f"{name}.json"

@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from flows.contract.spec import descriptors, load_specs
 from flows.errors import TidemarkError
 from flows.files import make_private, sync_file, sync_folder
-from flows.land.day_keys import DayKeys
+from flows.land.day_keys import DayKeys, DestroyedKeyError
 from flows.land.readers import Reject, Unknown
 from flows.land.receipt import Receipt, batch_name
 from flows.settings import Settings
@@ -194,6 +194,8 @@ def _rows_of(
                 for rows in file.iter_batches(READ_ROWS):
                     for row in rows.to_pylist():
                         yield receipt, row
+        except DestroyedKeyError:  # what these rows said ended when its time was over
+            continue
         except (OSError, pa.ArrowException) as error:
             raise TidemarkError(f"{path} cannot be read ({str(error).splitlines()[0]}); restore it") from error
 

@@ -36,6 +36,7 @@ from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
 from flows.keys import key_check
 from flows.land.batch import BatchFiles, land_rows
 from flows.land.conformers import Conformers, conformed
+from flows.land.day_keys import DestroyedKeyError
 from flows.land.inbox import deliveries, file_format, is_settled
 from flows.land.land import open_for_landing
 from flows.land.land_file import FileLander
@@ -160,6 +161,8 @@ def _retry_batch(
             rows = conformed(map(decoded, chunks), conformers.of(spec), receipt.batch_id)
             files = BatchFiles(settings, spec, receipt, made, conformers.day_keys)
             receipt = land_rows(files, receipt, rows, lambda: columns, [])
+    except DestroyedKeyError as error:
+        raise FileRefusedError("what they said is gone: its time was over; have the rows delivered again") from error
     except pa.ArrowException as error:
         raise FileRefusedError(f"{before.rejects_path} is damaged ({error}); {REMEDY}") from error
     if receipt.rows_read != before.rows_rejected:

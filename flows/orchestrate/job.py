@@ -12,6 +12,7 @@ MAINTENANCE: Mapping[str, str] = {
     "test": "every data test on all rows",
     "compact": "one file of the many of each day",
     "audit": "the audit of every row from inbox to models",
+    "expire": "the end of what the contract no longer lets be kept",
     "digest": "the daily digest of warnings",
 }
 

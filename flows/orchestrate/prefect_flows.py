@@ -52,6 +52,7 @@ from flows.orchestrate.runs import RunStatus
 from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, step
 from flows.orchestrate.task_runs import record_nodes
 from flows.orchestrate.writer import one_writer, show_waiting
+from flows.privacy.retention import expire
 from flows.publish.publish import NothingGoodError, Publication, publish
 from flows.release.releases import is_outdated
 from flows.schedule import JOBS
@@ -345,6 +346,7 @@ MAINTAIN: dict[str, Callable[[_Run], Any]] = {
     "test": lambda run: _build(run, "test", lambda: run_every_test(run.settings)),
     "audit": _audit,
     "compact": lambda run: step("compact", lambda: compact(run.settings).raise_faults()),
+    "expire": lambda run: step("expire", lambda: expire(run.settings)),
     "digest": lambda run: step("digest", lambda: send_digest(run.settings)),
 }
 

@@ -20,7 +20,8 @@ Run = tuple[Settings, Landing, Build, Publication]
 # How people of the sample are named and reached. What is shorter is looked for in values alone: compressed bytes may
 # be anything.
 LONG = [
-    rb"person\d+[.\d]*@example\.org", rb"[a-z]+\.[a-z]+@example\.org", rb"70[ -]?174[ -]?06", rb"Exempelsson", rb"Provberg", rb"Testgren", "Låtsaslund".encode(),
+    rb"person\d+[.\d]*@example\.org", rb"[a-z]+\.[a-z]+@example\.org", rb"70[ -]?174[ -]?06",
+    rb"Exempelsson", rb"Provberg", rb"Testgren", "Låtsaslund".encode(),
     "Påhitt(?![a-z])".encode(), rb"Provgatan", rb"\bd-[0-9a-f]{11}\b", rb"192\.0\.2\.\d", rb"Mozilla/5\.0",
 ]  # fmt: skip
 SHORT = [rb"\bu-\d+\b", rb"\bk-\d+\b"]

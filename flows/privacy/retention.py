@@ -1,0 +1,124 @@
+"""The end of what the contract no longer lets be kept: files of the inbox, free text, and what rejected rows say.
+
+Each day ends as a whole, once its retention is over. Of text and quarantine the day's key is destroyed first: what it
+encrypted is gone with it, in every copy and backup. Killed anywhere, the next run goes on.
+
+Landed rows and what is made of them are not ended yet: no figure changes by this.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from flows.clock import local_day
+from flows.contract.spec import DatasetSpec, load_specs
+from flows.errors import TidemarkError
+from flows.files import sync_folder
+from flows.land import quarantine, text
+from flows.land.day_keys import DayKeys
+from flows.land.inbox import deliveries
+from flows.land.land import LOCK
+from flows.land.receipts import Receipts
+from flows.locks import held
+from flows.settings import Settings
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What ended: of which store (inbox, text, quarantine), dataset and day, and how many files or days of words."""
+
+    store: str
+    dataset: str
+    day: date
+    files: int
+
+
+def expire(
+    settings: Settings,
+    specs: dict[str, DatasetSpec] | None = None,
+    today: date | None = None,
+    progress: Callable[[Ended], None] = lambda ended: None,
+) -> list[Ended]:
+    """End what is older than its retention: ``today`` is the organisation's day where it is not given.
+
+    Datasets that the contract no longer has, or that may be kept for ever, are left as they are. Another landing is
+    waited for. Raises :class:`TidemarkError` where a file cannot be removed; what ended before has ended.
+    """
+    specs = load_specs() if specs is None else specs
+    today = today or local_day(datetime.now(UTC))
+    done: list[Ended] = []
+    if not settings.lake.exists():
+        return done
+    try:
+        with held(settings.lake / LOCK, "ending what is too old"):
+            for spec in specs.values():
+                for ended in _of_dataset(settings, spec, today):
+                    done.append(ended)
+                    progress(ended)
+            for ended in _of_inbox(settings, specs, today):
+                done.append(ended)
+                progress(ended)
+    except OSError as error:
+        raise TidemarkError(
+            f"what is too old could not be ended ({error}); what ended before that has ended; fix the cause (a missing "
+            "permission) and run `tidemark expire` again"
+        ) from error
+    return done
+
+
+def last_day_to_end(days: int, today: date) -> date | None:
+    """The last day that is over after this many days of retention; None where 0 of them mean for ever."""
+    return today - timedelta(days=days + 1) if days else None
+
+
+def _of_dataset(settings: Settings, spec: DatasetSpec, today: date) -> Iterator[Ended]:
+    keys = DayKeys(settings)
+    # Fields of text stand in one file, so all of them end with the first.
+    of_texts = [field.retention_days or spec.retention_days for field in spec.texts]
+    if last := last_day_to_end(min(filter(None, of_texts), default=0), today):
+        for day in _days(settings.text / spec.name, "event_date=*", last):
+            keys.destroy(text.STORE, spec.name, day)
+            yield Ended(text.STORE, spec.name, day, _remove_all(settings.text / spec.name / f"event_date={day}"))
+    if last := last_day_to_end(spec.retention_days, today):
+        # Where a row stood and why it did not fit stays: that names nobody.
+        for day in _days(settings.day_keys / quarantine.STORE / spec.name, "*.json", last):
+            keys.destroy(quarantine.STORE, spec.name, day)
+            yield Ended(quarantine.STORE, spec.name, day, 1)
+
+
+def _days(folder: Path, pattern: str, last: date) -> list[date]:
+    """The days up to ``last`` for which there is something in a folder, in order."""
+    found = []
+    for path in folder.glob(pattern):
+        with suppress(ValueError):  # no day: somebody else's
+            found.append(date.fromisoformat(path.name.removeprefix("event_date=").removesuffix(".json")))
+    return sorted(day for day in found if day <= last)
+
+
+def _remove_all(folder: Path) -> int:
+    """Remove a day's files and its folder; how many files there were."""
+    files = list(folder.iterdir())
+    for path in files:
+        path.unlink()
+    folder.rmdir()
+    sync_folder(folder.parent)
+    return len(files)
+
+
+def _of_inbox(settings: Settings, specs: dict[str, DatasetSpec], today: date) -> Iterator[Ended]:
+    """Files that were dealt with, as they are, longer ago than their dataset's retention."""
+    if not settings.inbox.exists():
+        return
+    with closing(Receipts(settings, read_only=True)) as receipts:
+        for found in deliveries(settings.inbox):
+            last = last_day_to_end(specs[found.dataset].retention_days, today) if found.dataset in specs else None
+            receipt = receipts.last_of_file(found.name)
+            if last is None or receipt is None or not receipts.is_unchanged(found.name, found.stat):
+                continue
+            day = local_day(receipt.landed_at)
+            if day <= last:
+                found.path.unlink()
+                sync_folder(found.path.parent)
+                yield Ended("inbox", found.dataset, day, 1)
