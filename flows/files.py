@@ -26,8 +26,9 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for their owner alone."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(exist_ok=True, mode=0o700)
+def make_private(folder: Path, *below: str) -> None:
+    """Make a folder for its owner alone, and folders one below the other in it; what is above it is anybody's."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in below:
+        folder /= name
+        folder.mkdir(exist_ok=True, mode=0o700)

@@ -92,7 +92,7 @@ class DayKeys:
         if not path.exists():
             wrapped = aes_key_wrap(self._wrapping_key(), token_bytes(BITS // 8))
             said = {"key": base64.b64encode(wrapped).decode(), "master_key_check": self._check}
-            make_private(path.parent)
+            make_private(self._settings.day_keys, *name.split("/")[:-1])
             write_once(path, json.dumps(said).encode())
 
     def _unwrapped(self, path: Path) -> bytes:

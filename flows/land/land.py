@@ -66,9 +66,8 @@ def open_for_landing(settings: Settings, specs: dict[str, DatasetSpec]) -> Itera
     """The lake's receipts, for one landing at a time, cleaned of what a killed one left."""
     refuse_half_swapped(settings)
     try:
-        for folder in (settings.inbox, settings.landed):
-            folder.mkdir(parents=True, exist_ok=True)
-        for folder in (settings.quarantine, settings.text, settings.day_keys):
+        settings.landed.mkdir(parents=True, exist_ok=True)
+        for folder in (settings.inbox, settings.quarantine, settings.text, settings.day_keys):
             make_private(folder)
         with held(settings.lake / LOCK, "landing"):
             settle_layout(settings, specs)

@@ -263,7 +263,7 @@ def _swap(settings: Settings) -> None:
     """
     for path in _target(settings).text.glob("*/*/*.parquet"):
         to = settings.text / path.relative_to(_target(settings).text)
-        make_private(to.parent)
+        make_private(settings.text, *to.parent.relative_to(settings.text).parts)
         path.replace(to)
         sync_folder(to.parent)
     settings.landed.rename(settings.lake / BEFORE)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flows.contract.spec import PROJECT
 from flows.errors import TidemarkError
+from flows.files import make_private
 from flows.orchestrate.problems import api_url
 from flows.orchestrate.service.watcher import server_error
 from flows.release.releases import active_path
@@ -152,7 +153,7 @@ def serve(settings: Settings, foreground: bool = False) -> str:
         )
     for folder in (settings.sockets, settings.logs, settings.jobs):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings.inbox.mkdir(parents=True, exist_ok=True)
+    make_private(settings.inbox)
     path = _configuration_file(settings)
     path.write_text(configuration(settings))
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(path)]

@@ -25,6 +25,7 @@ from flows.alerts.notify import deliver, send_unnoted
 from flows.clock import duration, organisation_timezone
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
+from flows.files import make_private
 from flows.land.inbox import is_settled, new_deliveries
 from flows.land.receipts import Receipts
 from flows.orchestrate.due import Decision, decide
@@ -247,7 +248,7 @@ def server_error(settings: Settings) -> str | None:
 
 def watch(settings: Settings) -> None:
     """Watch until interrupted, or until another release is active."""
-    settings.inbox.mkdir(parents=True, exist_ok=True)
+    make_private(settings.inbox)
     watcher = _begin(settings)
     log.info("watching %s", settings.inbox)
     for woken in _wakes(settings.inbox):
@@ -275,7 +276,7 @@ def _wakes(inbox: Path) -> Iterator[bool]:
     """Turns: True when files changed and the burst is over, False when nothing did for a second."""
     while True:
         try:
-            inbox.mkdir(parents=True, exist_ok=True)
+            make_private(inbox)
             watched = inbox.stat().st_ino
             for changes in watchfiles.watch(
                 inbox,
