@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.errors import TidemarkError
-from flows.files import make_private
+from flows.files import make_private, sync_folder
 from flows.settings import Settings
 
 Name = Literal["pseudonym", "master"]
@@ -108,3 +108,6 @@ def write_once(path: Path, data: bytes) -> None:
         pass
     finally:
         partial.unlink(missing_ok=True)
+    # What is encrypted with it may not be on the disk before it.
+    for folder in (path.parent, *path.parent.parents[:2]):
+        sync_folder(folder)

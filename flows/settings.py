@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     )
     key_command: str | None = Field(
         None,
+        repr=False,
         description="A command that prints a secret, as that of a key store does; it gets `pseudonym` or `master` as "
         "its last argument. Used where the variable of that secret is unset.",
     )

@@ -16,7 +16,7 @@ from datetime import date
 import duckdb
 
 from flows.audit.judge import Batch, Day, Finding, Total, judge, staging_model, total_of
-from flows.audit.lake import in_period, lost_batches, measure_lake, read_receipts
+from flows.audit.lake import in_period, lost_batches, measure_lake, read_receipts, stray_texts
 from flows.audit.warehouse import measure_warehouse
 from flows.build.warehouse import open_warehouse
 from flows.contract.spec import DatasetSpec, load_specs
@@ -55,7 +55,8 @@ def audit(
     receipts, faults = read_receipts(settings)
     every = {r.batch_id: r for r in receipts}
     chosen = in_period(receipts, first, last, dataset)
-    done.findings += [f for f in [*faults, *lost_batches(settings, every)] if dataset in (None, f.dataset)]
+    found = [*faults, *lost_batches(settings, every), *stray_texts(settings, every)]
+    done.findings += [f for f in found if dataset in (None, f.dataset)]
     batches = list(measure_lake(settings, [Batch(r) for r in chosen], every, specs, done.notes))
     days: list[Day] = []
     ends: dict[str, bool] = {}

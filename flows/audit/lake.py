@@ -65,6 +65,18 @@ def lost_batches(settings: Settings, every: dict[int, Receipt]) -> Iterator[Find
             yield Finding(dataset, "landed", f"{path} is missing", RESTORE.format(path=path), batch_id, file)
 
 
+def stray_texts(settings: Settings, every: dict[int, Receipt]) -> Iterator[Finding]:
+    """Files of the text store that no receipt names. Those of later batches may be about to be committed."""
+    named = {file.path for receipt in every.values() for file in receipt.text_files}
+    upto = batch_name(max(every, default=0))
+    for path in sorted(settings.text.rglob("*")):
+        name = str(path.relative_to(settings.lake))
+        is_to_come = path.name.startswith("batch-") and path.name[: len(upto)] > upto
+        if path.is_file() and name not in named and not is_to_come:
+            dataset = path.relative_to(settings.text).parts[0]
+            yield Finding(dataset, "landed", f"{name} is named by no receipt", f"look what it is, and remove {name}")
+
+
 def in_period(receipts: list[Receipt], first: date | None, last: date | None, dataset: str | None) -> list[Receipt]:
     """The receipts of every file of which a batch landed in the period."""
     zone = ZoneInfo(yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["timezone"])
@@ -138,11 +150,15 @@ def _counted(settings: Settings, r: Receipt) -> Iterator[FileCount]:
             continue
         rows, fault = _rows_of(settings, file.path)
         yield FileCount(file.path, file.rows, rows, fault)
+    keys = DayKeys(settings)
     for file in r.text_files:
+        assert file.event_date is not None
+        if keys.is_destroyed(STORE, r.dataset, file.event_date):
+            continue  # its time was over
         rows, fault = _rows_of(settings, file.path)
-        # Gone with its key is how text ends when its time is over.
-        if rows is not None or (file.event_date and DayKeys(settings).exists(STORE, r.dataset, file.event_date)):
-            yield FileCount(file.path, file.rows, rows, fault)
+        if key_fault := keys.fault(STORE, r.dataset, file.event_date):
+            rows, fault = None, f"cannot be read, for the key {key_fault}"
+        yield FileCount(file.path, file.rows, rows, fault)
     for path, expected in in_compacted.items():
         try:
             yield FileCount(

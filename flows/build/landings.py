@@ -16,7 +16,7 @@ from flows.land.receipt import Receipt
 from flows.land.receipts import INDEX, Receipts
 from flows.settings import Settings
 
-LANDING = sorted({*Receipt.model_fields} - {"files", "text_files", "columns", "key_check"})
+LANDING = sorted({*Receipt.model_fields} - {"files", "text_files", "texts_too_late", "columns", "key_check"})
 FILES = pa.schema(
     [
         ("batch_id", pa.int64()),

@@ -1,11 +1,12 @@
 """The command that shows what did not fit, as it came."""
 
+import sys
 from contextlib import closing
 from itertools import islice
 
 import click
 
-from flows.cli.render import out, safe
+from flows.cli.render import out, print_error, safe
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land.quarantine import read_rejects, read_unknown
@@ -36,7 +37,12 @@ def quarantine_command(
         standing = [receipt for receipt, _ in receipts.last_with_rejects(dataset)]
         found = receipts.with_unknown_keys(dataset) if unknown_keys else standing
     found = [receipt for receipt in found if batch_id in (None, receipt.batch_id)]
+    is_whole = True
     for row in islice((read_unknown if unknown_keys else read_rejects)(settings, found), limit):
+        if row.text is None:
+            print_error(f"{row.file}: {row.fault}")
+            is_whole = False
+            continue
         out.print(f"{safe(f'{row.file}, line {row.line}')}  [yellow]{safe(row.fault)}[/]")
         out.print(f"    {safe(cut(row.text, SHOWN_CHARACTERS))}")
     total = sum(receipt.unknown_keys if unknown_keys else receipt.rows_rejected for receipt in found)
@@ -45,3 +51,5 @@ def quarantine_command(
         out.print(f"no {what} is in quarantine" if not unknown_keys else "no key is unknown to the contract")
     elif total > limit:
         out.print(f"{limit:,} of {counted(total, what)}; `--limit` shows more")
+    if not is_whole:
+        sys.exit(1)

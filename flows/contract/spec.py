@@ -181,6 +181,12 @@ class DatasetSpec(_Frozen):
         """The fields of free text, which stand redacted and encrypted in the text store, and in no landed file."""
         return tuple(field for field in self.fields if field.treatment is Treatment.REDACT)
 
+    @property
+    def in_no_landed_file(self) -> frozenset[str]:
+        """The names of free text, redacted or dropped."""
+        texts = (field for field in self.fields if field.privacy is Privacy.FREE_TEXT)
+        return frozenset(field.name for field in texts if field.treatment in (Treatment.REDACT, Treatment.DROP))
+
     def columns(self) -> tuple[Column, ...]:
         """The landed columns in order: envelope, event_type, flags, payload fields, event_date, lineage.
 

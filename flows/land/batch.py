@@ -92,6 +92,7 @@ def land_rows(
             "unknown_keys": quarantine.unknown,
             "files": tuple(landed.files),
             "text_files": tuple(files.texts.files),
+            "texts_too_late": files.texts.too_late,
             "columns": landed.columns if landed.rows else (),
             "rejects_path": quarantine.rejects_path,
         }

@@ -86,6 +86,8 @@ class Conformer:
                     "threads": self._threads,
                     "arrow_lossless_conversion": True,
                     "memory_limit": "1GB",
+                    # Rows as they came never go to the disk in clear.
+                    "temp_directory": "",
                 }
             )
             self._opened.execute("set TimeZone = 'UTC'")

@@ -16,7 +16,7 @@ from flows.land.conformers import Conformers
 from flows.land.gather import gathered, in_groups
 from flows.land.inbox import Delivery, is_settled, new_deliveries, wait_for_settling
 from flows.land.land_file import FileLander, NewFile
-from flows.land.layout import refuse_half_swapped, settle_layout
+from flows.land.layout import refuse_half_swapped, remove_zone_before, settle_layout
 from flows.land.receipt import Receipt, Status
 from flows.land.receipts import Receipts
 from flows.locks import held
@@ -70,6 +70,7 @@ def open_for_landing(settings: Settings, specs: dict[str, DatasetSpec]) -> Itera
         for folder in (settings.inbox, settings.quarantine, settings.text, settings.day_keys):
             make_private(folder)
         with held(settings.lake / LOCK, "landing"):
+            remove_zone_before(settings)
             settle_layout(settings, specs)
             with closing(Receipts(settings)) as receipts, _work(receipts):
                 yield receipts

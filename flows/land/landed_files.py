@@ -107,8 +107,8 @@ class _Writer:
         self.path = made / name
         self.rows = 0
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if encryption is not None:
-            self.path.touch(mode=0o600)
+        # Made here, or a link to a file of the lake would be written through.
+        self.path.touch(mode=0o666 if encryption is None else 0o600, exist_ok=False)
         options = _parquet_options(schema)
         self._writer = pq.ParquetWriter(self.path, schema, encryption_properties=encryption, **options)
 

@@ -5,6 +5,7 @@ and not added to: it is laid out again first, by one command.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -48,7 +49,11 @@ def wanted_layout(specs: dict[str, DatasetSpec], noted: Layout | None = None) ->
         number=noted.number if noted else 1,
         timezone=organisation_timezone(),
         day_of=dict(sorted(day_of.items())),
-        texts={name: tuple(sorted(f.name for f in specs[name].texts)) for name in sorted(specs) if specs[name].texts},
+        texts={
+            name: tuple(sorted(specs[name].in_no_landed_file))
+            for name in sorted(specs)
+            if specs[name].in_no_landed_file
+        },
     )
 
 
@@ -118,6 +123,13 @@ def refuse_half_swapped(settings: Settings) -> None:
             f"the lake {settings.lake} was being laid out again when that was killed, at its last step; run "
             "`tidemark repartition`, which ends it"
         )
+
+
+def remove_zone_before(settings: Settings) -> None:
+    """Remove the landed zone that another took the place of, where a repartition was killed before it had. The caller
+    lands: nobody else lays out."""
+    if (settings.lake / BEFORE).exists() and has_batches(settings.landed):
+        shutil.rmtree(settings.lake / BEFORE)
 
 
 def layout_after(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout | None:

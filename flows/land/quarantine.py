@@ -1,12 +1,15 @@
 """The quarantine: rows that did not fit the contract, and keys it does not know, as they came.
 
-What they say may be personal data: it is encrypted with the key of the day on which the batch landed, in folders that
-only their owner may read. Where a row stood and why it did not fit is in clear, and is all that the warehouse reads.
+What they say may be personal data: it is encrypted with the key of the day (UTC) on which the batch landed, in folders
+that only their owner may read. Where a row stood and why it did not fit is in clear, and is all that the warehouse
+reads.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,8 @@ REJECTS_SCHEMA = pa.schema(
 UNKNOWN_SCHEMA = pa.schema(
     [("_batch_id", pa.int64()), ("_line", pa.int64()), ("key", pa.string()), ("value", pa.string())]
 )
+# A key that the contract does not know may be anybody's address as well.
+SECRET_OF_UNKNOWN = ("key", "value")
 READ_ROWS = 1_000
 # In a file's metadata: the columns its rows stood in, without which CSV and Parquet cannot be read again.
 COLUMNS = b"tidemark.columns"
@@ -52,13 +57,13 @@ class Quarantine:
         stem = settings.quarantine / receipt.dataset / batch_name(receipt.batch_id)
         self._batch_id = receipt.batch_id
 
-        def file(suffix: str, schema: pa.Schema, secret: str) -> _File:
+        def file(suffix: str, schema: pa.Schema, *secret: str) -> _File:
             day = receipt.landed_at.date()
             path = stem.with_suffix(suffix)
-            return _File(path, schema, lambda: keys.to_write(STORE, receipt.dataset, day, [secret]))
+            return _File(path, schema, lambda: keys.to_write(STORE, receipt.dataset, day, secret))
 
         self._rejects = file(".parquet", REJECTS_SCHEMA, "raw")
-        self._unknown = file(".unknown.parquet", UNKNOWN_SCHEMA, "value")
+        self._unknown = file(".unknown.parquet", UNKNOWN_SCHEMA, *SECRET_OF_UNKNOWN)
 
     def __enter__(self) -> "Quarantine":
         return self
@@ -148,17 +153,23 @@ def opened(path: Path, keys: DayKeys) -> pq.ParquetFile:
 
 @dataclass(frozen=True)
 class Quarantined:
-    """A row or value of the quarantine, for people: where it stood, what is wrong with it, and what it says."""
+    """A row or value of the quarantine, for people: where it stood, what is wrong with it, and what it says.
+
+    Where ``text`` is None, ``fault`` says why what the file left in quarantine cannot be read.
+    """
 
     file: str
     line: int
     fault: str
-    text: str
+    text: str | None
 
 
 def read_rejects(settings: Settings, receipts: Iterable[Receipt]) -> Iterator[Quarantined]:
-    """The rejected rows of batches, in order. Raises :class:`TidemarkError` where a file cannot be read."""
+    """The rejected rows of batches, in order; of a file that cannot be read, why not."""
     for receipt, row in _rows_of(settings, ((r, r.rejects_path) for r in receipts)):
+        if isinstance(row, str):
+            yield Quarantined(receipt.file, 0, row, None)
+            continue
         fault = f"{row['reason'].replace('_', ' ')}{', field ' + row['field'] if row['field'] else ''}"
         yield Quarantined(receipt.file, row["_line"], fault, _as_text(receipt, row["raw"]))
 
@@ -176,15 +187,18 @@ def _as_text(receipt: Receipt, raw: bytes) -> str:
 
 
 def read_unknown(settings: Settings, receipts: Iterable[Receipt]) -> Iterator[Quarantined]:
-    """The values of unknown keys of batches, in order. Raises :class:`TidemarkError` where a file cannot be read."""
+    """The values of unknown keys of batches, in order; of a file that cannot be read, why not."""
     paths = ((r, f"{STORE}/{r.dataset}/{batch_name(r.batch_id)}.unknown.parquet") for r in receipts)
     for receipt, row in _rows_of(settings, paths):
+        if isinstance(row, str):
+            yield Quarantined(receipt.file, 0, row, None)
+            continue
         yield Quarantined(receipt.file, row["_line"], f"unknown key {row['key']}", row["value"])
 
 
 def _rows_of(
     settings: Settings, files: Iterable[tuple[Receipt, str | None]]
-) -> Iterator[tuple[Receipt, dict[str, Any]]]:
+) -> Iterator[tuple[Receipt, dict[str, Any] | str]]:
     keys = DayKeys(settings)
     for receipt, path in files:
         if path is None:
@@ -196,8 +210,33 @@ def _rows_of(
                         yield receipt, row
         except DestroyedKeyError:  # what these rows said ended when its time was over
             continue
-        except (OSError, pa.ArrowException) as error:
-            raise TidemarkError(f"{path} cannot be read ({str(error).splitlines()[0]}); restore it") from error
+        except (OSError, pa.ArrowException, TidemarkError) as error:
+            yield receipt, f"{path} cannot be read ({str(error).splitlines()[0]}); restore it from a backup"
+
+
+def encrypt_what_is_in_clear(settings: Settings, keys: DayKeys) -> int:
+    """Encrypt the files that an earlier Tidemark wrote in clear, each in one step; returns how many those were."""
+    done = 0
+    for path in sorted(settings.quarantine.glob("*/batch-*.parquet")):
+        try:
+            with pq.ParquetFile(path) as file:
+                rows, columns = file.read(), (file.metadata.metadata or {}).get(COLUMNS)
+        except (OSError, pa.ArrowException):  # encrypted as it should be, or damaged
+            continue
+        secret = SECRET_OF_UNKNOWN if ".unknown." in path.name else ("raw",)
+        day = datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
+        beside = path.with_name(f".{path.name}.partial")
+        beside.unlink(missing_ok=True)
+        again = _File(beside, rows.schema, partial(keys.to_write, STORE, path.parent.name, day, secret))
+        again.write(rows.to_pylist())
+        if columns is not None:
+            again.note(COLUMNS, columns.decode())
+        again.close(is_whole=True)
+        if again.rows:
+            beside.replace(path)
+            sync_folder(path.parent)
+            done += 1
+    return done
 
 
 def discard(settings: Settings, receipt: Receipt) -> None:

@@ -42,7 +42,8 @@ class LandedFile(BaseModel):
 class Receipt(BaseModel):
     """One delivered file and what became of it. Paths are relative: ``file`` to the inbox, others to the lake.
 
-    ``text_files`` are those in which the free text of these rows stands, redacted and encrypted.
+    ``text_files`` are those in which the free text of these rows stands, redacted and encrypted; ``texts_too_late``
+    rows had text that may not be kept any more, as the time of their day was over.
 
     ``reason`` says why it was refused, of which batch it is a duplicate, or why no row of it fits. ``files`` are those
     in which its rows landed, ``columns`` the columns that these have.
@@ -69,6 +70,7 @@ class Receipt(BaseModel):
     unknown_keys: int = 0
     files: tuple[LandedFile, ...] = ()
     text_files: tuple[LandedFile, ...] = ()
+    texts_too_late: int = 0
     columns: tuple[str, ...] = ()
     rejects_path: str | None = None
     supersedes_batch_id: int | None = None

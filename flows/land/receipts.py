@@ -250,6 +250,16 @@ class Receipts:
         )
         return [(Receipt.model_validate_json(text), superseded_by) for text, superseded_by in rows]
 
+    def in_force(self, dataset: str) -> list[Receipt]:
+        """The batches of a dataset whose rows count, in order: not those that a later delivery superseded."""
+        rows = self._database.execute(
+            "select r.receipt from receipts as r "
+            "join receipts as first on first.batch_id = coalesce(r.retries, r.batch_id) "
+            f"where r.dataset = ? and r.status = '{Status.LANDED}' and first.superseded_by is null order by r.batch_id",
+            (dataset,),
+        )
+        return [Receipt.model_validate_json(text) for (text,) in rows]
+
     def with_unknown_keys(self, dataset: str | None = None) -> list[Receipt]:
         """The batches with values of keys that the contract did not know, in order."""
         rows = self._database.execute(

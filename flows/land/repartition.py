@@ -29,10 +29,11 @@ from flows.land.file_index import compacted_with
 from flows.land.land import LOCK as LANDING_LOCK
 from flows.land.landed_files import LandedFiles
 from flows.land.layout import BEFORE, Layout, has_batches, layout_after, read_layout, write_layout
+from flows.land.quarantine import encrypt_what_is_in_clear
 from flows.land.receipt import RECEIPT, Receipt
 from flows.land.receipts import INDEX, Receipts, work_folder
 from flows.land.redaction.redact import redact_column
-from flows.land.text import TextFiles
+from flows.land.text import STORE, TextFiles, read_text_file
 from flows.locks import held
 from flows.settings import Settings
 
@@ -69,6 +70,7 @@ def repartition(
     try:
         with held(settings.lake / LANDING_LOCK, work), held(settings.lake / COMPACTION_LOCK, work):
             _finish_swap(settings)
+            encrypt_what_is_in_clear(settings, DayKeys(settings))
             layout = layout_after(settings, specs)
             if layout is None:
                 _remove_leftovers(settings)
@@ -142,35 +144,56 @@ def _lay_out_batch(settings: Settings, spec: DatasetSpec | None, old: Receipt, l
     """Write a batch's files below ``made``; its receipt, which names them."""
     if not old.files:
         return old
-    # Text that is gone was so when its time was over.
-    old = old.model_copy(update={"text_files": tuple(f for f in old.text_files if (settings.lake / f.path).exists())})
-    for file in old.text_files:
-        _link(settings, file.path, made)
+    keys = DayKeys(settings)
+    # Text whose key was destroyed ended with it; any other that is missing stops this.
+    kept = tuple(
+        f for f in old.text_files if not (f.event_date and keys.is_destroyed(STORE, old.dataset, f.event_date))
+    )
+    old = old.model_copy(update={"text_files": kept})
     by_day_before = any(file.event_date for file in old.files)
     if spec is None or not (by_day_before or spec.is_by_day or _is_of_old_form(settings, spec, old)):
         return _linked(settings, old, made)
     landed = LandedFiles(spec, old.batch_id, made)
-    texts = TextFiles(spec, old.batch_id, made, DayKeys(settings), old.landed_at)
+    texts = TextFiles(spec, old.batch_id, made, keys, old.landed_at)
+    in_store: dict[int, dict[str, str | None]] | None = None
     with landed, texts:
         for rows in _rows_of(settings, old):
             wanted = as_wanted(rows, spec, layout.timezone)
             landed.write(wanted)
-            texts.write(_with_texts(wanted, rows, spec))
+            if spec.in_no_landed_file.isdisjoint(rows.schema.names):
+                continue
+            if in_store is None:
+                in_store = _text_in_store(settings, keys, old)
+            texts.write(_with_texts(wanted, rows, spec, in_store))
     if landed.rows != old.rows_landed:
         raise TidemarkError(f"its files hold {landed.rows:,} rows, and its receipt says {old.rows_landed:,}")
-    update = {
-        "files": tuple(landed.files),
-        "columns": landed.columns,
-        "text_files": (*old.text_files, *texts.files),
-    }
+    if in_store is None:
+        for file in old.text_files:
+            _link(settings, file.path, made)
+    written = tuple(texts.files) if in_store is not None else old.text_files
+    update = {"files": tuple(landed.files), "columns": landed.columns, "text_files": written}
     return old.model_copy(update=update)
 
 
-def _with_texts(wanted: pa.Table, rows: pa.Table, spec: DatasetSpec) -> pa.Table:
-    """Rows with the free text that they landed with in clear, redacted; none where it is in the store already."""
+def _text_in_store(settings: Settings, keys: DayKeys, old: Receipt) -> dict[int, dict[str, str | None]]:
+    """The text that a batch has in the store, by line: a field of text that is new stands beside it."""
+    found: dict[int, dict[str, str | None]] = {}
+    for file in old.text_files:
+        for row in read_text_file(settings, keys, old.dataset, file).to_pylist():
+            found[row["_line"]] = row
+    return found
+
+
+def _with_texts(
+    wanted: pa.Table, rows: pa.Table, spec: DatasetSpec, in_store: dict[int, dict[str, str | None]]
+) -> pa.Table:
+    """Rows with their free text: that which they landed with in clear, redacted, and that which is in the store."""
     for field in spec.texts:
-        is_in_clear = field.name in rows.schema.names
-        texts = redact_column(rows[field.name])[0] if is_in_clear else pa.nulls(rows.num_rows, pa.string())
+        if field.name in rows.schema.names:
+            texts = redact_column(rows[field.name])[0]
+        else:
+            lines = rows["_line"].to_pylist()
+            texts = pa.array([in_store.get(line, {}).get(field.name) for line in lines], pa.string())
         wanted = wanted.append_column(field.name, texts)
     return wanted
 
@@ -178,13 +201,15 @@ def _with_texts(wanted: pa.Table, rows: pa.Table, spec: DatasetSpec) -> pa.Table
 def _is_of_old_form(settings: Settings, spec: DatasetSpec, old: Receipt) -> bool:
     """Whether its files hold lists of accepted values as lists, as before there was a layout, or free text in clear."""
     (file,) = old.files
-    before = {column.holds.field for column in spec.columns() if column.holds} | {field.name for field in spec.texts}
+    before = {column.holds.field for column in spec.columns() if column.holds} | spec.in_no_landed_file
     return bool(before) and not before.isdisjoint(pq.read_schema(settings.lake / file.path).names)
 
 
 def _linked(settings: Settings, old: Receipt, made: Path) -> Receipt:
     """The files of a batch as they are: they need not be written again."""
     columns = old.columns
+    for file in old.text_files:
+        _link(settings, file.path, made)
     for file in old.files:
         path = _link(settings, file.path, made)
         columns = columns or tuple(pq.read_schema(path).names)
@@ -226,7 +251,7 @@ def as_wanted(rows: pa.Table, spec: DatasetSpec, zone: str) -> pa.Table:
     """
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
     elsewhere = {"event_date", *(column.holds.field for column in spec.columns() if column.holds)}
-    elsewhere |= {field.name for field in spec.texts}
+    elsewhere |= spec.in_no_landed_file
     for column in spec.columns():
         wanted = ARROW_TYPES[column.type]
         if column.name == "event_date":

@@ -144,6 +144,7 @@ def _retry_batch(
             "retries_batch_id": before.delivery_batch_id,
             "files": (),
             "text_files": (),
+            "texts_too_late": 0,
             "columns": (),
             "contract": f"{spec.name}.{spec.version}",
             "key_check": key_check(conformers.key),

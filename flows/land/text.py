@@ -5,6 +5,7 @@ with the batch and line by which the row is known everywhere else.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime
 from functools import reduce
 from pathlib import Path
@@ -15,8 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.contract.spec import LINEAGE, DatasetSpec
-from flows.land.day_keys import DayKeys, DestroyedKeyError
+from flows.errors import TidemarkError
+from flows.land.day_keys import DayKeys, name_of
 from flows.land.landed_files import LandedFiles
+from flows.land.receipt import LandedFile
+from flows.land.receipts import Receipts
 from flows.settings import Settings
 
 STORE = "text"
@@ -36,6 +40,8 @@ class TextFiles(LandedFiles):
         self._keys = keys
         self._landed_on = landed_at.date()
         self._texts = [field.name for field in spec.texts]
+        # Rows whose text came when the time of their day was over.
+        self.too_late = 0
 
     def write(self, rows: pa.Table) -> None:
         """Take in the text of rows; those without any are left out."""
@@ -44,8 +50,14 @@ class TextFiles(LandedFiles):
         has_text = reduce(pc.or_, (pc.is_valid(rows[name]) for name in self._texts))
         days = rows["event_date"] if self._spec.is_by_day else pa.repeat(pa.scalar(self._landed_on), rows.num_rows)
         columns = [*self._texts, *LINEAGE]
-        kept = pa.table({name: rows[name] for name in columns}).append_column("event_date", days)
-        super().write(kept.filter(has_text))
+        kept = pa.table({name: rows[name] for name in columns}).append_column("event_date", days).filter(has_text)
+        for day in pc.unique(kept["event_date"]).to_pylist():
+            if self._keys.is_destroyed(STORE, self._spec.name, day):
+                # It came after its time: it may not be kept.
+                before = kept.num_rows
+                kept = kept.filter(pc.not_equal(kept["event_date"], pa.scalar(day)))
+                self.too_late += before - kept.num_rows
+        super().write(kept)
 
     def _encryption(self, day: date | None, schema: pa.Schema) -> Any:
         assert day is not None
@@ -53,14 +65,38 @@ class TextFiles(LandedFiles):
 
 
 def read_text(settings: Settings, dataset: str, day: date) -> Iterator[pa.Table]:
-    """The text of a dataset's rows of a day, a table a file: the fields of free text, ``_batch_id``, ``_line``.
+    """The text of a dataset's rows of a day, a table a batch: the fields of free text, ``_batch_id``, ``_line``.
 
-    Rows that a later delivery superseded are among them: who joins by batch and line leaves them out. None where the
-    time of the day is over. Raises :class:`~flows.errors.TidemarkError` where a key cannot be read.
+    Only of batches that are committed and were not superseded; nothing where the time of the day is over. The day is
+    that by which a row landed: another time zone of the lake does not move text. Raises
+    :class:`~flows.errors.TidemarkError` where a file or key cannot be read.
     """
     keys = DayKeys(settings)
-    for path in sorted((settings.text / dataset / f"event_date={day.isoformat()}").glob("*.parquet")):
-        try:
-            yield pq.ParquetFile(path, decryption_properties=keys.to_read()).read()
-        except DestroyedKeyError:
-            return
+    if keys.is_destroyed(STORE, dataset, day):
+        return
+    with closing(Receipts(settings, read_only=True)) as receipts:
+        files = [
+            file for receipt in receipts.in_force(dataset) for file in receipt.text_files if file.event_date == day
+        ]
+    for file in files:
+        yield read_text_file(settings, keys, dataset, file)
+
+
+def read_text_file(settings: Settings, keys: DayKeys, dataset: str, file: LandedFile) -> pa.Table:
+    """A file of the store, decrypted. Raises :class:`~flows.errors.TidemarkError` where it is not what it should be."""
+    path = settings.lake / file.path
+    assert file.event_date is not None
+    only = name_of(STORE, dataset, file.event_date)
+    try:
+        pq.ParquetFile(path).read()
+    except FileNotFoundError as error:
+        raise TidemarkError(f"{file.path} is missing; restore it from a backup of the lake") from error
+    except OSError:  # as it should be: nobody reads it without the key
+        pass
+    else:
+        raise TidemarkError(f"{file.path} is not encrypted: it is not what landing wrote; restore it from a backup")
+    try:
+        return pq.ParquetFile(path, decryption_properties=keys.to_read(only)).read()
+    except (OSError, pa.ArrowException) as error:
+        why = str(error).splitlines()[0]
+        raise TidemarkError(f"{file.path} is damaged ({why}); restore it from a backup of the lake") from error

@@ -20,6 +20,7 @@ from flows.land import quarantine, text
 from flows.land.day_keys import DayKeys
 from flows.land.inbox import deliveries
 from flows.land.land import LOCK
+from flows.land.receipt import day_in
 from flows.land.receipts import Receipts
 from flows.locks import held
 from flows.settings import Settings
@@ -78,27 +79,27 @@ def _of_dataset(settings: Settings, spec: DatasetSpec, today: date) -> Iterator[
     # Fields of text stand in one file, so all of them end with the first.
     of_texts = [field.retention_days or spec.retention_days for field in spec.texts]
     if last := last_day_to_end(min(filter(None, of_texts), default=0), today):
-        for day in _days(settings.text / spec.name, "event_date=*", last):
+        with_files = _days_with_files(settings.text / spec.name)
+        for day in sorted(day for day in {*with_files, *keys.days(text.STORE, spec.name)} if day <= last):
             keys.destroy(text.STORE, spec.name, day)
             yield Ended(text.STORE, spec.name, day, _remove_all(settings.text / spec.name / f"event_date={day}"))
     if last := last_day_to_end(spec.retention_days, today):
         # Where a row stood and why it did not fit stays: that names nobody.
-        for day in _days(settings.day_keys / quarantine.STORE / spec.name, "*.json", last):
+        for day in sorted(day for day in keys.days(quarantine.STORE, spec.name) if day <= last):
             keys.destroy(quarantine.STORE, spec.name, day)
             yield Ended(quarantine.STORE, spec.name, day, 1)
 
 
-def _days(folder: Path, pattern: str, last: date) -> list[date]:
-    """The days up to ``last`` for which there is something in a folder, in order."""
-    found = []
-    for path in folder.glob(pattern):
+def _days_with_files(folder: Path) -> Iterator[date]:
+    for path in folder.glob("event_date=*"):
         with suppress(ValueError):  # no day: somebody else's
-            found.append(date.fromisoformat(path.name.removeprefix("event_date=").removesuffix(".json")))
-    return sorted(day for day in found if day <= last)
+            yield day_in(path)
 
 
 def _remove_all(folder: Path) -> int:
     """Remove a day's files and its folder; how many files there were."""
+    if not folder.exists():
+        return 0
     files = list(folder.iterdir())
     for path in files:
         path.unlink()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec
@@ -58,6 +59,11 @@ def read_parts(path: Path, spec: DatasetSpec) -> Iterator[Part]:
         raise FileRefusedError(f"the name ends in none of the known formats ({', '.join(FORMATS)}) [.gz|.zst]")
 
 
+def bare(schema: pa.Schema) -> pa.Schema:
+    """A schema without what its producer noted beside it, which may be anything."""
+    return pa.schema([field.remove_metadata() for field in schema])
+
+
 def columns_of(path: Path, spec: DatasetSpec) -> str | None:
     """What a single row of the file does not say by itself: the names of a CSV's columns as a JSON list, the schema of
     a Parquet file as base64; None for other formats. Raises :class:`FileRefusedError` as :func:`read_chunks` does."""
@@ -67,7 +73,7 @@ def columns_of(path: Path, spec: DatasetSpec) -> str | None:
         return json.dumps(header_of(records, spec, DELIMITERS[kind]))
     if kind == "parquet":
         with plain_parquet(path) as plain, refusing_damage():
-            return base64.b64encode(pq.read_schema(plain).serialize().to_pybytes()).decode()
+            return base64.b64encode(bare(pq.read_schema(plain)).serialize().to_pybytes()).decode()
     return None
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.errors import TidemarkError
-from flows.land.day_keys import DayKeys, DestroyedKeyError
+from flows.land.day_keys import DayKeys, DestroyedKeyError, name_of
 from flows.settings import Settings
 
 DAY, NEXT = date(2026, 3, 1), date(2026, 3, 2)
@@ -62,22 +62,50 @@ def test_a_day_has_a_key_of_its_own_and_ends_with_it(tmp_path: Path) -> None:
         keys.key(name) for name in ("text/calls/2026-03-01", "text/calls/2026-03-02", "quarantine/calls/2026-03-01")
     }
     assert len(found) == 3
-    assert keys.exists("text", "calls", DAY)
+    assert sorted(keys.days("text", "calls")) == [DAY, NEXT]
     keys.destroy("text", "calls", DAY)
-    assert not keys.exists("text", "calls", DAY)
+    assert [*keys.days("text", "calls")] == [NEXT]
+    assert keys.is_destroyed("text", "calls", DAY)
     for reader in (keys, of(tmp_path)):
         with pytest.raises(DestroyedKeyError, match="cannot be read any more"):
             read(gone, reader)
         assert read(kept, reader) == read(other, reader) == ROWS.to_pylist()
     keys.destroy("text", "calls", DAY)  # twice is once
-    write(gone, keys)
-    assert read(gone, of(tmp_path)) == ROWS.to_pylist()
+    for writer in (keys, of(tmp_path)):
+        with pytest.raises(DestroyedKeyError):
+            writer.to_write("text", "calls", DAY, ["text"])
+
+
+def test_a_key_that_is_missing_was_not_destroyed_and_is_a_loss(tmp_path: Path) -> None:
+    keys = of(tmp_path)
+    path = write(tmp_path / "a.parquet", keys)
+    (wrapped,) = tmp_path.rglob("*.json")
+    assert keys.fault("text", "calls", DAY) is None
+    wrapped.unlink()
+    assert str(wrapped) in str(keys.fault("text", "calls", DAY))
+    with pytest.raises(TidemarkError, match="is missing; restore it") as error:
+        read(path, of(tmp_path))
+    assert not isinstance(error.value, DestroyedKeyError)
+    # One that kept it in memory makes another, and does not go on with the one that is lost.
+    again = write(tmp_path / "b.parquet", keys)
+    assert read(again, of(tmp_path)) == ROWS.to_pylist()
+
+
+def test_a_file_of_another_day_is_not_taken_for_one_of_this(tmp_path: Path) -> None:
+    keys = of(tmp_path)
+    path = write(tmp_path / "a.parquet", keys)
+    name = name_of("text", "calls", NEXT)
+    with pytest.raises(TidemarkError, match="stands where one of text/calls/2026-03-02 should"):
+        pq.ParquetFile(path, decryption_properties=keys.to_read(name)).read()
 
 
 def test_another_master_key_is_an_error_that_says_which_was_expected(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", of(tmp_path))
     with pytest.raises(TidemarkError, match=r"not the one that wrapped .*restore the earlier .*TIDEMARK_MASTER_KEY"):
         read(path, of(tmp_path, MASTER + "!"))
+    # Nor may it make the key of another day.
+    with pytest.raises(TidemarkError, match="not the one that wrapped"):
+        write(tmp_path / "b.parquet", of(tmp_path, MASTER + "!"), NEXT)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"key": "AAAA", "master_key_check": "x"}', b"[]", b"\xff"])

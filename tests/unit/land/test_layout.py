@@ -68,7 +68,11 @@ def test_the_layout_is_noted_before_the_first_batch(lake: Lake, monkeypatch: pyt
     assert [r.rows_landed for r in lake.land().receipts] == [1]
     assert layout_of(lake).read_bytes() == noted
     assert read_layout(lake.settings.landed) == Layout(
-        format=FORMAT, number=1, timezone="Europe/Stockholm", day_of=DAYS, texts={"calls": ("transcript",)}
+        format=FORMAT,
+        number=1,
+        timezone="Europe/Stockholm",
+        day_of=DAYS,
+        texts={"calls": ("transcript",), "events": ("query",)},
     )
 
 

@@ -1,26 +1,29 @@
 """Free text stands redacted and encrypted in a store of its own, whole with its batch, and nowhere else."""
 
+import shutil
 import stat
 from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from flows.audit.audit import audit
-from flows.contract.spec import Treatment, load_specs
+from flows.contract.spec import Privacy, Treatment, load_specs
 from flows.errors import TidemarkError
 from flows.land.compact import compact
 from flows.land.day_keys import DayKeys
 from flows.land.land import land
 from flows.land.layout import FILE
+from flows.land.quarantine import opened
 from flows.land.repartition import repartition
 from flows.land.retry import retry_quarantine
 from flows.land.text import STORE, read_text
 from tests.support.contracts import changed_spec
 from tests.support.deliveries import csv_of, in_format, ndjson
-from tests.support.lake import Lake
+from tests.support.lake import Lake, quarantined
 
 CALLS = load_specs()["calls"]
 PHONE = "07700 900123"
@@ -146,29 +149,118 @@ def test_a_field_of_text_that_is_new_needs_nothing_of_a_lake(lake: Lake) -> None
     assert len(lake.texts()) == 1
 
 
-def drop_key(lake: Lake) -> None:
-    DayKeys(lake.settings).destroy(STORE, "calls", date(2026, 3, 1))
+DAY = date(2026, 3, 1)
 
 
-def drop_both(lake: Lake) -> None:
-    drop_key(lake)
-    for path in lake.settings.text.rglob("*.parquet"):
-        path.unlink()
+def end(lake: Lake) -> None:
+    DayKeys(lake.settings).destroy(STORE, "calls", DAY)
 
 
-def drop_file(lake: Lake) -> None:
+def lose_key(lake: Lake) -> None:
+    (lake.settings.day_keys / STORE / "calls" / f"{DAY}.json").unlink()
+
+
+def damage_key(lake: Lake) -> None:
+    (lake.settings.day_keys / STORE / "calls" / f"{DAY}.json").write_bytes(b"")
+
+
+def lose_file(lake: Lake) -> None:
     next(lake.settings.text.rglob("*.parquet")).unlink()
 
 
-@pytest.mark.parametrize(("drop", "is_named"), [(drop_both, False), (drop_key, False), (drop_file, True)])
-def test_text_whose_time_is_over_is_no_fault_and_text_that_is_lost_is(
-    lake: Lake, drop: Callable[[Lake], None], is_named: bool
+def lose_all(lake: Lake) -> None:
+    shutil.rmtree(lake.settings.text)
+    shutil.rmtree(lake.settings.day_keys)
+
+
+def forge(lake: Lake) -> None:
+    path = next(lake.settings.text.rglob("*.parquet"))
+    pq.write_table(pa.table({"transcript": ["forged"], "_batch_id": [1], "_line": [1]}), path)
+
+
+def leave_a_note(lake: Lake) -> None:
+    (lake.settings.text / "calls" / "note.txt").write_text("clear")
+
+
+@pytest.mark.parametrize(
+    ("act", "found", "is_read"),
+    [
+        (end, 0, True), (lose_key, 1, False), (damage_key, 1, False), (lose_file, 1, False), (lose_all, 1, False),
+        (forge, 0, False), (leave_a_note, 1, True),
+    ],
+)  # fmt: skip
+def test_text_that_ended_is_no_fault_and_text_that_is_lost_is(
+    lake: Lake, act: Callable[[Lake], None], found: int, is_read: bool
 ) -> None:
     lake.land_one("telephony/calls/part.ndjson", ndjson([call(1)]))
     assert not audit(lake.settings).findings
-    drop(lake)
-    assert [finding.step for finding in audit(lake.settings).findings] == (["landed"] if is_named else [])
-    assert list(read_text(lake.settings, "calls", date(2026, 3, 1))) == []
+    act(lake)
+    assert len(audit(lake.settings).findings) == found
+    if is_read:
+        assert len(list(read_text(lake.settings, "calls", DAY))) == (act is not end)
+        return
+    with pytest.raises(TidemarkError, match=r"missing|damaged|not encrypted"):
+        list(read_text(lake.settings, "calls", DAY))
+
+
+def test_text_that_was_superseded_or_not_committed_is_not_read(lake: Lake) -> None:
+    lake.land_one("telephony/calls/part.ndjson", ndjson([call(1, transcript="the first one")]))
+    lake.land_one("telephony/calls/part.ndjson", ndjson([call(1, transcript="the second one")]))
+    stray = next(lake.settings.text.rglob("*.parquet"))
+    shutil.copy(stray, stray.with_name("batch-000000000099.parquet"))
+    (table,) = read_text(lake.settings, "calls", DAY)
+    assert table["transcript"].to_pylist() == ["the second one"]
+
+
+def test_a_second_field_of_text_leaves_the_first_where_it_is(lake: Lake) -> None:
+    """A kept string of a dataset that has text already becomes free text, as the contract gets stricter."""
+    rows = [call(1, channel="phone_of_07700900123"), call(2, transcript=None, channel="web")]
+    lake.land_one("telephony/calls/part.ndjson", ndjson(rows))
+    before = {row["_line"]: row["transcript"] for row in lake.texts()}
+    stricter = changed_spec(CALLS, "channel", privacy=Privacy.FREE_TEXT, treatment=Treatment.REDACT, pattern=None)
+    assert repartition(lake.settings, load_specs() | {"calls": stricter}) is not None
+    texts = {row["_line"]: row for row in lake.texts()}
+    assert {line: texts[line]["transcript"] for line in before} == before
+    assert (texts[1]["channel"] != "phone_of_07700900123", texts[2]["channel"]) == (True, "web")
+    assert "channel" not in lake.rows("calls")[0]
+    assert repartition(lake.settings, load_specs() | {"calls": stricter}) is None
+    lake.assert_whole()
+
+
+def test_text_that_is_dropped_from_now_on_goes_from_what_landed_before(lake: Lake) -> None:
+    kept = changed_spec(CALLS, "transcript", treatment=Treatment.KEEP)
+    lake.land_one("telephony/calls/a.ndjson", ndjson([call(1)]), load_specs() | {"calls": kept})
+    dropped = load_specs() | {"calls": changed_spec(CALLS, "transcript", treatment=Treatment.DROP)}
+    with pytest.raises(TidemarkError, match="in clear"):
+        lake.land(dropped)
+    assert repartition(lake.settings, dropped) is not None
+    assert in_clear_anywhere(lake, "red estate") == []
+    assert lake.texts() == []
+    lake.assert_whole()
+
+
+def test_a_zone_that_was_left_behind_goes_with_the_next_landing(lake: Lake) -> None:
+    lake.land_one("telephony/calls/a.ndjson", ndjson([call(1)]))
+    before = lake.settings.lake / ".landed-before" / "calls"
+    before.mkdir(parents=True)
+    (before / "old.parquet").write_bytes(SAID.encode())
+    lake.land()
+    assert not before.parent.exists()
+
+
+def test_quarantine_of_before_is_encrypted_where_the_lake_is_laid_out_again(lake: Lake) -> None:
+    lake.land_one("telephony/calls/a.csv", csv_of([call(1, duration_seconds=-5)], CALLS))
+    lake.land_one("telephony/calls/b.ndjson", ndjson([call(2, anna="anna@example.org")]))
+    rejects, unknown = lake.rejects("calls"), lake.unknown("calls")
+    for path in lake.settings.quarantine.rglob("*.parquet"):
+        names = opened(path, DayKeys(lake.settings)).metadata.metadata
+        pq.write_table(quarantined(path).replace_schema_metadata(names), path)
+    assert in_clear_anywhere(lake, "anna@example.org")
+    repartition(lake.settings)
+    assert in_clear_anywhere(lake, "anna@example.org") == in_clear_anywhere(lake, PHONE) == []
+    assert (lake.rejects("calls"), lake.unknown("calls")) == (rejects, unknown)
+    loose = {"calls": changed_spec(CALLS, "duration_seconds", min=None)}
+    assert len(retry_quarantine(lake.settings, specs=load_specs() | loose).receipts) == 1
 
 
 def test_no_sql_reads_text(lake: Lake) -> None:

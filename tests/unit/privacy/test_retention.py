@@ -59,7 +59,7 @@ def test_text_ends_with_its_day_and_its_key(aged: Lake) -> None:
     (ended,) = expire(aged.settings)
     assert ended == Ended("text", "calls", before[0], 1)
     assert days_of_text(aged) == before[1:]
-    assert [DayKeys(aged.settings).exists(text.STORE, "calls", day) for day in before] == [False, True, True]
+    assert sorted(DayKeys(aged.settings).days(text.STORE, "calls")) == before[1:]
     assert len(aged.texts()) == 2
     assert aged.rows("calls") == rows
     assert audit(aged.settings).findings == []
@@ -95,7 +95,8 @@ def test_after_a_longer_time_nothing_of_it_is_left_and_what_is_kept_longer_is(ag
     new = aged.deliver("telephony/calls/not-landed-yet.ndjson", ndjson([call(7, TODAY)]))
     expire(aged.settings, today=later)
     assert days_of_text(aged) == []
-    assert [path for path in aged.settings.day_keys.rglob("*.json") if "calls" in path.parts] == []
+    keys = DayKeys(aged.settings)
+    assert [*keys.days(text.STORE, "calls"), *keys.days(quarantine.STORE, "calls")] == []
     left = [path for path in aged.settings.inbox.rglob("*") if path.is_file()]
     assert sorted(left) == sorted([new, aged.settings.inbox / "web/events/a.ndjson"])
     assert aged.texts() == []
@@ -126,7 +127,7 @@ def test_killed_after_the_key_it_goes_on_and_files_of_others_are_left(aged: Lake
     DayKeys(aged.settings).destroy(text.STORE, "calls", day)
     assert [ended.day for ended in expire(aged.settings)] == [day]
     assert (aged.settings.text / "calls" / "notes").exists()
-    assert DayKeys(aged.settings).exists(quarantine.STORE, "calls", aged.receipts()[0].landed_at.date())
+    assert [*DayKeys(aged.settings).days(quarantine.STORE, "calls")] == [aged.receipts()[0].landed_at.date()]
 
 
 def test_what_cannot_be_removed_is_an_error_and_what_ended_before_has(
@@ -138,7 +139,7 @@ def test_what_cannot_be_removed_is_an_error_and_what_ended_before_has(
     monkeypatch.setattr("flows.privacy.retention._remove_all", refuse)
     with pytest.raises(TidemarkError, match=r"Permission denied.*run `tidemark expire` again"):
         expire(aged.settings)
-    assert not DayKeys(aged.settings).exists(text.STORE, "calls", days_of_text(aged)[0])
+    assert DayKeys(aged.settings).is_destroyed(text.STORE, "calls", days_of_text(aged)[0])
 
 
 def test_the_command_says_what_ended(aged: Lake) -> None:
@@ -152,3 +153,14 @@ def test_the_command_says_what_ended(aged: Lake) -> None:
     )
     assert empty.exit_code == 0, empty.output
     assert not stat.S_IMODE(aged.settings.day_keys.stat().st_mode) & 0o077
+
+
+def test_text_that_comes_after_its_time_is_not_kept_and_is_counted(aged: Lake) -> None:
+    before = days_of_text(aged)
+    expire(aged.settings)
+    receipt = aged.land_one("telephony/calls/late.ndjson", ndjson([call(50, before[0]), call(51, before[1])]))
+    assert (receipt.rows_landed, receipt.texts_too_late) == (2, 1)
+    assert [file.event_date for file in receipt.text_files] == [before[1]]
+    assert days_of_text(aged) == before[1:]
+    assert len(aged.texts()) == 3
+    assert audit(aged.settings).findings == []
