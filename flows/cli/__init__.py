@@ -15,7 +15,8 @@ from flows.build.backfill import Request, backfill
 from flows.build.build import Build, build, build_pending, run_every_test
 from flows.cli.by_hand import count_by_hand
 from flows.cli.command import Command
-from flows.cli.lake_files import compact_command, expire_command, repartition_command
+from flows.cli.lake_files import compact_command, repartition_command
+from flows.cli.privacy import expire_command, export_person_command
 from flows.cli.quarantine import quarantine_command
 from flows.cli.render import (
     out,
@@ -376,6 +377,7 @@ def alert_command(settings: Settings, owner: str) -> None:
 
 main.add_command(compact_command)
 main.add_command(expire_command)
+main.add_command(export_person_command)
 main.add_command(quarantine_command)
 main.add_command(repartition_command)
 

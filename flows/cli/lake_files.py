@@ -1,7 +1,6 @@
-"""The commands on how the files of the lake stand: in how many, by which days, and for how long."""
+"""The commands on how the files of the lake stand: in how many, and by which days."""
 
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,7 +13,6 @@ from flows.cli.render import out, print_error, print_line
 from flows.land.compact import Compacted, compact
 from flows.land.receipt import Receipt
 from flows.land.repartition import Repartitioned, repartition
-from flows.privacy.retention import Ended, expire
 from flows.settings import Settings
 from flows.text import counted
 
@@ -43,27 +41,6 @@ def compact_command(settings: Settings) -> None:
 def _print_compacted(day: Compacted) -> None:
     size = f"{day.bytes / 1e6:,.1f} MB"
     print_line(f"compact  {day.dataset} of {day.day}  {day.files} files are one, {counted(day.rows, 'row')}, {size}")
-
-
-@click.command("expire")
-@click.pass_obj
-def expire_command(settings: Settings) -> None:
-    """End what the contract no longer lets be kept.
-
-    Of a day whose retention is over the key of its text and of its rejected rows is destroyed, and files of the inbox
-    that were dealt with are removed. Landed rows stay, and so do figures. A job by night does the same.
-    """
-    began = datetime.now(UTC)
-    done = expire(settings, progress=_print_ended)
-    numbers = Counter(ended.store for ended in done)
-    kinds = (("text", "day", "of text"), ("quarantine", "day", "of rejected rows"), ("inbox", "file", "of the inbox"))
-    said = [f"{counted(numbers[store], noun)} {of}" for store, noun, of in kinds if numbers[store]]
-    out.print(f"[bold]ended[/]    {' · '.join(said) or 'nothing: nothing is older than the contract lets it be'}")
-    count_by_hand(settings, began, ["expire"])
-
-
-def _print_ended(ended: Ended) -> None:
-    print_line(f"expire   {ended.store} of {ended.dataset}, {ended.day}")
 
 
 @click.command("repartition")

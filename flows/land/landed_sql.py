@@ -9,16 +9,17 @@ from flows.land.file_index import FileInForce
 
 
 def query_of(spec: DatasetSpec, lake: Path, files: Iterable[FileInForce]) -> str:
-    """A query of exactly these files of a dataset laid out by day, with the contract's columns.
+    """A query of exactly these files of a dataset, with the contract's columns.
 
     Files that landed by an older contract read NULL in the columns that came later: they are read apart, so that no
-    file needs to be opened to find out which columns it has. The day is in the path: a query of some days opens their
-    files and no others.
+    file needs to be opened to find out which columns it has. Of a dataset laid out by day, the day is in the path: a
+    query of some days opens their files and no others.
     """
+    read = read_by_day if spec.is_by_day else read_files
     by_columns: dict[tuple[str, ...], list[FileInForce]] = {}
     for file in files:
         by_columns.setdefault(file.columns, []).append(file)
-    queries = [f"{_selected(spec, there)} from {read_by_day(lake, of)}" for there, of in by_columns.items()]
+    queries = [f"{_selected(spec, there)} from {read(lake, of)}" for there, of in by_columns.items()]
     return "\nunion all\n".join(queries or [f"{_selected(spec)} where false"])
 
 
@@ -29,8 +30,13 @@ def failing_query(spec: DatasetSpec, why: str) -> str:
 
 def read_by_day(lake: Path, files: Iterable[FileInForce], more: str = "") -> str:
     """The call that reads files of folders of days, with ``more`` options."""
+    return read_files(lake, files, f", hive_partitioning = true, hive_types = {{'event_date': date}}{more}")
+
+
+def read_files(lake: Path, files: Iterable[FileInForce], more: str = "") -> str:
+    """The call that reads files as they are, with ``more`` options."""
     listed = ", ".join(literal(str(lake.absolute() / file.path)) for file in files)
-    return f"read_parquet([{listed}], hive_partitioning = true, hive_types = {{'event_date': date}}{more})"
+    return f"read_parquet([{listed}]{more})"
 
 
 def _selected(spec: DatasetSpec, there: Container[str] = ()) -> str:

@@ -269,6 +269,15 @@ class Receipts:
         )
         return [Receipt.model_validate_json(text) for (text,) in rows]
 
+    def superseded(self) -> list[int]:
+        """The batches that a later delivery superseded, and the retries of these, in order."""
+        rows = self._database.execute(
+            "select r.batch_id from receipts as r join receipts as first "
+            "on first.batch_id = coalesce(r.retries, r.batch_id) "
+            "where first.superseded_by is not null order by r.batch_id"
+        )
+        return [batch_id for (batch_id,) in rows]
+
     def any_key_check(self) -> str | None:
         """The check value of the secret that landed the last batch."""
         last = self._one("status = 'landed' order by batch_id desc")

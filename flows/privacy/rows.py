@@ -1,0 +1,57 @@
+"""Whose a row is, as conditions of SQL over the pseudonyms in it."""
+
+from collections.abc import Collection, Iterable
+from enum import IntEnum
+from uuid import UUID
+
+from flows.land.field_sql import identifier
+from flows.privacy.identity import PERSONAL, Kind, Person
+
+
+class Share(IntEnum):
+    """How a row belongs to a person, in the order in which rows are handed out."""
+
+    # It names the person, and nobody else.
+    OWN = 1
+    # It names nobody, and happened on a device on which only they were ever logged in.
+    BY_DEVICE = 2
+    # It names somebody else too, or nobody on a device that others used too.
+    WITHHELD = 3
+
+
+def share_of_row(columns: Iterable[str], person: Person, with_shared: bool = False) -> str:
+    """An expression that is the :class:`Share` of a row, NULL where the row says nothing of the person.
+
+    ``columns`` are those of the table; ``with_shared`` takes rows of shared devices that name nobody for the person's.
+    """
+    there = {kind: identifier(kind.column) for kind in Kind if kind.column in {*columns}}
+    personal = [kind for kind in PERSONAL if kind in there]
+    named = [is_one_of(there[kind], person.keys[kind]) for kind in personal]
+    is_named = _any(named)
+    names_others = _any(
+        [f"{there[kind]} is not null and not {test}" for kind, test in zip(personal, named, strict=True)]
+    )
+    cases = [
+        (f"{is_named} and not ({names_others})", Share.OWN),
+        (is_named, Share.WITHHELD),
+    ]
+    if Kind.DEVICE in there:
+        names_nobody = " and ".join([f"{there[kind]} is null" for kind in personal] or ["true"])
+        devices = person.keys[Kind.DEVICE] if with_shared else person.unshared
+        cases += [
+            (f"{names_nobody} and {is_one_of(there[Kind.DEVICE], devices)}", Share.BY_DEVICE),
+            (f"{names_nobody} and {is_one_of(there[Kind.DEVICE], person.shared)}", Share.WITHHELD),
+        ]
+    return f"case {' '.join(f'when {test} then {share.value}' for test, share in cases)} end"
+
+
+def is_one_of(column: str, keys: Collection[UUID]) -> str:
+    """The condition that a column holds one of these keys; false, not NULL, where it holds none at all."""
+    if not keys:
+        return "false"
+    listed = ", ".join(f"'{key}'::uuid" for key in sorted(keys))
+    return f"coalesce({column} in ({listed}), false)"
+
+
+def _any(tests: list[str]) -> str:
+    return f"({' or '.join(tests)})" if tests else "false"
