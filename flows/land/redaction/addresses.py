@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from flows.land.redaction.common_words import COMMON
 from flows.land.redaction.folding import MASK, OLD_MASK, Span, words
+from flows.land.redaction.number_words import DIGIT, ENGLISH, SWEDISH_NUMBER
 
 _STRONG = (
     "street|strt|avenue|ave|road|lane|boulevard|blvd|crescent|colony|nagar|terrace|parkway|pkwy|highway|hwy"
@@ -28,11 +29,19 @@ _NUMBERED = re.compile(
 )
 _NAMED = re.compile(rf"(?<![\w-])([a-z']{{3,24}})\s(?:{_STRONG})\b(?:\s\d{{1,4}}[a-z]?\b)?")
 _SWEDISH = re.compile(
-    r"(?<![\w])(?:(?:norra|sodra|ostra|vastra|stora|lilla|gamla|nya|ovre|nedre)\s)?[a-z]{2,30}(?:gatan|vagen|grand"
-    r"|stigen|allen|torget|backen|plan|gata|vag)"
-    r"\s\d{1,4}\s?[a-z]?\b(?:,?\s(?:lgh|lagenhet)\s\d{1,4})?(?:,?\s(?:se?-?\s?)?\d{3}\s?\d\d\b(?:\s[a-z-]{2,30})?)?"
+    r"(?<![\w])(?:(?:norra|sodra|ostra|vastra|soder|norr|stora|lilla|gamla|nya|ovre|nedre)\s)?(?:[a-z]{2,30}(?:gatan|vagen|grand"
+    r"|stigen|allen|torget|backen|plan|gata|vag|strand|slingan|brinken|kroken|s\storg)|[a-z]{0,30}(?:promenaden"
+    rf"|esplanaden|kajen))\s(?:(?:nr|nummer|no)\b\.?\s)?(?:\d{{1,4}}(?:\s?[a-z])?|{SWEDISH_NUMBER})\b"
+    r"(?:,?\s(?:lgh|lagenhet)\s\d{1,4})?(?:,?\s(?:se?-?\s?)?\d{3}\s?\d\d\b(?:\s[a-z-]{2,30})?)?"
 )
 _SWEDISH_POSTCODE = re.compile(r"(?<![\w.,-])(?:(?:SE?|se?)-?\s?)?\d{3}\s\d\d\s(?=[A-Z][a-z])(?:[A-Z][a-z-]+)")
+_SPOKEN = re.compile(
+    rf"(?<![\w.'-])(?:(?:{ENGLISH})[\s-]){{1,4}}+((?:[a-z'.-]{{2,24}}[\s,]{{1,2}}){{1,3}}?)(?:{_STRONG}|{_WEAK})\b"
+)
+_SPOKEN_POSTCODE = re.compile(
+    rf"\b(?:zip|post ?code|postal code|zip ?code)\s(?:(?:is|of|it's|its|my|code)\s){{0,2}}"
+    rf"((?:(?:[a-z]|\d|{DIGIT})[\s,-]{{1,2}}){{3,7}}(?:[a-z]|\d|{DIGIT}))\b"
+)
 _STATED = re.compile(
     r"(?<!mail )(?<!ip )(?<!web )(?<!mac )\b(?:addr|add?ress)(?:\s(?:to|of|for)\s(?:[a-z]+\s){0,2}?)?\s?(?:(?:(?:is"
     r"|was|should be|would be|to|as|at)\b|[:=-])\s?(?:at\s|to\s|now\s)?|(?=\d))(?:(?:no|number|flat|house|door|plot"
@@ -44,6 +53,11 @@ _POSTCODE = re.compile(
     r"([a-z]{1,2}\d[a-z0-9]?\s?\d[a-z]{2}|\d{3}\s?\d{2,3}(?:-\d{4})?|[a-z]\d[a-z]\s?\d[a-z]\d)\b"
 )
 _WORD = re.compile(rf"[\s,]{{0,2}}([^\s,.;!?/{MASK}{OLD_MASK}]++)(\.(?!\w)|[;!?/\n])?")
+_NO_STREET = words("""
+wheel wheels inch inches mile miles kilometre kilometres kilometer kilometers km metre metres meter meters minute
+minutes hour hours year years foot feet pound pounds dollars seat piece star lane speed door percent thousand million
+""")
+_SHORTEST_TENS = 7  # "eleven "; "four wheel drive" is no address
 _AFTER_STREET = 6
 _AFTER_ADDRESS = 14
 _BREAKS = words(
@@ -64,8 +78,22 @@ def find(lower: str) -> Iterator[Span]:
         end = _rest(lower, match.end(), _AFTER_ADDRESS)
         if end > match.end():
             yield Span(match.end(), end, "ADDRESS")
-    for match in _POSTCODE.finditer(lower):
-        yield Span(*match.span(1), "ADDRESS")
+    for pattern in (_POSTCODE, _SPOKEN_POSTCODE):
+        for match in pattern.finditer(lower):
+            yield Span(*match.span(1), "ADDRESS")
+
+
+def find_spoken(text: str, lower: str) -> Iterator[Span]:
+    """Addresses whose number is a word, in a text that has such words."""
+    for match in _SPOKEN.finditer(lower):
+        between = match[1].replace(",", " ").split()
+        is_one_digit = match.start(1) - match.start() < _SHORTEST_TENS and not text[match.start(1)].isupper()
+        if (
+            not is_one_digit
+            and _NO_STREET.isdisjoint(between)
+            and all(word not in COMMON or word in _ADJECTIVES for word in between)
+        ):
+            yield Span(match.start(), match.end(), "ADDRESS")
 
 
 def find_swedish(text: str, lower: str) -> Iterator[Span]:

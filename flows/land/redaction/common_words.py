@@ -61,8 +61,18 @@ wouldn't write writing wrong yahoo yea yeah year years yellow yep yes yesterday 
 your yours yourself yup zero zip
 """)  # fmt: skip
 
+# Frequent words of Swedish.
+_SWEDISH = words("""
+alla alltid annons annonsen bara bilen bilens blir bli bra billig dar dem den dess dig din ditt dina du dyr eller
+fin fina finns fortfarande fran fraga for fore gar ger gick gor gora hade halsningar han har hej hejsan hela hon
+honom hur i igen ingen inget inne ikvall imorgon kanske kopa kopte kommer kopare kostar kunde kunna kvar lite man med
+mer mig min mina mvh mycket nar nagon nagot nu nya oss priset pa racker ringa ringde salja saljare saljaren
+salde sald sig sin sitt ska skall skick skulle snygg sokes salt tack till tjena tja undrar utan vad val
+valdigt var vara varfor varit vem vet vi vilja vilken vilket visa vore over aldre aven
+""")
+
 # Chats and recognised speech often have no apostrophes.
-COMMON = _WRITTEN | {word.replace("'", "") for word in _WRITTEN}
+COMMON = _WRITTEN | _SWEDISH | {word.replace("'", "") for word in _WRITTEN}
 
 # Makes of cars: a number after one of them is a model, and no one is called so in a call about a car.
 MAKES = words("""

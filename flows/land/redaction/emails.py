@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 from flows.land.redaction.common_words import COMMON
 from flows.land.redaction.folding import Span, mask, words
+from flows.land.redaction.number_words import SWEDISH_WORDS
 
 _LABEL = r"[\w-]++"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*+"
-_AT = r"(?:\s{0,2}@\s{0,2}|\s{0,2}[\[({<]\s?at\s?[\])}>]\s{0,2})"
+_AT = r"(?:\s{0,2}@\s{0,2}|\s{0,2}[\[({<]\s?(?:at|a|snabel-?a)\s?[\])}>]\s{0,2})"
 _ENDS = "com|net|org|se|uk|co|io|eu|de|no|dk|fi|info"
 # A full stop with a space beside it ends a sentence, unless what follows ends an address.
 _DOT_AND_LABEL = (
@@ -21,7 +22,7 @@ _WRITTEN = re.compile(rf"{_LOCAL}@{_LABEL}{_DOT_AND_LABEL}*+")
 _SPACED = re.compile(rf"{_LOCAL}{_AT}{_LABEL}(?:{_DOT_AND_LABEL}++|\s(?:{_ENDS})\b)")
 _HANDLE = re.compile(rf"@{_DOMAIN}")
 _SPOKEN_AT = re.compile(
-    rf",?\s(?:at|snabel-?a|@)\s{{1,2}}(?!\d+\.\d|(?:the|an?|this|that|my|your|our|his|her)\b)[\w-]++(?:\s(?:dash|hyphen|minus)\s[\w-]++)?{_DOT_AND_LABEL}{{1,4}}+"
+    rf",?\s(?:at|snabel[\s-]?a|@)\s{{1,2}}(?!\d+\.\d|(?:the|an?|this|that|my|your|our|his|her)\b)[\w-]++(?:\s(?:dash|hyphen|minus)\s[\w-]++)?{_DOT_AND_LABEL}{{1,4}}+"
 )
 _PROVIDERS = (
     "gmail|g mail|googlemail|yahoo|yohoo|ymail|hotmail|outlook|live|icloud|aol|msn|rediffmail|protonmail|telia"
@@ -45,11 +46,31 @@ _TAIL_WORDS = re.compile(r"[^\s,;:!?]+")
 _JOINERS = frozenset(
     {"dot", "punkt", "point", "period", "underscore", "dash", "hyphen", "minus", "plus", "understreck"}
 )
-_NUMBER_WORDS = words(
-    "zero oh one two three four five six seven eight nine ten double triple eleven twelve twenty thirty"
+_NUMBER_WORDS = (
+    words("zero oh one two three four five six seven eight nine ten double triple eleven twelve twenty thirty")
+    | SWEDISH_WORDS
 )
 _ANCHORS = frozenset(
-    {"is", "its", "it's", "email", "e-mail", "mail", "address", "adress", "to", "me", "on", "use", "id", "at", "with"}
+    {
+        "is",
+        "its",
+        "it's",
+        "email",
+        "e-mail",
+        "mail",
+        "address",
+        "adress",
+        "to",
+        "me",
+        "on",
+        "use",
+        "id",
+        "at",
+        "with",
+        "ar",
+        "mejl",
+        "till",
+    }
 )
 _ENDINGS = ("com", "net", "org", "gov", "edu", "ouk")
 _LOOK_BACK_CHARACTERS = 80
@@ -59,7 +80,16 @@ _LOOK_BACK_WORDS = 10
 def find(lower: str) -> list[Span]:
     """The e-mail addresses of a text in lower case, and handles such as @name."""
     found: list[Span] = []
-    if "@" in lower or "at]" in lower or "at)" in lower or "at }" in lower or "at )" in lower or "at ]" in lower:
+    if (
+        "@" in lower
+        or "at]" in lower
+        or "at)" in lower
+        or "at }" in lower
+        or "at )" in lower
+        or "at ]" in lower
+        or "a)" in lower
+        or "a]" in lower
+    ):
         for pattern in (_WRITTEN, _SPACED, _HANDLE):
             found += [Span(match.start(), match.end(), "EMAIL") for match in pattern.finditer(lower)]
     hidden = mask(lower, found) if found else lower

@@ -8,9 +8,10 @@ from flows.land.redaction.checks import digits_of, is_luhn
 from flows.land.redaction.common_words import COMMON, MAKES
 from flows.land.redaction.folding import MASK, Span, mask, words
 from flows.land.redaction.given_names import NAMES
+from flows.land.redaction.number_words import DIGIT, TENS
 
 # Groups of digits with at most four separators between them; possessive, so that a text is read once.
-_RUN = re.compile(r"(?:(?<![\w])\+\s?|(?<!\d))\(?\d++(?:[\s.,/()_+-]{1,4}+\d++)*+")
+_RUN = re.compile(r"(?:(?<![\w])\+\s?|(?<!\d))\(?\d++(?:[\s.,/()_+|*~;\u2022\u00b7-]{1,4}+\d++)*+")
 # Digits: a count or a size, the shortest number that reaches a person, one with its area.
 _FEW, _LONG, _TELEPHONE = 3, 7, 9
 _GROUP = re.compile(r"\d+")
@@ -40,24 +41,16 @@ _PIECE = re.compile(r"[\s-]?([a-z0-9]+)")
 _LAST_CODE = re.compile(r"(?<![a-z0-9])([a-z]{3,4})\s\d{3,12}(?=\s*(?:\Z|\n|\s/|and\b))")
 _MOST_PIECES, _LONGEST_PIECE = 10, 5
 
-_SPOKEN_DIGIT = (
-    "zero|oh|o|nought|naught|nil|one|two|three|four|five|six|seven|eight|nine|noll|ett|tva|tre|fyra|fem|sex|sju"
-    "|atta|nio"
-)
-_SPOKEN_TENS = (
-    "ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|dubbel"
-    "|double|triple|treble|hundred"
-)
 _SPOKEN = re.compile(
-    rf"\b(?:{_SPOKEN_DIGIT}|{_SPOKEN_TENS}|\d{{1,4}})(?:[\s,.-]{{1,3}}(?:(?:and|uh|um|then"
-    rf"|dash)[\s,]{{1,2}})?(?:{_SPOKEN_DIGIT}|{_SPOKEN_TENS}|\d{{1,4}})\b){{2,}}+"
+    rf"\b(?:{DIGIT}|{TENS}|\d{{1,4}})(?:[\s,.-]{{1,3}}(?:(?:and|uh|um|then"
+    rf"|dash)[\s,]{{1,2}})?(?:{DIGIT}|{TENS}|\d{{1,4}})\b){{2,}}+"
 )
-WORDS = frozenset(_SPOKEN_DIGIT.split("|")) - {"o", "ett"}
-_DIGIT_WORD = re.compile(rf"\b(?:{_SPOKEN_DIGIT})\b")
+_DIGIT_WORD = re.compile(rf"\b(?:{DIGIT})\b")
+_AMOUNT = re.compile(r"\b(?:hundred|hundra)")
 _ANY_WORD = re.compile(r"\w+")
 _COUNTED = re.compile(
     r"[\s-]{1,2}(?:thousand|million|percent|per cent|miles|pounds|dollars|euros|kronor|litre|years?|months?|days?"
-    r"|hours?)\b"
+    r"|hours?|tusen|miljon\w*|procent|mil|kr|ar|manader|spann)\b"
 )
 
 # What the last of these words before a number says about its kind.
@@ -224,5 +217,7 @@ def _is_spoken_number(lower: str, match: re.Match[str]) -> bool:
         return False
     singles = len(_DIGIT_WORD.findall(match[0])) + sum(map(str.isdigit, said))
     if len(said) == 3:
-        return singles == 3 and _NOUN.search(lower, max(0, match.start() - 24), match.start()) is not None
+        return (singles == 3 or not _AMOUNT.search(match[0])) and _NOUN.search(
+            lower, max(0, match.start() - 24), match.start()
+        ) is not None
     return singles >= 3 or len(said) >= 5

@@ -6,7 +6,19 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from flows.land.redaction import addresses, emails, facts, names, numbers, rules, secrets
+from flows.land.redaction import (
+    addresses,
+    dictated,
+    emails,
+    facts,
+    handles,
+    names,
+    number_words,
+    numbers,
+    rules,
+    secrets,
+    turns,
+)
 from flows.land.redaction.folding import Folded, Span, fold, mask
 from flows.land.redaction.known import NOBODY, Known
 
@@ -52,8 +64,13 @@ def redact(text: str, known: Known = NOBODY) -> Redacted:
 def find(text: str, known: Known = NOBODY) -> list[Span]:
     """What :func:`redact` replaces first, in order and without overlaps."""
     folded = fold(text)
-    spans = _spans(folded, known)
-    return [folded.original(span) for span in _merged(spans, folded.lower)] if spans else []
+    if ":" not in folded.lower:
+        spans = _spans(folded, known)
+        return [folded.original(span) for span in _merged(spans, folded.lower)] if spans else []
+    spoken = turns.without_labels(folded)
+    spans = _spans(spoken.folded, known)
+    found = [spoken.folded.original(span) for span in _merged(spans, spoken.folded.lower)]
+    return turns.around_labels(found, spoken, text) if spoken.labels else found
 
 
 def _spans(folded: Folded, known: Known) -> list[Span]:
@@ -75,26 +92,39 @@ def _spans(folded: Folded, known: Known) -> list[Span]:
     located: list[Span] = []
     if not addresses.TRIGGERS.isdisjoint(said):
         located += addresses.find(hidden)
-    if digits >= _FEWEST_DIGITS or (digits and len(lower) <= _SHORT):
+        if not number_words.ENGLISH_WORDS.isdisjoint(said):
+            located += addresses.find_spoken(text, hidden)
+    if digits or not number_words.SWEDISH_WORDS.isdisjoint(said):
         located += addresses.find_swedish(mask(text, spans), hidden)
-        hidden = mask(hidden, located)
-        found_facts = facts.find(hidden, said)
+    hidden = mask(hidden, located) if located else hidden
+    counted: list[Span] = []
+    if digits >= _FEWEST_DIGITS or (digits and len(lower) <= _SHORT):
+        found_facts = facts.find(dictated.without_agreement(hidden), said)
         if digits > _MOST_DIGITS_OF_FACTS and found_facts:
             found_facts = numbers.without_parts_of_numbers(hidden, found_facts)
-        hidden_facts = mask(hidden, found_facts)
-        counted = list(numbers.find(hidden_facts))
-    else:
-        hidden = mask(hidden, located) if located else hidden
-        counted = list(numbers.find(hidden)) if not numbers.WORDS.isdisjoint(said) else []
+        counted = _numbers(mask(hidden, found_facts), said)
+    elif not number_words.WORDS.isdisjoint(said):
+        counted = _numbers(hidden, said)
     spans += located + counted
     hidden = mask(hidden, counted) if counted else hidden
     spans += names.find_by_context(text, hidden, said)
-    spans += names.find_spelled(hidden)
+    if not names.LETTERS.isdisjoint(said):
+        spans += names.find_spelled(hidden)
+    if "/" in hidden:
+        spans += names.find_signed(text, hidden)
+    if not handles.NETWORKS.isdisjoint(said):
+        spans += handles.find(text, hidden)
     if names.has_name(said):
         spans += names.find_listed(text, hidden)
     if spans or (("\n" in lower or "/" in lower) and names.asks_for_name(lower)):
-        spans += names.find_answers(lower, mask(hidden, spans))
+        spans += names.find_answers(text, lower, mask(hidden, spans))
     return spans
+
+
+def _numbers(hidden: str, said: frozenset[str]) -> list[Span]:
+    """The numbers of a text in which facts are masked."""
+    found = list(dictated.find(hidden)) if not dictated.FILLERS.isdisjoint(said) else []
+    return [*found, *numbers.find(hidden)]
 
 
 def _merged(spans: list[Span], lower: str) -> list[Span]:

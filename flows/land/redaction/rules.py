@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from flows.land.redaction.checks import is_card, is_iban, is_personal_number
 from flows.land.redaction.folding import MASK, OLD_MASK, Span
+from flows.land.redaction.number_words import SWEDISH_ORDINAL, SWEDISH_YEAR
 
 
 class Rule(NamedTuple):
@@ -36,16 +37,16 @@ _MONTH_NAME = (
 _ORDINAL = rf"{_DAY}\s?(?:st|nd|rd|th|:e)?"
 _SPOKEN_ORDINAL = (
     r"(?:(?:twenty|thirty)[\s-])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth"
-    r"|\w{3,7}teenth|twentieth|thirtieth)"
+    rf"|\w{{3,7}}teenth|twentieth|thirtieth|{SWEDISH_ORDINAL})"
 )
-_SPOKEN_YEAR = r"(?:nineteen|twenty|two thousand)(?:[\s-](?:and[\s-])?[a-z]{2,9}){1,2}"
+_SPOKEN_YEAR = rf"(?:{SWEDISH_YEAR}|(?:nineteen|twenty|two thousand)(?:[\s-](?:and[\s-])?[a-z]{{2,9}}){{1,2}})"
 _DAY_OF_MONTH = (
-    rf"(?:(?:the\s)?(?:{_ORDINAL}|{_SPOKEN_ORDINAL})\s(?:of\s)?{_MONTH_NAME}"
+    rf"(?:(?:(?:the|den)\s)?(?:{_ORDINAL}|{_SPOKEN_ORDINAL})\s(?:of\s)?{_MONTH_NAME}"
     rf"|{_MONTH_NAME}\s(?:the\s)?(?:{_ORDINAL}|{_SPOKEN_ORDINAL}))"
 )
 _DATE = (
     rf"(?:(?:19|20)\d\d[-/. ]{_MONTH}[-/. ]{_DAY}|{_DAY}[-/. ]{_MONTH}[-/. ]{_YEAR}|{_MONTH}[-/. ]{_DAY}[-/. ]{_YEAR}"
-    rf"|{_DAY_OF_MONTH}(?:,?\s(?:{_YEAR}|{_SPOKEN_YEAR}))?|(?:19|20)\d{{6}}|\d{{6,8}}|(?:19|20)\d\d)"
+    rf"|{_DAY_OF_MONTH}(?:,?\s(?:{_YEAR}|{_SPOKEN_YEAR}))?|(?:19|20)\d{{6}}|\d{{6,8}}|(?:19|20)\d\d|{SWEDISH_YEAR})"
 )
 
 RULES = (
