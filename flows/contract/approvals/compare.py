@@ -50,6 +50,7 @@ def _of_dataset(before: DatasetSpec, after: DatasetSpec) -> Iterator[Weakening]:
         yield from _of_retention(name, was, field, before.retention_days, after.retention_days)
         if was.required and not field.required:
             yield Weakening(f"{name}: required dropped", "required", "optional")
+        yield from _of_form(name, was, field)
         yield from _of_flag(name, was, field)
 
 
@@ -74,6 +75,16 @@ def _length(days: int) -> float:
 def _lengthened(name: str, before: int, after: int) -> Weakening:
     was, now = (f"{days} days" if days else "unlimited" for days in (before, after))
     return Weakening(f"{name}: retention lengthened from {was} to {now}", was, now)
+
+
+def _of_form(name: str, was: FieldSpec, now: FieldSpec) -> Iterator[Weakening]:
+    """A string that lands as it was sent and may be anything is free text by another name."""
+    if now.treatment is not Treatment.KEEP or now.type != "string":
+        return
+    if was.pattern and not now.pattern:
+        yield Weakening(f"{name}: pattern dropped", was.pattern, "none")
+    if was.accepted_values and not now.accepted_values:
+        yield Weakening(f"{name}: accepted values dropped", ", ".join(was.accepted_values), "any")
 
 
 def _of_flag(name: str, was: FieldSpec, now: FieldSpec) -> Iterator[Weakening]:

@@ -71,6 +71,12 @@ PAIRS: list[tuple[dict[str, Any], dict[str, Any], list[str], list[str]]] = [
     ({"retention_days": 30}, {}, ["retention lengthened from 30 days to 400 days"], []),
     ({"retention_days": 400}, {}, [], []),
     ({"required": True}, {}, ["required dropped"], []),
+    ({"pattern": "[a-z]+"}, {}, ["pattern dropped"], []),
+    ({"pattern": "[a-z]+"}, {"pattern": ".*x"}, [], []),
+    ({"accepted_values": ("a", "b")}, {}, ["accepted values dropped"], []),
+    ({"accepted_values": ("a", "b")}, {"accepted_values": ("a", "b", "c")}, [], []),
+    ({"pattern": "x", "treatment": "drop"}, {"treatment": "drop"}, [], []),
+    ({"pattern": "x", "type": "date"}, {"type": "date"}, [], []),
     (
         {"treatment": "drop"},
         {"treatment": "drop", "flag": flag("bot|spider")},
@@ -99,7 +105,7 @@ PAIRS: list[tuple[dict[str, Any], dict[str, Any], list[str], list[str]]] = [
     ({}, {"flag": flag("bot")}, [], []),
     ({}, {"treatment": "drop", "flag": flag("bot")}, [], ["treatment weakened from drop to keep"]),
     ({"treatment": "drop"}, {"flag": flag("bot")}, ["treatment weakened from drop to keep"], []),
-    ({"description": "One."}, {"description": "Other.", "pattern": "[a-z]+"}, [], []),
+    ({"description": "One."}, {"description": "Other.", "pattern": "[a-z]+"}, [], ["pattern dropped"]),
 ]
 
 
