@@ -10,6 +10,7 @@ from rich.table import Table
 
 from benchmarks.histories import copy_home, deliver_day, empty_inbox
 from benchmarks.measure import Measurement, in_turn, measured, median, run_all, run_steps, settings_of
+from flows.land.compact import compact
 
 EVENTS = 10_000
 
@@ -48,6 +49,7 @@ def live_through(home: str, days: int) -> list[float]:
         deliver_day(Path(home), day, EVENTS)
         seconds.append(sum(run_steps(settings_of(home)).values()))
         empty_inbox(Path(home))
+        compact(settings_of(home))  # as by night
     return seconds
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_a_lake_that_grows_day_by_day_equals_one_built_at_once(tmp_path: Path) -
                 os.link(path, target)
         # The same secret, so that the keys are the same.
         grown.key_file("pseudonym").parent.mkdir(parents=True, exist_ok=True)
-        grown.key_file("pseudonym").write_bytes(whole.key_file("pseudonym").read_bytes())
+        shutil.copy(whole.key_file("pseudonym"), grown.key_file("pseudonym"))
         run_all(grown)
     assert marts_of(grown) == marts_of(whole)
 
@@ -193,7 +194,7 @@ def test_a_killed_build_is_finished_by_the_next(tmp_path: Path) -> None:
     whole = settings_of(tmp_path / "other")
     sample.generate(whole.home, 3_000, 2, 3)
     whole.key_file("pseudonym").parent.mkdir(parents=True)
-    whole.key_file("pseudonym").write_bytes(settings.key_file("pseudonym").read_bytes())
+    shutil.copy(settings.key_file("pseudonym"), whole.key_file("pseudonym"))
     run_all(whole)
     assert marts_of(settings) == marts_of(whole)
 

@@ -40,7 +40,7 @@ def stored(settings: Settings) -> list[Path]:
 def values(path: Path) -> Iterator[bytes]:
     """What a Parquet or DuckDB file says, uncompressed, as far as it can be read without a key."""
     if path.suffix == ".parquet":
-        encrypted = {"quarantine": ["raw", "value"], "text": ["transcript"]}.get(path.parts[-3], [])
+        encrypted = {"quarantine": ["raw", "key", "value"], "text": ["transcript"]}.get(path.parts[-3], [])
         encrypted = encrypted or {"text": ["transcript"]}.get(path.parts[-4], [])
         file = pq.ParquetFile(path)
         names = [name for name in file.schema_arrow.names if name not in encrypted]
