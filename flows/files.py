@@ -32,3 +32,17 @@ def make_private(folder: Path, *below: str) -> None:
     for name in below:
         folder /= name
         folder.mkdir(exist_ok=True, mode=0o700)
+
+
+def replace_private(path: Path, data: bytes) -> None:
+    """Put a file for its owner alone in the place of what was there, whole and on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    sync_folder(path.parent)

@@ -51,8 +51,8 @@ JOBS: tuple[Job, ...] = (
     ),
     Job(
         name="nightly_expire",
-        description="Ends what the contract no longer lets be kept.",
-        runs=(Maintain("expire"),),
+        description="Ends what the contract no longer lets be kept, and goes on with open requests to erase people.",
+        runs=(Maintain("expire"), Maintain("erase")),
         owner="data-platform",
         when=Cron("30 2 * * *", _ZONE),
         catch_up="latest",

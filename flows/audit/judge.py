@@ -38,8 +38,9 @@ class Batch:
     that file could not be counted. ``lines_differ`` is True where a retry did not take up
     just the lines that the batch before it had rejected. ``entered`` are the rows landed and rejected by
     landed.landings, both -1 where it lacks the batch and None where it has not come so far. ``noted`` is what
-    landed.landed_files counts, ``superseded`` what a later delivery withdrew, ``conflicts`` the copies that say
-    something else than the one that counts, and ``expected`` what deduplication must keep, where that is known by
+    landed.landed_files counts, ``removed`` the rows that were taken away since it landed, ``removed_built`` those
+    of them that the warehouse knows of; ``superseded`` what a later delivery withdrew, ``conflicts`` the copies that
+    say something else than the one that counts, and ``expected`` what deduplication must keep, where that is known by
     batch.
     """
 
@@ -50,6 +51,8 @@ class Batch:
     quarantine: int | None = None
     quarantine_fault: str | None = None
     lines_differ: bool = False
+    removed: int = 0
+    removed_built: int = 0
     entered: tuple[int, int] | None = None
     raw: int | None = None
     staging: int | None = None
@@ -101,6 +104,7 @@ class Total:
     rows_in: int = 0
     landed: int = 0
     quarantined: int = 0
+    removed: int = 0
     not_built: int | None = None
     kept: int | None = None
     duplicates: int | None = None
@@ -146,9 +150,10 @@ def _judge_lake(batch: Batch) -> Iterator[Finding]:
     if batch.delivered is not None and batch.delivered != r.rows_read:
         text = f"the file in the inbox holds {batch.delivered:,} rows and its receipt says {r.rows_read:,}"
         yield finding(r, "inbox", text, changed, batch.delivered, r.rows_read)
-    if r.rows_read != r.rows_landed + r.rows_rejected:
+    if r.rows_read != r.rows_landed + r.rows_rejected + r.rows_removed:
         text = f"the receipt reads {r.rows_read:,} rows = {r.rows_landed:,} landed + {r.rows_rejected:,} rejected"
-        yield finding(r, "receipt", text, changed, r.rows_read, r.rows_landed + r.rows_rejected)
+        text += f" + {r.rows_removed:,} removed" if r.rows_removed else ""
+        yield finding(r, "receipt", text, changed, r.rows_read, r.rows_landed + r.rows_rejected + r.rows_removed)
     in_files = sum(file.rows for file in r.files)
     if in_files != r.rows_landed:
         text = f"the receipt says {r.rows_landed:,} rows landed and names files with {in_files:,}"
@@ -196,7 +201,7 @@ def _judge_copies(batch: Batch, staging: str, is_sound: bool) -> Iterator[Findin
         text = "landed.landings says {:,} rows landed and {:,} rejected".format(*(batch.entered or ()))
         text += f", the receipt {r.rows_landed:,} and {r.rows_rejected:,}"
         yield finding(r, "landings", text, remedy, r.rows_landed, (batch.entered or MISSING)[0])
-    landed = r.rows_landed if r.status is Status.LANDED else 0
+    landed = r.rows_landed - batch.removed_built if r.status is Status.LANDED else 0
     if batch.raw is not None and batch.raw not in (landed, batch.data):
         text = f"raw_{r.dataset} holds {_of(batch.raw, landed)}"
         is_view = any(file.event_date for file in r.files)
@@ -281,11 +286,12 @@ def total_of(dataset: str, batches: list[Batch], ends_at_staging: bool | None) -
         total.not_landed += family[0].receipt.status is not Status.LANDED
         total.rows_in += family[0].receipt.rows_read
         total.quarantined += family[-1].receipt.rows_rejected
-    total.landed = sum(b.receipt.rows_landed for b in own)
+    total.landed = sum(b.receipt.rows_landed - b.removed for b in own)
+    total.removed = sum(b.receipt.rows_removed + b.removed for b in own)
     if ends_at_staging is None:
         return total
     built = [b for b in own if (b.staging if ends_at_staging else b.kept) is not None]
-    total.not_built = total.landed - sum(b.receipt.rows_landed for b in built)
+    total.not_built = total.landed - sum(b.receipt.rows_landed - b.removed for b in built)
     if not ends_at_staging:
         total.superseded = sum(b.superseded for b in built)
         total.kept = sum(b.kept or 0 for b in built)

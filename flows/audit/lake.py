@@ -1,12 +1,14 @@
 """What is measured of the lake: receipts, landed and quarantined files, and the files of the inbox."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -32,6 +34,8 @@ from flows.land.text import STORE
 from flows.settings import Settings
 
 DAMAGE = (OSError, pa.ArrowException)
+Gone = Counter[tuple[int, date | None]]
+K = TypeVar("K")
 
 
 def read_receipts(settings: Settings) -> tuple[list[Receipt], list[Finding]]:
@@ -85,8 +89,21 @@ def in_period(receipts: list[Receipt], first: date | None, last: date | None, da
         day = receipt.landed_at.astimezone(zone).date()
         return (first is None or day >= first) and (last is None or day <= last)
 
-    chosen = {r.delivery_batch_id for r in receipts if dataset in (None, r.dataset) and is_in(r)}
-    return [r for r in receipts if r.delivery_batch_id in chosen]
+    files = [r for r in receipts if r.status is not Status.REMOVED]
+    chosen = {r.delivery_batch_id for r in files if dataset in (None, r.dataset) and is_in(r)}
+    return [r for r in files if r.delivery_batch_id in chosen]
+
+
+def removed_by_batch(receipts: Iterable[Receipt], upto: int) -> Counter[int]:
+    """The rows of each batch that removals up to one took away."""
+    return _summed((rows.batch_id, rows.rows) for r in receipts if r.batch_id <= upto for rows in r.removed)
+
+
+def _summed(counts: Iterable[tuple[K, int]]) -> Counter[K]:
+    summed: Counter[K] = Counter()
+    for key, rows in counts:
+        summed[key] += rows
+    return summed
 
 
 def superseded(receipts: Iterable[Receipt], upto: int) -> dict[int, int]:
@@ -108,13 +125,17 @@ def measure_lake(
     there = 0
     inbox: dict[str, str] = {}
     before: dict[int, Receipt] = {}
+    removed = [rows for r in every.values() for rows in r.removed]
+    gone = _summed(((rows.batch_id, rows.event_date), rows.rows) for rows in removed)
+    of_batch = _summed((rows.batch_id, rows.rows) for rows in removed)
     for batch in batches:
         r = batch.receipt
         stem = f"quarantine/{r.dataset}/{batch_name(r.batch_id)}.parquet"
         quarantine, quarantine_fault = _rows_of(settings, r.rejects_path or stem)
         measured = replace(
             batch,
-            files=tuple(_counted(settings, r)),
+            files=tuple(_counted(settings, r, gone)),
+            removed=of_batch[r.batch_id],
             quarantine=quarantine,
             quarantine_fault=quarantine_fault if r.rows_rejected else None,
         )
@@ -126,7 +147,11 @@ def measure_lake(
                     rows, fault = _rows_delivered(path, specs[r.dataset])
                     measured = replace(measured, delivered=rows, delivered_fault=fault)
                     there += measured.delivered is not None
-        elif r.retries_batch_id is not None and (earlier := before.get(r.delivery_batch_id)):
+        elif (
+            r.retries_batch_id is not None
+            and not (measured.removed or r.rows_removed)
+            and (earlier := before.get(r.delivery_batch_id))
+        ):
             measured = replace(measured, lines_differ=_lines_differ(settings, earlier, r))
         before[r.delivery_batch_id] = r
         yield measured
@@ -140,13 +165,16 @@ def measure_lake(
         notes.append(f"{waiting:,} files of the inbox hold other bytes than landed under their name: they wait to land")
 
 
-def _counted(settings: Settings, r: Receipt) -> Iterator[FileCount]:
+def _counted(settings: Settings, r: Receipt, gone: Gone) -> Iterator[FileCount]:
     """The files in which a batch landed; of one that landed nothing, what stands in its folder nevertheless."""
     in_compacted: dict[Path, int] = {}
+    of_day = _summed((file.event_date, file.rows) for file in r.files)
     for file in r.files:
         compacted = compacted_with(settings, r, file)
+        if of_day[file.event_date] == gone[r.batch_id, file.event_date]:
+            continue  # no row of that day is left
         if compacted is not None:
-            in_compacted[compacted] = in_compacted.get(compacted, 0) + file.rows
+            in_compacted[compacted] = of_day[file.event_date] - gone[r.batch_id, file.event_date]
             continue
         rows, fault = _rows_of(settings, file.path)
         yield FileCount(file.path, file.rows, rows, fault)

@@ -19,7 +19,7 @@ from flows.audit.judge import (
     rebuild,
     staging_model,
 )
-from flows.audit.lake import superseded
+from flows.audit.lake import removed_by_batch, superseded
 from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
 from flows.land.receipt import RECEIPT, Receipt, batch_name
@@ -69,10 +69,12 @@ def measure_warehouse(
             if batch_id not in accounted and not _is_committed(settings, name, batch_id)
         ]
         upto = models.upto(raw)
+        gone = removed_by_batch(every.values(), upto)
         own = {
             b.receipt.batch_id: replace(
                 b,
                 raw=in_raw.get(b.receipt.batch_id, 0),
+                removed_built=gone[b.receipt.batch_id],
                 staging=in_staging.get(b.receipt.batch_id, 0) if staging in models.there else None,
             )
             for b in batches

@@ -16,7 +16,7 @@ from flows.land.receipt import Receipt
 from flows.land.receipts import INDEX, Receipts
 from flows.settings import Settings
 
-LANDING = sorted({*Receipt.model_fields} - {"files", "text_files", "texts_too_late", "columns", "key_check"})
+LANDING = sorted({*Receipt.model_fields} - {"files", "text_files", "texts_too_late", "columns", "removed", "key_check"})
 FILES = pa.schema(
     [
         ("batch_id", pa.int64()),
@@ -25,6 +25,16 @@ FILES = pa.schema(
         ("path", pa.string()),
         ("rows_landed", pa.int64()),
         ("bytes", pa.int64()),
+    ]
+)
+REMOVALS = pa.schema(
+    [
+        ("removed_by", pa.int64()),
+        ("dataset", pa.string()),
+        ("event_date", pa.date32()),
+        ("path", pa.string()),
+        ("batch_id", pa.int64()),
+        ("rows", pa.int64()),
     ]
 )
 
@@ -55,12 +65,13 @@ def enter_landings(settings: Settings, specs: dict[str, DatasetSpec] | None = No
         # Of one moment: a batch that lands in between would count as entered, and no view would read its files.
         with receipts.at_one_moment():
             new = list(receipts.after(last_batch(warehouse)))
-            files = {spec.name: receipts.files.in_force(spec.name) for spec in by_day}
+            files = {name: receipts.files.in_force(name) for name in specs}
         _enter(warehouse, new)
         for spec in by_day:
             _make_view(warehouse, settings, spec, files[spec.name])
-            # Nobody else has the warehouse open, so nobody reads what the view read before.
-            receipts.files.remove_replaced(spec.name, {file.path for file in files[spec.name]})
+        # Nobody else has the warehouse open, so nobody reads what the views read before.
+        for name, in_force in files.items():
+            receipts.files.remove_replaced(name, {file.path for file in in_force})
         return len(new)
 
 
@@ -83,9 +94,18 @@ def _enter(warehouse: duckdb.DuckDBPyConnection, new: list[Receipt]) -> None:
             }
             for receipt in new
             for file in receipt.files
+            if not receipt.removed  # what a removal left landed with other batches
+        ]
+        removed = [
+            {"removed_by": receipt.batch_id, "dataset": receipt.dataset, "path": path, **rows.model_dump()}
+            for receipt in new
+            # Where there are no days, one file has the place of those of all batches before.
+            for path in ["".join(file.path for file in receipt.files if file.event_date is None)]
+            for rows in receipt.removed
         ]
         warehouse.register("new", pa.Table.from_pylist(rows))
         warehouse.register("new_files", pa.Table.from_pylist(files, FILES))
+        warehouse.register("new_removals", pa.Table.from_pylist(removed, REMOVALS))
         warehouse.execute(ENTER.format(known=last_batch(warehouse)))
 
 
@@ -143,6 +163,19 @@ from new;
 
 insert into landed.landed_files by name select * from new_files;
 
+-- Removed rows count as fewer of the batch they landed with. The removal itself holds the day, which models make again.
+insert into landed.landed_files
+select batch_id, dataset, event_date, path, -rows as rows_landed, 0 as bytes from new_removals
+union all
+select distinct removed_by, dataset, event_date, path, 0 as rows_landed, 0 as bytes from new_removals;
+
+update landed.landed_files set path = removal.path
+from (
+    select dataset, max(removed_by) as removed_by, max_by(path, removed_by) as path
+    from new_removals where event_date is null group by dataset
+) as removal
+where landed_files.dataset = removal.dataset and landed_files.batch_id < removal.removed_by;
+
 update ops.model_progress set batch_id = coalesce(
     (
         select min(new.batch_id) - 1 from new
@@ -164,7 +197,9 @@ create or replace temp table changed as
 select model, day
 from days cross join (values ('ops_landings'), ('ops_rejects')) as by_day (model)
 union all
-select distinct 'raw_' || dataset, event_date from new_files where event_date is not null;
+select distinct 'raw_' || dataset, event_date from new_files where event_date is not null
+union
+select distinct 'raw_' || dataset, event_date from new_removals where event_date is not null;
 
 -- By its dataset too: a test of one dataset alone need not look again for another's landings.
 create or replace temp table changed_landings as

@@ -48,13 +48,15 @@ class State:
     """What the warehouse says before a build.
 
     ``last_batch`` is the last one entered, ``progress`` what each model has seen. ``landed`` are the days that batches
-    not yet seen hold; in a backfill (``is_backfill``), the chosen ones. ``failed`` are models and seeds that are not as
+    not yet seen hold; in a backfill (``is_backfill``), the chosen ones. ``removals`` are the batches that took rows
+    away, each with its dataset. ``failed`` are models and seeds that are not as
     they were last to be made. Unless the project ``has_whole_build``, views and seeds may be another's.
     """
 
     last_batch: int
     progress: Mapping[str, Progress]
     landed: tuple[LandedDay, ...]
+    removals: tuple[tuple[int, str], ...] = ()
     failed: frozenset[str] = frozenset()
     has_whole_build: bool = True
     is_backfill: bool = False
@@ -64,7 +66,8 @@ class State:
 class Step:
     """What one model has to do.
 
-    It is ``is_whole`` where another logic built what is there; else it is for the batches after ``seen``, up to and
+    It is ``is_whole`` where another logic built what is there, or rows were taken away of what it keeps by other
+    things than days; else it is for the batches after ``seen``, up to and
     with ``upto``, of its ``datasets`` ('*' among them where it reads the landings of all). ``days`` are those to
     replace, as YYYY-MM-DD: the days of these batches, or those chosen, and the days they reach. ``mark`` is that of its
     logic; '' where what it reads is not as this project makes it, so that the next build makes it again.
@@ -107,11 +110,15 @@ def read_state(
         """,
         {"least": least, "first": chosen and chosen[0], "last": chosen and chosen[1]},
     ).fetchall()
+    removals = warehouse.execute(
+        "select batch_id, dataset from landed.landings where status = 'removed' and batch_id > ?", [least]
+    ).fetchall()
     failed = warehouse.execute("select node from ops.failed_or_skipped").fetchall()
     return State(
         last_batch=last_batch(warehouse),
         progress=progress,
         landed=tuple(LandedDay(*row) for row in landed),
+        removals=tuple(removals),
         failed=frozenset(node for (node,) in failed),
         has_whole_build=has_whole_build(warehouse, fingerprint),
         is_backfill=chosen is not None,
@@ -157,15 +164,19 @@ def plan(project: Project, logic: Mapping[str, Logic], models: frozenset[str], s
         known, own = state.progress.get(node.name, Progress()), logic[node.name]
         datasets, upto = datasets_of(id_), seen_above(id_)
         days: list[str] = []
-        if node.name in project.partitioned_by_day and own.reach is not None:
+        reach = own.reach if node.name in project.partitioned_by_day else None
+        if reach is not None:
             touched = {
                 landed.day
                 for landed in state.landed
                 if landed.dataset in datasets and (state.is_backfill or known.batch_id < landed.batch_id <= upto)
             }
-            days = [day.isoformat() for day in sorted(_reached(touched, own.reach))]
+            days = [day.isoformat() for day in sorted(_reached(touched, reach))]
         # What has seen more than what it reads was built from other rows than are there now.
         is_whole = own.reach is None or known.logic != own.mark or upto < known.batch_id
+        # Of a thing whose rows are gone no batch holds the key any more, by which its other rows would be found.
+        if reach is None or "touched_keys" in (node.config.meta or {}):
+            is_whole |= any(known.batch_id < batch_id <= upto and of in datasets for batch_id, of in state.removals)
         is_sound = state.has_whole_build or all_stored <= models
         is_sound = is_sound and all(is_as_made_now(name) for name in project.models[node.name].upstream)
         return Step(own.mark if is_sound else "", sorted(datasets), known.batch_id, upto, is_whole, days)

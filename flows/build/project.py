@@ -171,7 +171,8 @@ class Project:
         for id_ in reader.depends_on.nodes:
             if id_ in self.manifest.sources:
                 name = self.manifest.sources[id_].name
-                yield landings_of(dataset) if name == "landings" and (dataset := _dataset_of(reader)) else name
+                is_of_landings = name in ("landings", "landed_files")
+                yield landings_of(dataset) if is_of_landings and (dataset := _dataset_of(reader)) else name
                 continue
             node: Any = self.manifest.nodes[id_]
             yield node.name

@@ -1,9 +1,10 @@
 -- The tables that a build reads or writes besides its models, made where they are missing before dbt begins
 -- (flows/build/warehouse.py):
 --
--- landed.landings      one row per delivered file and retry of one, entered from the receipts
+-- landed.landings      one row per delivered file, retry of one, and removal of rows, entered from the receipts
 --                      in the lake (flows/build/landings.py)
--- landed.landed_files  one row per file in which a batch landed; in a dataset laid out by day, with that day
+-- landed.landed_files  one row per file in which a batch landed; in a dataset laid out by day, with that day; and one
+--                      per removal, day and batch of which it took rows away, with their number below zero
 -- landed.layout        one row: which layout of the lake all this is of, and the zone of its days
 -- landed.views         one row per dataset laid out by day: the query of its view landed.<dataset>
 -- ops.warehouse        one row: which warehouse this is, and the format of these tables
@@ -40,6 +41,7 @@ create table if not exists landed.landings (
     landed_at timestamp not null,
     retries_batch_id bigint
 );
+alter table landed.landings add column if not exists rows_removed bigint default 0;
 create table if not exists landed.landed_files (
     batch_id bigint not null,
     dataset string not null,

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import click
 from rich.table import Table
 
 from flows.cli.by_hand import count_by_hand
-from flows.cli.render import out, print_line, safe
+from flows.cli.render import out, print_build, print_line, safe
 from flows.errors import TidemarkError
-from flows.privacy.identity import Given, Kind, Person
+from flows.land.pseudonyms import Kind
+from flows.privacy.identity import Given, Person
+from flows.privacy.renew import Renewed, renew
 from flows.privacy.retention import Ended, expire
 from flows.privacy.takeout import Takeout, export_person
 from flows.settings import Settings
@@ -21,10 +24,32 @@ from flows.text import counted
 FROM_INPUT = "-"
 
 
+def of_one_person(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name a person."""
+    for option in (
+        click.option("--device", "devices", multiple=True, metavar="ID", help="A device, as its client names itself."),
+        click.option(
+            "--user", "users", multiple=True, metavar="ID", help="The person, as clients name whoever is logged in."
+        ),
+        click.option("--account", "accounts", multiple=True, metavar="ID", help="The account, as its source names it."),
+    ):
+        command = option(command)
+    return command
+
+
+def given_ids(accounts: tuple[str, ...], users: tuple[str, ...], devices: tuple[str, ...]) -> tuple[Given, ...]:
+    """The ids given on the command line, which is then forgotten: locks, logs and dbt's artifacts would repeat it."""
+    of_kind = {Kind.ACCOUNT: accounts, Kind.USER: users, Kind.DEVICE: devices}
+    ids = [(kind, id_) for kind, given in of_kind.items() for id_ in given]
+    if Path(sys.argv[0]).name in ("tidemark", "__main__.py"):
+        del sys.argv[2:]
+    if [id_ for _, id_ in ids].count(FROM_INPUT) > 1:
+        raise click.UsageError("one id at the most can be read from standard input")
+    return tuple(Given(kind, _id(id_)) for kind, id_ in ids)
+
+
 @click.command("export-person")
-@click.option("--account", "accounts", multiple=True, metavar="ID", help="The account, as its source names it.")
-@click.option("--user", "users", multiple=True, metavar="ID", help="The person, as clients name whoever is logged in.")
-@click.option("--device", "devices", multiple=True, metavar="ID", help="A device, as its client names itself.")
+@of_one_person
 @click.option(
     "--to", "target", required=True, metavar="PATH", type=click.Path(path_type=Path), help="The folder to write."
 )
@@ -51,14 +76,10 @@ def export_person_command(
     The folder of --to must be new or empty, and is for its owner alone. Where nothing is held, nothing is written, and
     the exit code is 0: that is an answer too. Check first that whoever asks is that person.
     """
-    of_kind = {Kind.ACCOUNT: accounts, Kind.USER: users, Kind.DEVICE: devices}
-    ids = [(kind, id_) for kind, given in of_kind.items() for id_ in given]
-    if not ids:
+    given = given_ids(accounts, users, devices)
+    if not given:
         raise click.UsageError("give an id: --account, --user or --device")
-    if [id_ for _, id_ in ids].count(FROM_INPUT) > 1:
-        raise click.UsageError("one id at the most can be read from standard input")
-    done = export_person(settings, tuple(Given(kind, _id(id_)) for kind, id_ in ids), target, shared_devices)
-    _print_takeout(done)
+    _print_takeout(export_person(settings, given, target, shared_devices))
 
 
 def _id(given: str) -> str:
@@ -131,16 +152,34 @@ def _described(person: Person) -> str:
 def expire_command(settings: Settings) -> None:
     """End what the contract no longer lets be kept.
 
-    Of a day whose retention is over the key of its text and of its rejected rows is destroyed, and files of the inbox
-    that were dealt with are removed. Landed rows stay, and so do figures. A job by night does the same.
+    Of a day whose retention is over the key of its text and of its rejected rows is destroyed, files of the inbox that
+    were dealt with are removed, and so are landed rows. Figures of these days go with them: what is built and published
+    is made again, and versions published before are removed. A job by night does the same.
     """
     began = datetime.now(UTC)
     done = expire(settings, progress=_print_ended)
-    numbers = Counter(ended.store for ended in done)
-    kinds = (("text", "day", "of text"), ("quarantine", "day", "of rejected rows"), ("inbox", "file", "of the inbox"))
-    said = [f"{counted(numbers[store], noun)} {of}" for store, noun, of in kinds if numbers[store]]
+    numbers = Counter({"landed": sum(ended.count for ended in done if ended.store == "landed")})
+    numbers += Counter(ended.store for ended in done if ended.store != "landed")
+    kinds = (
+        ("landed", "landed row", ""),
+        ("text", "day", " of text"),
+        ("quarantine", "day", " of rejected rows"),
+        ("inbox", "file", " of the inbox"),
+    )
+    said = [f"{counted(numbers[store], noun)}{of}" for store, noun, of in kinds if numbers[store]]
     out.print(f"[bold]ended[/]    {' · '.join(said) or 'nothing: nothing is older than the contract lets it be'}")
+    print_renewed(renew(settings, print_line))
     count_by_hand(settings, began, ["expire"])
+
+
+def print_renewed(done: Renewed | None) -> None:
+    """What readers see after rows were removed."""
+    if done is None:
+        return
+    if done.build:
+        print_build(done.build)
+    gone = f" · {counted(len(done.gone), 'earlier version')} removed" if done.gone else ""
+    out.print(f"[bold]renewed[/]  readers see {done.version}{gone}")
 
 
 def _print_ended(ended: Ended) -> None:

@@ -146,10 +146,10 @@ def print_retry(done: Retried) -> None:
 
 def print_audit(done: Audit) -> None:
     """The totals of an audit by dataset, and its findings."""
-    lines = [["dataset", "files", "not landed", "rows in", "landed", "quarantined"]]
+    lines = [["dataset", "files", "not landed", "rows in", "landed", "quarantined", "removed"]]
     lines[0] += ["kept", "duplicates", "conflicts", "superseded", "not built"]
     for t in done.totals:
-        known = [t.files, t.not_landed, t.rows_in, t.landed, t.quarantined]
+        known = [t.files, t.not_landed, t.rows_in, t.landed, t.quarantined, t.removed]
         kept = [_count(t.kept), _count(t.duplicates), _count(t.conflicts), _count(t.superseded)]
         if t.ends_at_staging:
             kept = ["ends at", "staging", "-", "-"]

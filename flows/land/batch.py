@@ -17,6 +17,7 @@ from flows.land.landed_files import LandedFiles
 from flows.land.quarantine import Quarantine
 from flows.land.receipt import Receipt, Status
 from flows.land.text import TextFiles
+from flows.land.tombstones import Tombstones
 from flows.settings import Settings
 
 EXAMPLES = 3
@@ -29,8 +30,13 @@ class BatchFiles:
     Used as a context, whose end finishes them.
     """
 
-    def __init__(self, settings: Settings, spec: DatasetSpec, receipt: Receipt, made: Path, keys: DayKeys) -> None:
+    def __init__(
+        self, settings: Settings, spec: DatasetSpec, receipt: Receipt, made: Path, keys: DayKeys, erased: Tombstones
+    ) -> None:
         self.spec = spec
+        # Rows that may not be kept: of people who were erased.
+        self.removed = 0
+        self._erased = erased
         self.landed = LandedFiles(spec, receipt.batch_id, made)
         self.texts = TextFiles(spec, receipt.batch_id, made, keys, receipt.landed_at)
         self.quarantine = Quarantine(settings, keys, receipt)
@@ -47,9 +53,14 @@ class BatchFiles:
 
     def write(self, part: Conformed) -> None:
         """Take in a chunk of the file."""
-        self.landed.write(part.rows.select(self._columns))
-        self.texts.write(part.rows)
-        self.quarantine.write(part.rejects, part.unknown)
+        rows, unknown = self._erased.without_erased(self.spec, part.rows), part.unknown
+        if rows.num_rows < part.rows.num_rows:
+            self.removed += part.rows.num_rows - rows.num_rows
+            kept = {*rows["_line"].to_pylist(), *(reject.line for reject in part.rejects)}
+            unknown = [one for one in unknown if one.line in kept]
+        self.landed.write(rows.select(self._columns))
+        self.texts.write(rows)
+        self.quarantine.write(part.rejects, unknown)
 
 
 def land_rows(
@@ -78,7 +89,7 @@ def land_rows(
         if quarantine.rejected and (names := columns()) is not None:
             quarantine.note_columns(names)
     why = None
-    if quarantine.rejected and not landed.rows:
+    if quarantine.rejected and not landed.rows and not files.removed:
         # Of Parquet the rows, as JSON, say as much.
         header = json.loads(names) if names and receipt.format == "csv" else []
         why = no_row_fits(quarantine.rejected, reasons, first, header, spec, load_specs() | {spec.name: spec})
@@ -86,9 +97,10 @@ def land_rows(
         update={
             "status": Status.LANDED,
             "reason": why,
-            "rows_read": landed.rows + quarantine.rejected,
+            "rows_read": landed.rows + quarantine.rejected + files.removed,
             "rows_landed": landed.rows,
             "rows_rejected": quarantine.rejected,
+            "rows_removed": files.removed,
             "unknown_keys": quarantine.unknown,
             "files": tuple(landed.files),
             "text_files": tuple(files.texts.files),

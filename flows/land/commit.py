@@ -49,7 +49,8 @@ def commit_all(lake: Path, batches: Sequence[Begun]) -> None:
     changed: set[Path] = set()
     for begun in batches:
         changed |= _made_where_missing((lake / begun.receipt.folder).parent)
-        for path in (file.path for file in begun.receipt.all_files if file.event_date):
+        own = f"{begun.receipt.folder}/"  # comes with the folder
+        for path in (file.path for file in begun.receipt.all_files if not file.path.startswith(own)):
             changed |= {(lake / path).parent, *_made_where_missing((lake / path).parent)}
             (begun.made / path).rename(lake / path)
     _at_once(sync_folder, changed)

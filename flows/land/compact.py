@@ -141,7 +141,7 @@ def _compact_day(
             f"(format parquet, compression zstd, row_group_size {GROUP_ROWS})"
         )
         counted = engine.execute("select _batch_id, count(*) from read_parquet(?) group by all", [str(made)])
-        _check_conserved(dict(counted.fetchall()), receipts.files.rows_by_batch(spec.name, day, through))
+        check_conserved(dict(counted.fetchall()), receipts.files.rows_by_batch(spec.name, day, through))
     sync_file(made)
     path = settings.lake / compacted_path(spec.name, day, through)
     made.rename(path)
@@ -162,7 +162,7 @@ def order_of(spec: DatasetSpec) -> list[str]:
     return [*whose, *([spec.day_of] if spec.day_of else []), *LINEAGE]
 
 
-def _check_conserved(held_rows: dict[int, int], landed: dict[int, int]) -> None:
+def check_conserved(held_rows: dict[int, int], landed: dict[int, int]) -> None:
     for batch_id in sorted({*held_rows, *landed}):
         if held_rows.get(batch_id, 0) != landed.get(batch_id, 0):
             raise TidemarkError(

@@ -13,18 +13,20 @@ from flows.land.day_keys import DayKeys
 from flows.land.pseudonyms import Pseudonymiser
 from flows.land.readers import Part, decoded
 from flows.land.receipts import Receipts
+from flows.land.tombstones import Tombstones
 from flows.settings import Settings
 
 
 class Conformers:
     """The conformers of each dataset met, the key of pseudonyms that they share, and the keys of days: each made or
-    loaded on first need."""
+    loaded on first need. And who was erased, whose rows may not land."""
 
     def __init__(self, settings: Settings, receipts: Receipts) -> None:
         self._settings = settings
         self._check = receipts.any_key_check()
         self._key: bytes | None = None
         self.day_keys = DayKeys(settings)
+        self.erased = Tombstones(settings)
         self._made: dict[str, list[Conformer]] = {}
 
     def __enter__(self) -> "Conformers":

@@ -132,7 +132,8 @@ class FileLander:
                 stream = conformed(read_parts(path, spec), self._conformers.of(spec), begun.batch_id)
             else:
                 stream = of_batch(rows, begun.batch_id)
-            files = BatchFiles(self._settings, spec, begun, self._made, self._conformers.day_keys)
+            keys, erased = self._conformers.day_keys, self._conformers.erased
+            files = BatchFiles(self._settings, spec, begun, self._made, keys, erased)
             return land_rows(files, begun, stream, columns, self._examples)
         except (TidemarkError, OSError, sqlite3.Error) as error:
             if not isinstance(error, FileRefusedError):

@@ -5,11 +5,29 @@ marked as a UUID of version 8 (RFC 9562).
 """
 
 import hmac
+from enum import StrEnum
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 REMEMBERED_VALUES = 1_000_000
+
+
+class Kind(StrEnum):
+    """What an id names."""
+
+    ACCOUNT = "account"
+    USER = "user"
+    DEVICE = "device"
+
+    @property
+    def column(self) -> str:
+        """The column of its pseudonyms, wherever they stand."""
+        return f"{self}_key"
+
+
+# A row that names one of these is that person's; a device alone is nobody.
+PERSONAL = (Kind.ACCOUNT, Kind.USER)
 
 
 class Pseudonymiser:

@@ -6,7 +6,7 @@ reads.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -237,6 +237,36 @@ def encrypt_what_is_in_clear(settings: Settings, keys: DayKeys) -> int:
             sync_folder(path.parent)
             done += 1
     return done
+
+
+def blank_lines(settings: Settings, keys: DayKeys, receipt: Receipt, lines: Collection[int]) -> list[str]:
+    """Take away what these lines of a batch said, in both of its files; those that changed, below the lake.
+
+    That they stood there, and why they did not fit, stays: so rows are still accounted for. A line that says nothing
+    fits no contract, so a retry leaves it where it is.
+    """
+    changed = []
+    for suffix, secret in ((".parquet", ("raw",)), (".unknown.parquet", SECRET_OF_UNKNOWN)):
+        path = (settings.quarantine / receipt.dataset / batch_name(receipt.batch_id)).with_suffix(suffix)
+        if not path.exists():
+            continue
+        with opened(path, keys) as file:
+            rows, columns = file.read().to_pylist(), (file.metadata.metadata or {}).get(COLUMNS)
+            schema = file.schema_arrow
+        if not any(row["_line"] in lines and any(row[name] for name in secret) for row in rows):
+            continue
+        nothing = {name: b"" if pa.types.is_binary(schema.field(name).type) else "" for name in secret}
+        beside = path.with_name(f".{path.name}.partial")
+        beside.unlink(missing_ok=True)
+        again = _File(beside, schema, partial(keys.to_write, STORE, receipt.dataset, receipt.landed_at.date(), secret))
+        again.write([{**row, **nothing} if row["_line"] in lines else row for row in rows])
+        if columns is not None:
+            again.note(COLUMNS, columns.decode())
+        again.close(is_whole=True)
+        beside.replace(path)
+        sync_folder(path.parent)
+        changed.append(str(path.relative_to(settings.lake)))
+    return changed
 
 
 def discard(settings: Settings, receipt: Receipt) -> None:

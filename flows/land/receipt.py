@@ -18,11 +18,23 @@ FILE_REMEDY = (
 
 
 class Status(StrEnum):
-    """What became of a delivered file."""
+    """What became of a delivered file, or that a batch is none."""
 
     LANDED = "landed"
     DUPLICATE = "duplicate"
     REFUSED = "refused"
+    # No delivery: rows that landed before were taken out of the lake (flows/land/remove.py).
+    REMOVED = "removed"
+
+
+class Removed(BaseModel):
+    """Rows of a batch and day that a removal took out of the landed zone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch_id: int
+    event_date: date | None = None
+    rows: int
 
 
 class LandedFile(BaseModel):
@@ -48,6 +60,13 @@ class Receipt(BaseModel):
     ``reason`` says why it was refused, of which batch it is a duplicate, or why no row of it fits. ``files`` are those
     in which its rows landed, ``columns`` the columns that these have.
 
+    ``rows_removed`` are rows of the file that never landed, since a person of whom they speak was erased before, and
+    those that the lake was laid out again without.
+
+    A removal (flows/land/remove.py) has a receipt, too, which says what it ``removed``; its ``files`` are those in
+    which the rows stand that are left of the days it touched, of all batches up to it, and ``file`` names why it was
+    made.
+
     A retry has a receipt too: ``retries_batch_id`` names the batch in which the file landed first. Its ``rows_read``
     are the rows that the file's batch before it (that one, or an earlier retry) had rejected, and its own rejects take
     the place of those.
@@ -67,11 +86,13 @@ class Receipt(BaseModel):
     rows_read: int = 0
     rows_landed: int = 0
     rows_rejected: int = 0
+    rows_removed: int = 0
     unknown_keys: int = 0
     files: tuple[LandedFile, ...] = ()
     text_files: tuple[LandedFile, ...] = ()
     texts_too_late: int = 0
     columns: tuple[str, ...] = ()
+    removed: tuple[Removed, ...] = ()
     rejects_path: str | None = None
     supersedes_batch_id: int | None = None
     retries_batch_id: int | None = None
@@ -83,7 +104,7 @@ class Receipt(BaseModel):
     @property
     def has_no_fit(self) -> bool:
         """Whether rows were read and none of them landed: the file is likely no extract of this dataset."""
-        return self.status is Status.LANDED and self.rows_read > 0 and self.rows_landed == 0
+        return self.status is Status.LANDED and 0 < self.rows_read == self.rows_rejected
 
     @property
     def delivery_batch_id(self) -> int:
@@ -106,17 +127,21 @@ def batch_name(batch_id: int) -> str:
     return f"batch-{batch_id:012d}"
 
 
-def day_folder(dataset: str, day: date, zone: str = "landed") -> str:
-    """Where the rows of a day stand, below the lake, or in the zone ``text`` their text: a partition in Hive's way."""
-    return f"{zone}/{dataset}/event_date={day.isoformat()}"
+def day_folder(dataset: str, day: date | None, zone: str = "landed") -> str:
+    """Where the rows of a day stand, below the lake, or in the zone ``text`` their text: a partition in Hive's way.
+
+    What is of all days stands above them.
+    """
+    return f"{zone}/{dataset}/event_date={day.isoformat()}" if day else f"{zone}/{dataset}"
 
 
-def day_in(folder: Path) -> date:
-    """The day of such a folder."""
-    return date.fromisoformat(folder.name.removeprefix("event_date="))
+def day_in(folder: Path) -> date | None:
+    """The day of such a folder, None of the folder of a dataset."""
+    day = folder.name.removeprefix("event_date=")
+    return date.fromisoformat(day) if day != folder.name else None
 
 
-def compacted_path(dataset: str, day: date, through: int) -> str:
+def compacted_path(dataset: str, day: date | None, through: int) -> str:
     """The file of a day, below the lake, that took the place of those of all its batches up to one."""
     return f"{day_folder(dataset, day)}/{THROUGH}{through:012d}.parquet"
 

@@ -64,7 +64,9 @@ class Receipts:
             self._database.executescript("pragma journal_mode = wal; pragma synchronous = normal;")
             if not _is_as_now(self._database):
                 # Made by an earlier Tidemark. The receipts say it all but what was seen in the inbox, which stays.
-                self._database.executescript("drop table if exists receipts; drop table if exists files;")
+                self._database.executescript(
+                    "drop table if exists receipts; drop table if exists files; drop table if exists compactions;"
+                )
         try:
             self._database.executescript(TABLES)
             self.files = FileIndex(settings, self._database)
@@ -212,7 +214,7 @@ class Receipts:
         rows = self._database.execute(
             "select json_extract(receipt, '$.source'), dataset, json_extract(receipt, '$.delivered_at'), "
             "json_extract(receipt, '$.landed_at') from receipts where batch_id > ? and retries is null "
-            "order by batch_id",
+            f"and status <> '{Status.REMOVED}' order by batch_id",
             (batch_id,),
         )
         for source, dataset, delivered_at, landed_at in rows:
@@ -277,6 +279,19 @@ class Receipts:
             "where first.superseded_by is not null order by r.batch_id"
         )
         return [batch_id for (batch_id,) in rows]
+
+    def one(self, batch_id: int) -> Receipt:
+        """The receipt of a batch. Raises LookupError where there is none."""
+        if receipt := self._one("batch_id = ?", batch_id):
+            return receipt
+        raise LookupError(f"there is no batch {batch_id}")
+
+    def removals(self) -> list[tuple[int, str]]:
+        """The batches that took rows out of the lake, in order, each with its dataset."""
+        rows = self._database.execute(
+            f"select batch_id, dataset from receipts where status = '{Status.REMOVED}' order by batch_id"
+        )
+        return [(batch_id, dataset) for batch_id, dataset in rows]
 
     def any_key_check(self) -> str | None:
         """The check value of the secret that landed the last batch."""
@@ -359,9 +374,7 @@ def _opened_to_read(index: Path) -> sqlite3.Connection:
 
 def _is_as_now(database: sqlite3.Connection) -> bool:
     """Whether the index has the tables of today."""
-    return bool(
-        database.execute("select 1 from sqlite_master where type = 'table' and name = 'compactions'").fetchone()
-    )
+    return bool(database.execute("select 1 from sqlite_master where type = 'table' and name = 'removals'").fetchone())
 
 
 def work_folder(settings: Settings) -> Path:

@@ -9,9 +9,11 @@ import json
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,7 +32,7 @@ from flows.land.land import LOCK as LANDING_LOCK
 from flows.land.landed_files import LandedFiles
 from flows.land.layout import BEFORE, Layout, has_batches, layout_after, read_layout, write_layout
 from flows.land.quarantine import encrypt_what_is_in_clear
-from flows.land.receipt import RECEIPT, Receipt
+from flows.land.receipt import RECEIPT, Receipt, Removed, Status
 from flows.land.receipts import INDEX, Receipts, work_folder
 from flows.land.redaction.redact import redact_column
 from flows.land.text import STORE, TextFiles, read_text_file
@@ -101,16 +103,19 @@ def _lay_out(
             folder.mkdir(parents=True)
         write_layout(target.landed, layout)
     faults: list[str] = []
+    paths = sorted(settings.landed.glob(f"*/batch-*/{RECEIPT}"), key=lambda path: path.parent.name)
+    gone = _removed_from(settings)
     with closing(Receipts(target)) as receipts:
         receipts.clean_up()
-        for path in sorted(settings.landed.glob(f"*/batch-*/{RECEIPT}"), key=lambda path: path.parent.name):
+        for path in paths:
             old = _receipt(path)
             if old.batch_id <= receipts.last_batch_id():
                 continue  # laid out before this was stopped
             made = work_folder(target) / path.parent.name
             shutil.rmtree(made, ignore_errors=True)
             try:
-                new = _lay_out_batch(settings, specs.get(old.dataset), old, layout, made)
+                old, without = _as_left(old, gone)
+                new = _lay_out_batch(settings, specs.get(old.dataset), old, layout, made, without)
             except (FileNotFoundError, pa.ArrowException, TidemarkError) as error:
                 faults.append(f"batch {old.batch_id} of {old.dataset} ({old.file}): {str(error).splitlines()[0]}")
                 continue
@@ -140,8 +145,41 @@ def _receipt(path: Path) -> Receipt:
     return Receipt.model_validate(said)
 
 
-def _lay_out_batch(settings: Settings, spec: DatasetSpec | None, old: Receipt, layout: Layout, made: Path) -> Receipt:
-    """Write a batch's files below ``made``; its receipt, which names them."""
+def _removed_from(settings: Settings) -> dict[int, dict[date | None, int]]:
+    """The rows of each batch, by day, that removals took away."""
+    gone: dict[int, dict[date | None, int]] = {}
+    for path in settings.landed.glob(f"*/batch-*/{RECEIPT}"):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        for rows in map(Removed.model_validate, said.get("removed") or ()):
+            of_day = gone.setdefault(rows.batch_id, {})
+            of_day[rows.event_date] = of_day.get(rows.event_date, 0) + rows.rows
+    return gone
+
+
+def _as_left(old: Receipt, gone: dict[int, dict[date | None, int]]) -> tuple[Receipt, bool]:
+    """A receipt without the rows that were removed since, and whether those were any. What a removal did is done: of it
+    the number alone is left."""
+    if old.status is Status.REMOVED:
+        return old.model_copy(update={"files": (), "removed": (), "columns": ()}), False
+    without = gone.get(old.batch_id, {})
+    if not without:
+        return old, False
+    of_day: Counter[date | None] = Counter()
+    for file in old.files:
+        of_day[file.event_date] += file.rows
+    update = {
+        "files": tuple(file for file in old.files if of_day[file.event_date] > without.get(file.event_date, 0)),
+        "rows_landed": old.rows_landed - sum(without.values()),
+        "rows_removed": old.rows_removed + sum(without.values()),
+    }
+    return old.model_copy(update=update), True
+
+
+def _lay_out_batch(
+    settings: Settings, spec: DatasetSpec | None, old: Receipt, layout: Layout, made: Path, without: bool
+) -> Receipt:
+    """Write a batch's files below ``made``; its receipt, which names them. ``without`` says that rows of it were
+    removed: its files are then no more what they were."""
     if not old.files:
         return old
     keys = DayKeys(settings)
@@ -151,7 +189,7 @@ def _lay_out_batch(settings: Settings, spec: DatasetSpec | None, old: Receipt, l
     )
     old = old.model_copy(update={"text_files": kept})
     by_day_before = any(file.event_date for file in old.files)
-    if spec is None or not (by_day_before or spec.is_by_day or _is_of_old_form(settings, spec, old)):
+    if spec is None or not (without or by_day_before or spec.is_by_day or _is_of_old_form(settings, spec, old)):
         return _linked(settings, old, made)
     landed = LandedFiles(spec, old.batch_id, made)
     texts = TextFiles(spec, old.batch_id, made, keys, old.landed_at)

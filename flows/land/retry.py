@@ -145,6 +145,7 @@ def _retry_batch(
             "files": (),
             "text_files": (),
             "texts_too_late": 0,
+            "rows_removed": 0,
             "columns": (),
             "contract": f"{spec.name}.{spec.version}",
             "key_check": key_check(conformers.key),
@@ -160,7 +161,7 @@ def _retry_batch(
             columns = _columns(quarantine, before)
             chunks = _chunks_again(quarantine, before.format, spec, columns, work_folder(settings))
             rows = conformed(map(decoded, chunks), conformers.of(spec), receipt.batch_id)
-            files = BatchFiles(settings, spec, receipt, made, conformers.day_keys)
+            files = BatchFiles(settings, spec, receipt, made, conformers.day_keys, conformers.erased)
             receipt = land_rows(files, receipt, rows, lambda: columns, [])
     except DestroyedKeyError as error:
         raise FileRefusedError("what they said is gone: its time was over; have the rows delivered again") from error

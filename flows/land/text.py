@@ -4,7 +4,7 @@ No landed file, warehouse or publication holds it. What reads it is a job that f
 with the batch and line by which the row is known everywhere else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from datetime import date, datetime
 from functools import reduce
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import LINEAGE, DatasetSpec
 from flows.errors import TidemarkError
+from flows.files import sync_file, sync_folder
 from flows.land.day_keys import DayKeys, name_of
 from flows.land.landed_files import LandedFiles
 from flows.land.receipt import LandedFile
@@ -80,6 +81,29 @@ def read_text(settings: Settings, dataset: str, day: date) -> Iterator[pa.Table]
         ]
     for file in files:
         yield read_text_file(settings, keys, dataset, file)
+
+
+def blank_text(settings: Settings, keys: DayKeys, dataset: str, file: LandedFile, lines: Collection[int]) -> bool:
+    """Take away the text of these lines of a file, in one step; False where they have none. The rows stay, empty."""
+    table = read_text_file(settings, keys, dataset, file)
+    gone = pc.is_in(table["_line"], pa.array(sorted(lines), pa.int64()))
+    texts = [name for name in table.schema.names if name not in (*LINEAGE, "event_date")]
+    if not any(pc.any(pc.and_(gone, pc.is_valid(table[name]))).as_py() for name in texts):
+        return False
+    for name in texts:
+        left = pc.if_else(gone, pa.scalar(None, table[name].type), table[name])
+        table = table.set_column(table.schema.get_field_index(name), name, left)
+    path = settings.lake / file.path
+    beside = path.with_name(f".{path.name}.partial")
+    beside.unlink(missing_ok=True)
+    beside.touch(mode=0o600)
+    assert file.event_date is not None
+    encryption = keys.to_write(STORE, dataset, file.event_date, texts)
+    pq.write_table(table, beside, compression="zstd", store_schema=False, encryption_properties=encryption)
+    sync_file(beside)
+    beside.replace(path)
+    sync_folder(path.parent)
+    return True
 
 
 def read_text_file(settings: Settings, keys: DayKeys, dataset: str, file: LandedFile) -> pa.Table:

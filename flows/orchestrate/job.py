@@ -13,6 +13,7 @@ MAINTENANCE: Mapping[str, str] = {
     "compact": "one file of the many of each day",
     "audit": "the audit of every row from inbox to models",
     "expire": "the end of what the contract no longer lets be kept",
+    "erase": "the requests to erase people that are open",
     "digest": "the daily digest of warnings",
 }
 

@@ -7,7 +7,6 @@ one more may wait for it; others leave at once, for the one that waits will do w
 import importlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -40,18 +39,27 @@ from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import (
     BUILD_AGAIN,
     OPERATOR,
-    by_hand,
     deployment_url,
     flow_run_url,
     observe_failing,
     send_digest,
 )
-from flows.orchestrate.report import Failure, Link, NodesFailedError, Report, failures_of
+from flows.orchestrate.report import (
+    Failure,
+    Link,
+    NodesFailedError,
+    Report,
+    counted_by_kind,
+    failure_of_job,
+    failures_of,
+)
 from flows.orchestrate.run_names import BY_HAND, first_name, rename
 from flows.orchestrate.runs import RunStatus
 from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, step
 from flows.orchestrate.task_runs import record_nodes
 from flows.orchestrate.writer import one_writer, show_waiting
+from flows.privacy.erase import erase
+from flows.privacy.renew import behind, renewed_build
 from flows.privacy.retention import expire
 from flows.publish.publish import NothingGoodError, Publication, publish
 from flows.release.releases import is_outdated
@@ -103,7 +111,7 @@ def _land_inbox() -> State[Any]:
             try:
                 landing = step("land", lambda: land(settings, wait_for_young=False))
             except TidemarkError as error:
-                report.write(LAND, Report(f"{LAND} failed", (_failure_of_job(LAND, None, error),)))
+                report.write(LAND, Report(f"{LAND} failed", (failure_of_job(LAND, None, error),)))
                 raise
     rename(flow_run_id(), LAND, counted(len(landing.receipts), "file"), started)
     _report_landing(landing)
@@ -286,8 +294,8 @@ def _report(run: _Run, job: Job, about: str, error: BaseException | None) -> Non
     it."""
     failures = failed_nodes = tuple(failures_of(run.built))
     if isinstance(error, Exception) and not isinstance(error, NodesFailedError):
-        failures = (_failure_of_job(job.name, job, error), *failures)
-    verdict = f"failed: {_count(failures)}" if failures else "stopped" if error else "done"
+        failures = (failure_of_job(job.name, job, error), *failures)
+    verdict = f"failed: {counted_by_kind(failures)}" if failures else "stopped" if error else "done"
     made = Report(
         title=f"{job.name} · {about} · {verdict}",
         failures=failures,
@@ -301,26 +309,6 @@ def _report(run: _Run, job: Job, about: str, error: BaseException | None) -> Non
     report.write(job.name, made)  # the newest artifact is the first on the page
     if run.built:
         observe_failing(run.settings, run.flow_run_id)
-
-
-def _failure_of_job(name: str, job: Job | None, error: Exception) -> Failure:
-    """What failed but is no model, test or file: the job itself."""
-    why: tuple[str, ...] = (str(error),)
-    if not isinstance(error, TidemarkError):
-        why = (f"{type(error).__name__}: {error}", "a bug: its traceback is in the log")
-    return Failure(
-        title=f"job {name}",
-        why=why,
-        owner=job.owner if job else OPERATOR,
-        path="",
-        command="",
-        remedy=f"fix it, then `{typed}`" if (typed := by_hand(name, job)) else "",
-    )
-
-
-def _count(failures: Iterable[Failure]) -> str:
-    kinds = Counter(failure.kind for failure in failures)
-    return ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items())
 
 
 def _links(run: _Run) -> Iterator[Link]:
@@ -341,12 +329,24 @@ def _audit(run: _Run) -> None:
         step("audit", work)
 
 
+def _expire(run: _Run) -> None:
+    step("expire", lambda: expire(run.settings))
+    if behind(run.settings):
+        _build(run, "renew", lambda: renewed_build(run.settings))
+
+
+def _erase(run: _Run) -> None:
+    with one_writer(run.settings, run.journal, run.job, run.flow_run_id):
+        step("erase", lambda: erase(run.settings))
+
+
 # What the tasks of a Maintain step do; their names are flows.orchestrate.job.MAINTENANCE.
 MAINTAIN: dict[str, Callable[[_Run], Any]] = {
     "test": lambda run: _build(run, "test", lambda: run_every_test(run.settings)),
     "audit": _audit,
     "compact": lambda run: step("compact", lambda: compact(run.settings).raise_faults()),
-    "expire": lambda run: step("expire", lambda: expire(run.settings)),
+    "expire": _expire,
+    "erase": _erase,
     "digest": lambda run: step("digest", lambda: send_digest(run.settings)),
 }
 

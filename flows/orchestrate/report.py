@@ -4,6 +4,7 @@ The page is a Markdown artifact of the flow run. Its key is the job's name, so P
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,8 @@ from flows.build.build import FAILED, Build, Node
 from flows.build.reasons import why
 from flows.clock import minute
 from flows.errors import TidemarkError
-from flows.orchestrate.problems import NODES_FAILED
+from flows.orchestrate.job import Job
+from flows.orchestrate.problems import NODES_FAILED, OPERATOR, by_hand
 from flows.publish.publish import Publication
 from flows.text import counted, cut, one_line
 
@@ -224,3 +226,24 @@ def _as_of(moment: datetime | None) -> str:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+def failure_of_job(name: str, job: Job | None, error: Exception) -> Failure:
+    """What failed but is no model, test or file: the job itself."""
+    why: tuple[str, ...] = (str(error),)
+    if not isinstance(error, TidemarkError):
+        why = (f"{type(error).__name__}: {error}", "a bug: its traceback is in the log")
+    return Failure(
+        title=f"job {name}",
+        why=why,
+        owner=job.owner if job else OPERATOR,
+        path="",
+        command="",
+        remedy=f"fix it, then `{typed}`" if (typed := by_hand(name, job)) else "",
+    )
+
+
+def counted_by_kind(failures: Iterable[Failure]) -> str:
+    """How many of each kind failed, for people."""
+    kinds = Counter(failure.kind for failure in failures)
+    return ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items())

@@ -18,8 +18,9 @@ from flows.build.warehouse import lock_file, open_warehouse, warehouse_at_rest
 from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
 from flows.land.field_sql import identifier, literal
+from flows.land.pseudonyms import Kind
 from flows.locks import holder_of
-from flows.privacy.identity import Kind, Person
+from flows.privacy.identity import Person
 from flows.privacy.landed import MEMORY
 from flows.privacy.rows import Share, share_of_row
 from flows.publish.manifest import current_version
@@ -106,9 +107,11 @@ def _privacy(column: Any) -> str:
     return str((column.config.meta or column.meta or {}).get("privacy", ""))
 
 
-def count(database: duckdb.DuckDBPyConnection, holding: Holding, table: str, person: Person, shared: bool) -> Count:
-    """The rows of a person in a table of a database."""
-    share = share_of_row(holding.keys, person, shared)
+def count(
+    database: duckdb.DuckDBPyConnection, keys: tuple[str, ...], table: str, person: Person, shared: bool
+) -> Count:
+    """The rows of a person in a table of a database, which is searched by these of its columns."""
+    share = share_of_row(keys, person, shared)
     rows = database.execute(
         f"select share, count(*) from (select {share} as share from {table}) where share is not null group by share"
     ).fetchall()
@@ -139,7 +142,9 @@ def count_warehouse(
         with warehouse_at_rest(settings), open_warehouse(settings, read_only=True) as warehouse:
             there = tables_in(warehouse)
             return {
-                each.name: count(warehouse, each, f"{identifier(each.schema)}.{identifier(each.name)}", person, shared)
+                each.name: count(
+                    warehouse, each.keys, f"{identifier(each.schema)}.{identifier(each.name)}", person, shared
+                )
                 for each in holdings
                 if (each.schema, each.name) in there
             }, None

@@ -15,28 +15,10 @@ Whether whoever asks is that person is for people to check before.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from flows.land.pseudonyms import Pseudonymiser
-
-
-class Kind(StrEnum):
-    """What an id names."""
-
-    ACCOUNT = "account"
-    USER = "user"
-    DEVICE = "device"
-
-    @property
-    def column(self) -> str:
-        """The column of its pseudonyms, wherever they stand."""
-        return f"{self}_key"
-
-
-# A row that names one of these is that person's; a device alone is nobody.
-PERSONAL = (Kind.ACCOUNT, Kind.USER)
+from flows.land.pseudonyms import Kind, Pseudonymiser
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from flows.keys import key_check, load_key
 from flows.land.field_sql import identifier
 from flows.land.landed_sql import query_of
 from flows.land.layout import check_layout
-from flows.land.pseudonyms import Pseudonymiser
+from flows.land.pseudonyms import Kind, Pseudonymiser
 from flows.land.receipts import Receipts
-from flows.privacy.identity import Kind
 from flows.privacy.rows import is_one_of
 from flows.settings import Settings
 

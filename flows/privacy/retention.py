@@ -1,39 +1,39 @@
-"""The end of what the contract no longer lets be kept: files of the inbox, free text, and what rejected rows say.
+"""The end of what the contract no longer lets be kept: in the inbox, the landed zone, quarantine and the text store.
 
 Each day ends as a whole, once its retention is over. Of text and quarantine the day's key is destroyed first: what it
-encrypted is gone with it, in every copy and backup. Killed anywhere, the next run goes on.
-
-Landed rows and what is made of them are not ended yet: no figure changes by this.
+encrypted is gone with it, in every copy and backup. Landed rows end by their day, and of a dataset without days by that
+on which they landed: a removal takes them out (flows/land/remove.py), and :mod:`flows.privacy.renew` has them gone from
+what was made of them. Killed anywhere, the next run goes on.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 from flows.clock import local_day
 from flows.contract.spec import DatasetSpec, load_specs
-from flows.errors import TidemarkError
 from flows.files import sync_folder
 from flows.land import quarantine, text
 from flows.land.day_keys import DayKeys
 from flows.land.inbox import deliveries
-from flows.land.land import LOCK
-from flows.land.receipt import day_in
+from flows.land.receipt import Receipt, day_in
 from flows.land.receipts import Receipts
-from flows.locks import held
+from flows.land.remove import Chosen, remove_days, remove_rows, removing
 from flows.settings import Settings
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What ended: of which store (inbox, text, quarantine), dataset and day, and how many files or days of words."""
+    """What ended: of which store (inbox, landed, text, quarantine) and dataset, the day or, of landed rows, the last of
+    the days; and how many files, rows or days of words."""
 
     store: str
     dataset: str
     day: date
-    files: int
+    count: int
 
 
 def expire(
@@ -44,28 +44,20 @@ def expire(
 ) -> list[Ended]:
     """End what is older than its retention: ``today`` is the organisation's day where it is not given.
 
-    Datasets that the contract no longer has, or that may be kept for ever, are left as they are. Another landing is
-    waited for. Raises :class:`TidemarkError` where a file cannot be removed; what ended before has ended.
+    What is made of landed rows is not renewed by this. Datasets that the contract no longer has, or that may be kept
+    for ever, are left as they are. Another landing is waited for. Raises :class:`TidemarkError` where a file cannot be
+    removed; what ended before has ended.
     """
     specs = load_specs() if specs is None else specs
     today = today or local_day(datetime.now(UTC))
     done: list[Ended] = []
     if not settings.lake.exists():
         return done
-    try:
-        with held(settings.lake / LOCK, "ending what is too old"):
-            for spec in specs.values():
-                for ended in _of_dataset(settings, spec, today):
-                    done.append(ended)
-                    progress(ended)
-            for ended in _of_inbox(settings, specs, today):
-                done.append(ended)
-                progress(ended)
-    except OSError as error:
-        raise TidemarkError(
-            f"what is too old could not be ended ({error}); what ended before that has ended; fix the cause (a missing "
-            "permission) and run `tidemark expire` again"
-        ) from error
+    with removing(settings, specs, "tidemark expire") as receipts:
+        of_datasets = (_of_dataset(settings, spec, receipts, today) for spec in specs.values())
+        for ended in chain(*of_datasets, _of_inbox(settings, specs, receipts, today)):
+            done.append(ended)
+            progress(ended)
     return done
 
 
@@ -74,7 +66,7 @@ def last_day_to_end(days: int, today: date) -> date | None:
     return today - timedelta(days=days + 1) if days else None
 
 
-def _of_dataset(settings: Settings, spec: DatasetSpec, today: date) -> Iterator[Ended]:
+def _of_dataset(settings: Settings, spec: DatasetSpec, receipts: Receipts, today: date) -> Iterator[Ended]:
     keys = DayKeys(settings)
     # Fields of text stand in one file, so all of them end with the first.
     of_texts = [field.retention_days or spec.retention_days for field in spec.texts]
@@ -88,12 +80,27 @@ def _of_dataset(settings: Settings, spec: DatasetSpec, today: date) -> Iterator[
         for day in sorted(day for day in keys.days(quarantine.STORE, spec.name) if day <= last):
             keys.destroy(quarantine.STORE, spec.name, day)
             yield Ended(quarantine.STORE, spec.name, day, 1)
+        if removal := _remove_landed(settings, spec, receipts, last):
+            yield Ended("landed", spec.name, last, sum(rows.rows for rows in removal.removed))
+
+
+def _remove_landed(settings: Settings, spec: DatasetSpec, receipts: Receipts, last: date) -> Receipt | None:
+    why = f"retention of {spec.retention_days:,} days: up to {last}"
+    if spec.is_by_day:
+        return remove_days(receipts, settings, spec, last, why)
+    there = receipts.files.rows_by_batch(spec.name, None, receipts.last_batch_id())
+    over = sorted(batch_id for batch_id in there if local_day(receipts.one(batch_id).landed_at) <= last)
+    if not over:
+        return None
+    is_over = f"_batch_id in ({', '.join(map(str, over))})"
+    return remove_rows(receipts, settings, spec, Chosen(is_over, (is_over,)), why)
 
 
 def _days_with_files(folder: Path) -> Iterator[date]:
     for path in folder.glob("event_date=*"):
         with suppress(ValueError):  # no day: somebody else's
-            yield day_in(path)
+            if day := day_in(path):
+                yield day
 
 
 def _remove_all(folder: Path) -> int:
@@ -108,18 +115,15 @@ def _remove_all(folder: Path) -> int:
     return len(files)
 
 
-def _of_inbox(settings: Settings, specs: dict[str, DatasetSpec], today: date) -> Iterator[Ended]:
+def _of_inbox(settings: Settings, specs: dict[str, DatasetSpec], receipts: Receipts, today: date) -> Iterator[Ended]:
     """Files that were dealt with, as they are, longer ago than their dataset's retention."""
-    if not settings.inbox.exists():
-        return
-    with closing(Receipts(settings, read_only=True)) as receipts:
-        for found in deliveries(settings.inbox):
-            last = last_day_to_end(specs[found.dataset].retention_days, today) if found.dataset in specs else None
-            receipt = receipts.last_of_file(found.name)
-            if last is None or receipt is None or not receipts.is_unchanged(found.name, found.stat):
-                continue
-            day = local_day(receipt.landed_at)
-            if day <= last:
-                found.path.unlink()
-                sync_folder(found.path.parent)
-                yield Ended("inbox", found.dataset, day, 1)
+    for found in deliveries(settings.inbox):
+        last = last_day_to_end(specs[found.dataset].retention_days, today) if found.dataset in specs else None
+        receipt = receipts.last_of_file(found.name)
+        if last is None or receipt is None or not receipts.is_unchanged(found.name, found.stat):
+            continue
+        day = local_day(receipt.landed_at)
+        if day <= last:
+            found.path.unlink()
+            sync_folder(found.path.parent)
+            yield Ended("inbox", found.dataset, day, 1)

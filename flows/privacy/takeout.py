@@ -24,6 +24,7 @@ from flows.build.project import Project
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
 from flows.land.field_sql import identifier
+from flows.land.pseudonyms import Kind
 from flows.privacy.fields import (
     FIELDS_HEADER,
     Meaning,
@@ -41,7 +42,7 @@ from flows.privacy.holdings import (
     searched,
     tables_in,
 )
-from flows.privacy.identity import Given, Kind, Person, pseudonyms, resolve
+from flows.privacy.identity import Given, Person, pseudonyms, resolve
 from flows.privacy.landed import LandedRows, lake_pseudonymiser, reading
 from flows.privacy.mentions import Mention, Unsearched, mentions
 from flows.privacy.private_folder import PrivateFolder, check_target, private_folder

@@ -250,6 +250,23 @@ def rollback(settings: Settings, version: str | None = None) -> Manifest:
         return manifest
 
 
+def keep_only_newest(settings: Settings) -> list[str]:
+    """Remove every version but the newest, and let readers see that one; the names of those removed.
+
+    Beside another, a version would show by their difference what was taken out of it. Readers that still have one of
+    them open find its files gone, and are to open ``current`` again.
+    """
+    with _one_publication(settings):
+        *older, newest = versions(settings)
+        if current_version(settings) != newest:
+            _point_current_at(settings, newest)
+        for version in older:
+            (settings.published / version / MANIFEST).unlink()
+            shutil.rmtree(settings.published / version)
+        sync_folder(settings.published)
+        return older
+
+
 def _read_source(warehouse: duckdb.DuckDBPyConnection) -> _Source:
     row = warehouse.execute(
         f"""

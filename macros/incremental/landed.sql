@@ -32,7 +32,7 @@
 {% macro batch_files(query) %}
     {% if not adapter.get_relation(database=target.database, schema='landed', identifier='landings') %}{% do return([]) %}{% endif %}
     {% set seen = batches_to_see().seen if is_incremental() else 0 %}
-    {% set rows = run_query("select path from (" ~ query ~ ") where batch_id > " ~ seen ~ " order by batch_id, path") %}
+    {% set rows = run_query("select distinct path from (" ~ query ~ ") where path <> '' and batch_id > " ~ seen ~ " order by path") %}
     {#- The home is where profiles.yml says: the lake is beside the warehouse. -#}
     {% set lake = target.path.rsplit('/', 2)[0] ~ '/lake/' %}
     {% set files = [] %}

@@ -10,7 +10,8 @@ import pytest
 
 from flows.build.build import Build
 from flows.land.land import Landing
-from flows.privacy.identity import Given, Kind
+from flows.land.pseudonyms import Kind
+from flows.privacy.identity import Given
 from flows.privacy.takeout import export_person
 from flows.publish.publish import Publication
 from flows.settings import Settings

@@ -1,15 +1,16 @@
 {#-
-    A raw model holds of each batch of its dataset as many rows as the batch's receipt says landed, and no batch that
-    has no receipt. A row here means that rows were lost or appended twice between the lake and the model: the data
+    A raw model holds of each batch of its dataset as many rows as landed and were not removed since, by the receipts, and
+    no batch that has no receipt. A row here means that rows were lost or appended twice between the lake and the model: the data
     platform rebuilds it with --full-refresh and finds out why.
 -#}
 {% test conserved(model, dataset) %}
 with receipts as (
     select
         batch_id,
-        rows_landed
-    from {{ source('lake', 'landings') }}
+        sum(rows_landed) as rows_landed
+    from {{ source('lake', 'landed_files') }}
     where dataset = '{{ dataset }}' and {{ in_batches_changed(['raw_' ~ dataset], 'batch_id') }}
+    group by batch_id
 ),
 
 held as (

@@ -1,6 +1,6 @@
 {#-
-    The raw view of a dataset laid out by day shows of each batch and day as many rows as the batch's receipt says landed,
-    and no batch that has no receipt. A row here means that rows were lost or doubled in the lake: `tidemark audit` says
+    The raw view of a dataset laid out by day shows of each batch and day as many rows as landed and were not removed
+    since, by the receipts, and no batch that has no receipt. A row here means that rows were lost or doubled in the lake: `tidemark audit` says
     which file is wrong.
 -#}
 {% test conserved_by_day(model, dataset) %}

@@ -1,6 +1,8 @@
 -- One row per delivered file, and per retry of one's rejected rows: what it was and what became of it.
 with landings as (
     select * from {{ source('lake', 'landings') }}
+    -- A removal of rows that had landed is no file.
+    where status <> 'removed'
 )
 
 select
@@ -16,6 +18,7 @@ select
     rows_read,
     rows_landed,
     rows_rejected,
+    rows_removed,
     unknown_keys as unknown_keys_count,
     supersedes_batch_id,
     retries_batch_id,

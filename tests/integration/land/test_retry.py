@@ -527,7 +527,7 @@ def test_an_index_from_before_files_were_listed_is_made_again_from_the_receipts(
     with closing(Receipts(lake.settings)) as index:
         files = index.files.in_force("events")
         index._database.executescript(
-            "drop table files; drop table compactions;"
+            "drop table files; drop table compactions; drop table removals;"
             "drop index receipts_by_retries; alter table receipts drop column retries;"
             "update receipts set file = 'what only the old index says'"
         )

@@ -6,7 +6,8 @@ import pytest
 
 from flows.build.dbt import read_project
 from flows.build.project import Project
-from flows.privacy.identity import Given, Kind
+from flows.land.pseudonyms import Kind
+from flows.privacy.identity import Given
 from flows.privacy.takeout import Takeout, export_person
 from flows.settings import Settings
 from tests.support.deliveries import in_format

@@ -17,9 +17,10 @@ from flows.build.warehouse import open_warehouse, warehouse_held
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land.compact import compact
+from flows.land.pseudonyms import Kind
 from flows.privacy import takeout
 from flows.privacy.holdings import Count, count_warehouse, modelled
-from flows.privacy.identity import Given, Kind, Person
+from flows.privacy.identity import Given, Person
 from flows.privacy.takeout import export_person
 from tests.support.deliveries import in_format
 from tests.support.lake import KEY, Lake

@@ -165,7 +165,7 @@ class Killed(BaseException):
     """As a kill: nothing of ours goes on."""
 
 
-STEPS = ("sync_file", "_check_conserved", "compacted_file")
+STEPS = ("sync_file", "check_conserved", "compacted_file")
 
 
 @pytest.mark.parametrize("step", STEPS)

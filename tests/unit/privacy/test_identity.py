@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from flows.land.pseudonyms import Pseudonymiser
-from flows.privacy.identity import Given, Kind, Person, pseudonyms, resolve
+from flows.land.pseudonyms import Kind, Pseudonymiser
+from flows.privacy.identity import Given, Person, pseudonyms, resolve
 
 
 def key(word: str) -> UUID:

@@ -1,4 +1,4 @@
-"""What is older than its retention is gone from inbox, text and quarantine, and nothing else is."""
+"""What is older than its retention is gone from inbox, landed zone, text and quarantine, and nothing else is."""
 
 import stat
 from datetime import date, timedelta
@@ -53,22 +53,21 @@ def test_a_day_is_kept_for_as_many_days_as_the_contract_says_and_no_longer() -> 
     assert last_day_to_end(0, date(2026, 3, 3)) is None
 
 
-def test_text_ends_with_its_day_and_its_key(aged: Lake) -> None:
+def test_rows_and_text_end_with_their_day_and_its_key(aged: Lake) -> None:
     before = days_of_text(aged)
     rows = aged.rows("calls")
-    (ended,) = expire(aged.settings)
-    assert ended == Ended("text", "calls", before[0], 1)
+    assert expire(aged.settings) == [Ended("text", "calls", before[0], 1), Ended("landed", "calls", before[0], 1)]
     assert days_of_text(aged) == before[1:]
     assert sorted(DayKeys(aged.settings).days(text.STORE, "calls")) == before[1:]
     assert len(aged.texts()) == 2
-    assert aged.rows("calls") == rows
+    assert aged.rows("calls") == [row for row in rows if row["event_date"] != before[0]]
     assert audit(aged.settings).findings == []
     assert expire(aged.settings) == []
 
 
 def test_what_rejected_rows_say_ends_and_why_they_did_not_fit_stays(aged: Lake) -> None:
     (path,) = aged.settings.quarantine.glob("calls/*.parquet")
-    assert {ended.store for ended in expire(aged.settings, today=TODAY + timedelta(days=DAYS))} == {"text"}
+    assert {ended.store for ended in expire(aged.settings, today=TODAY + timedelta(days=DAYS))} == {"text", "landed"}
     opened(path, DayKeys(aged.settings)).read()
     ended = expire(aged.settings, today=TODAY + timedelta(days=DAYS + 2))
     assert "quarantine" in {each.store for each in ended}
@@ -117,15 +116,16 @@ def test_what_may_be_kept_for_ever_and_what_the_contract_has_no_more_is_left(age
     assert expire(aged.settings, {"calls": forever}, today=far) == []
     assert expire(aged.settings, {}, today=far) == []
     sooner = changed_spec(CALLS, "transcript", retention_days=1)
-    assert {ended.store for ended in expire(aged.settings, {"calls": sooner})} == {"text"}
+    assert {ended.store for ended in expire(aged.settings, {"calls": sooner})} == {"text", "landed"}
     assert days_of_text(aged) == []
+    assert len(aged.rows("calls")) == 2
 
 
 def test_killed_after_the_key_it_goes_on_and_files_of_others_are_left(aged: Lake) -> None:
     day = days_of_text(aged)[0]
     (aged.settings.text / "calls" / "notes").mkdir()
     DayKeys(aged.settings).destroy(text.STORE, "calls", day)
-    assert [ended.day for ended in expire(aged.settings)] == [day]
+    assert {ended.day for ended in expire(aged.settings)} == {day}
     assert (aged.settings.text / "calls" / "notes").exists()
     assert [*DayKeys(aged.settings).days(quarantine.STORE, "calls")] == [aged.receipts()[0].landed_at.date()]
 

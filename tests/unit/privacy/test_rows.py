@@ -6,7 +6,8 @@ from uuid import UUID
 import duckdb
 import pytest
 
-from flows.privacy.identity import Kind, Person
+from flows.land.pseudonyms import Kind
+from flows.privacy.identity import Person
 from flows.privacy.rows import Share, share_of_row
 
 MINE, OTHER, ALSO_SHARED = UUID(int=1), UUID(int=2), UUID(int=3)

@@ -1,0 +1,224 @@
+"""Take rows out of the landed zone: those of days that are over, or of people who are to be forgotten.
+
+A removal is a batch of its own. Its receipt says how many rows of which batch and day it took out, so that every row
+that ever landed stays accounted for; and by its number each model finds, as with any other batch, which days it has to
+make again. Of every day it touches it leaves one file with the other rows, as a compaction does, and it counts from one
+moment on, with all its days: the commit of its receipt.
+
+The files that held the rows stay until a build has entered the removal (:mod:`flows.build.landings`), since the view of
+the one before reads them.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+
+from flows.contract.spec import DatasetSpec
+from flows.errors import TidemarkError
+from flows.land.compact import LOCK as COMPACTION_LOCK
+from flows.land.compact import check_conserved, order_of
+from flows.land.field_sql import identifier, literal
+from flows.land.file_index import FileInForce
+from flows.land.land import open_for_landing
+from flows.land.landed_files import GROUP_ROWS
+from flows.land.landed_sql import read_by_day, read_files
+from flows.land.receipt import LandedFile, Receipt, Removed, Status, compacted_path
+from flows.land.receipts import Receipts, work_folder
+from flows.locks import held
+from flows.settings import Settings
+
+Rows = dict[int, int]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which rows to take out, as conditions of SQL over a dataset's columns as they land: UUIDs are sixteen bytes.
+
+    ``is_taken`` decides of each row. Every row taken also meets one of ``hints``, which are simple enough for whole
+    files to be passed over without reading them.
+    """
+
+    is_taken: str
+    hints: tuple[str, ...]
+
+
+@contextmanager
+def removing(settings: Settings, specs: dict[str, DatasetSpec], command: str) -> Iterator[Receipts]:
+    """The lake's receipts, while nothing lands and nothing is compacted; ``command`` is what goes on where a disk or
+    the index fails meanwhile."""
+    with open_for_landing(settings, specs) as receipts:
+        try:
+            with held(settings.lake / COMPACTION_LOCK, "removing rows"):
+                yield receipts
+        except (OSError, sqlite3.Error) as error:
+            raise TidemarkError(
+                f"removing stopped ({error}); what was removed before is removed; fix the cause (a full disk, a "
+                f"missing permission) and run `{command}` again"
+            ) from error
+
+
+def remove_days(receipts: Receipts, settings: Settings, spec: DatasetSpec, last: date, why: str) -> Receipt | None:
+    """Take out every row of the days up to one, ``last`` included; None where there is none.
+
+    ``why`` is for people, and stands in the receipt. The caller holds :func:`removing`.
+    """
+    days = {file.event_date for file in receipts.files.in_force(spec.name) if file.event_date is not None}
+    number = receipts.last_batch_id()
+    removed = [
+        Removed(batch_id=batch_id, event_date=day, rows=rows)
+        for day in sorted(day for day in days if day <= last)
+        for batch_id, rows in sorted(receipts.files.rows_by_batch(spec.name, day, number).items())
+    ]
+    if not removed:
+        return None
+    receipt = _receipt(receipts, spec, why, removed, [])
+    receipts.commit(receipt, _made(settings))
+    return receipt
+
+
+def remove_rows(
+    receipts: Receipts,
+    settings: Settings,
+    spec: DatasetSpec,
+    chosen: Chosen,
+    why: str,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Receipt | None:
+    """Take out the chosen rows; None where there is none.
+
+    The caller holds :func:`removing`. Raises :class:`TidemarkError` where a file holds other rows than its receipts
+    say: nothing is removed then.
+    """
+    made = _made(settings)
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    by_day: dict[date | None, list[FileInForce]] = {}
+    for file in receipts.files.in_force(spec.name):
+        by_day.setdefault(file.event_date, []).append(file)
+    number = receipts.last_batch_id() + 1
+    removed: list[Removed] = []
+    files: list[LandedFile] = []
+    with _engine(settings, spec, made) as engine:
+        days = sorted(_days_with(engine, settings, spec, by_day, chosen), key=str)
+        for done, day in enumerate(days, 1):
+            landed = receipts.files.rows_by_batch(spec.name, day, number)
+            path = compacted_path(spec.name, day, number)
+            left = _write_others(engine, settings, spec, by_day[day], chosen, landed, made / path)
+            removed += [
+                Removed(batch_id=batch_id, event_date=day, rows=rows - left.get(batch_id, 0))
+                for batch_id, rows in sorted(landed.items())
+                if rows != left.get(batch_id, 0)
+            ]
+            if left:
+                size = (made / path).stat().st_size
+                files.append(LandedFile(path=path, event_date=day, rows=sum(left.values()), bytes=size))
+            progress(f"{spec.name} of {day or 'all days'}: {done} of {len(days)}")
+    touched = {rows.event_date for rows in removed}
+    files = [file for file in files if file.event_date in touched]
+    if not removed:
+        return None
+    receipt = _receipt(receipts, spec, why, removed, files)
+    receipts.commit(receipt, made)
+    return receipt
+
+
+def _made(settings: Settings) -> Path:
+    return work_folder(settings) / "removal"
+
+
+def _receipt(
+    receipts: Receipts, spec: DatasetSpec, why: str, removed: list[Removed], files: list[LandedFile]
+) -> Receipt:
+    now = datetime.now(UTC)
+    return Receipt(
+        batch_id=receipts.last_batch_id() + 1,
+        dataset=spec.name,
+        source=spec.source,
+        file=why,
+        sha256="",
+        bytes=0,
+        format="",
+        status=Status.REMOVED,
+        reason=why,
+        files=tuple(files),
+        columns=tuple(column.name for column in spec.columns()),
+        removed=tuple(removed),
+        contract=f"{spec.name}.{spec.version}",
+        key_check=receipts.any_key_check() or "",
+        delivered_at=now,
+        landed_at=now,
+    )
+
+
+@contextmanager
+def _engine(settings: Settings, spec: DatasetSpec, made: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    try:
+        with duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit}) as engine:
+            engine.execute(f"set TimeZone = 'UTC'; set temp_directory = {literal(str(made / '.spilled'))}")
+            yield engine
+    except duckdb.Error as error:
+        raise TidemarkError(
+            f"rows of {spec.name} could not be removed ({error}); every row is where it was; fix the cause (a full "
+            "disk, a damaged file: `tidemark audit` names it) and run the same again"
+        ) from error
+
+
+def _days_with(
+    engine: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    spec: DatasetSpec,
+    by_day: dict[date | None, list[FileInForce]],
+    chosen: Chosen,
+) -> set[date | None]:
+    """The days that may have such rows. Each hint is asked for itself: of two at once no file can be passed over."""
+    day = "event_date" if spec.is_by_day else "null"
+    rows = rows_in(settings, spec, [file for of_day in by_day.values() for file in of_day])
+    found: set[date | None] = set()
+    for hint in chosen.hints if by_day else ():
+        found |= {of for (of,) in engine.execute(f"select distinct {day} from {rows} where {hint}").fetchall()}
+    return found
+
+
+def rows_in(settings: Settings, spec: DatasetSpec, files: list[FileInForce]) -> str:
+    """The rows of these files, of which there is one at least, as a table of SQL; UUIDs in it are sixteen bytes."""
+    read = read_by_day if spec.is_by_day else read_files
+    return read(settings.lake, files, ", union_by_name = true")
+
+
+def _write_others(
+    engine: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    spec: DatasetSpec,
+    files: list[FileInForce],
+    chosen: Chosen,
+    landed: Rows,
+    to: Path,
+) -> Rows:
+    """Write the rows of a day that stay, none where there is none; how many those are of each batch."""
+    rows = rows_in(settings, spec, files)
+    before = engine.execute(f"select _batch_id, count(*) from {rows} group by all").fetchall()
+    check_conserved(dict(before), landed)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    stay = f"select * exclude (_is_taken) from (select *, {chosen.is_taken} as _is_taken from {rows})"
+    engine.execute(
+        f"copy (select * from ({_nothing(spec)} union all by name ({stay} where not coalesce(_is_taken, false))) "
+        f"order by {', '.join(order_of(spec))}) to {literal(str(to))} "
+        f"(format parquet, compression zstd, row_group_size {GROUP_ROWS})"
+    )
+    left = dict(engine.execute("select _batch_id, count(*) from read_parquet(?) group by all", [str(to)]).fetchall())
+    if not left:
+        to.unlink()
+    return left
+
+
+def _nothing(spec: DatasetSpec) -> str:
+    """No row, with the contract's columns: files that landed by an older one have not all of them."""
+    types = {"uuid": "blob"}
+    columns = (f"cast(null as {types.get(c.type, c.type)}) as {identifier(c.name)}" for c in spec.columns())
+    return f"select {', '.join(columns)} where false"

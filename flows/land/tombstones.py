@@ -1,0 +1,140 @@
+"""Who was erased: rows of them that are delivered again do not land, however late.
+
+What is kept of a person is no name and no pseudonym: it is a keyed hash of each pseudonym, under a key of its own, so
+whoever has the list learns nothing from it, and whoever has the lake finds nobody in it. With each stands the moment up
+to which what happened is gone. What happens later lands as anybody's: who comes back is another matter.
+
+The list is ``lake/tombstones.jsonl``, for its owner alone. Its key is worked out from the master key (HKDF, RFC 5869).
+"""
+
+import hmac
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from flows.contract.spec import DatasetSpec
+from flows.errors import TidemarkError
+from flows.files import replace_private
+from flows.keys import key_check, load_key
+from flows.land.pseudonyms import PERSONAL, Kind
+from flows.settings import Settings
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """A pseudonym of a person who was erased, and the moment (UTC, no zone) up to which what happened is gone."""
+
+    kind: Kind
+    pseudonym: bytes
+    until: datetime
+
+
+class Tombstones:
+    """The list of a lake, as it was when this was made."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._until: dict[str, datetime] = {}
+        self._key = b""
+        path = list_of(settings)
+        if path.exists():
+            self._key, check = _key(settings, must_exist=True)
+            self._until = _read(path, check, settings)
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, more: Iterable[Tombstone]) -> None:
+        """Put more on the list, whole and on the disk before this returns. One caller at a time: who may land."""
+        self._key, check = _key(self._settings, must_exist=list_of(self._settings).exists())
+        for one in more:
+            digest = self._digest(one.kind, one.pseudonym)
+            self._until[digest] = max(one.until, self._until.get(digest, one.until))
+        lines = [json.dumps({"master_key_check": check})]
+        lines += [json.dumps({"of": of, "until": until.isoformat()}) for of, until in sorted(self._until.items())]
+        replace_private(list_of(self._settings), "".join(f"{line}\n" for line in lines).encode())
+
+    def without_erased(self, spec: DatasetSpec, rows: pa.Table) -> pa.Table:
+        """The rows that may land. A row that names somebody else, too, is theirs as well, and stays."""
+        if not self._until or not rows.num_rows:
+            return rows
+        gone = self._gone(spec, rows)
+        return rows if gone is None else rows.filter(pc.invert(gone))
+
+    def _gone(self, spec: DatasetSpec, rows: pa.Table) -> pa.Array | None:
+        there = [kind for kind in Kind if kind.column in rows.schema.names]
+        found = {kind: self._found(kind, rows[kind.column], _moments(spec, rows)) for kind in there}
+        if not any(erased is not None for erased in found.values()):
+            return None
+        nobody = pa.repeat(pa.scalar(False), rows.num_rows)
+        names_erased = names_others = nobody
+        for kind in (kind for kind in PERSONAL if kind in there):
+            erased = nobody if found[kind] is None else found[kind]
+            names_erased = pc.or_(names_erased, erased)
+            named = pc.is_valid(rows[kind.column])
+            names_others = pc.or_(names_others, pc.and_not(named, erased))
+        by_device = found.get(Kind.DEVICE)
+        if by_device is not None:
+            names_erased = pc.or_(names_erased, by_device)
+        return pc.and_not(names_erased, names_others)
+
+    def _found(self, kind: Kind, keys: pa.ChunkedArray, moments: pa.ChunkedArray | None) -> pa.Array | None:
+        """Which rows are of a pseudonym on the list and happened up to its moment; None where none is."""
+        until = {key: self._until.get(self._digest(kind, key)) for key in pc.unique(keys).to_pylist() if key}
+        erased = {key: moment for key, moment in until.items() if moment is not None}
+        if not erased:
+            return None
+        at = pc.index_in(keys, pa.array([*erased], keys.type))
+        limits = pa.array([*erased.values()], pa.timestamp("us")).take(at)
+        # What does not say when it happened is not known to be later.
+        is_before = True if moments is None else pc.fill_null(pc.less_equal(moments, limits), True)
+        return pc.and_(pc.is_valid(limits), is_before)
+
+    def _digest(self, kind: Kind, pseudonym: bytes) -> str:
+        return hmac.digest(self._key, kind.encode() + b"\0" + pseudonym, "sha256").hex()
+
+
+def list_of(settings: Settings) -> Path:
+    """The file of the list."""
+    return settings.lake / "tombstones.jsonl"
+
+
+def moment_column(spec: DatasetSpec) -> str | None:
+    """The column that says when what a row tells of happened; None where it does not say."""
+    return spec.day_of or (spec.history.updated_at if spec.history and spec.history.updated_at else None)
+
+
+def _moments(spec: DatasetSpec, rows: pa.Table) -> pa.ChunkedArray | None:
+    column = moment_column(spec)
+    return rows[column] if column else None
+
+
+def _key(settings: Settings, must_exist: bool) -> tuple[bytes, str]:
+    master = load_key(settings, "master", must_exist=must_exist)
+    return HKDF(SHA256(), 32, salt=None, info=b"tidemark tombstones").derive(master), key_check(master)
+
+
+def _read(path: Path, check: str, settings: Settings) -> dict[str, datetime]:
+    try:
+        head, *lines = path.read_text(encoding="utf-8").splitlines()
+        made_with = json.loads(head)["master_key_check"]
+        said = map(json.loads, lines)
+        found = {one["of"]: datetime.fromisoformat(one["until"]) for one in said}
+    except (ValueError, KeyError, TypeError) as error:
+        raise TidemarkError(
+            f"{path} is damaged: it says who was erased, and without it their rows would land again; restore it from a "
+            "backup of the lake"
+        ) from error
+    if made_with != check:
+        raise TidemarkError(
+            f"the master key is not the one that made {path}, so rows of people who were erased would land again; "
+            f"restore the earlier {settings.key_file('master')} or TIDEMARK_MASTER_KEY"
+        )
+    return found

@@ -1,0 +1,308 @@
+"""Erase people: from the inbox to every version published, in bytes, with a receipt that names nobody.
+
+Who is meant is found as for a takeout (:mod:`flows.privacy.identity`), and so is what is theirs: rows that name the
+person and nobody else, and what happened on devices on which nobody else was ever logged in. What says as much of
+somebody else stays, and is counted.
+
+From the moment a request is planned, rows of its people do not land any more (:mod:`flows.land.tombstones`).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC
+from typing import Any
+from uuid import UUID
+
+import duckdb
+
+from flows.build.dbt import read_project
+from flows.contract.spec import DatasetSpec, load_specs
+from flows.errors import TidemarkError
+from flows.files import make_private
+from flows.land.land import land
+from flows.land.pseudonyms import Kind, Pseudonymiser
+from flows.land.receipts import Receipts
+from flows.land.remove import removing
+from flows.land.tombstones import Tombstone, Tombstones
+from flows.privacy.byte_scan import Patterns, files_with, forms_of
+from flows.privacy.erase_lake import (
+    ChangedFile,
+    chosen_of,
+    erase_inbox,
+    erase_landed,
+    erase_quarantine,
+    erase_texts,
+    last_moment,
+)
+from flows.privacy.holdings import (
+    Count,
+    count,
+    count_warehouse,
+    modelled,
+    opened_publication,
+    pseudonyms_of,
+    searched,
+    tables_in,
+)
+from flows.privacy.identity import pseudonyms, resolve
+from flows.privacy.landed import LandedRows, lake_pseudonymiser, reading
+from flows.privacy.mentions import Mention, Unsearched, mentions
+from flows.privacy.renew import renew
+from flows.privacy.requests import Queue, Request, State
+from flows.privacy.rows import is_one_of
+from flows.settings import Settings
+
+Progress = Callable[[str], None]
+# A shorter id stands by chance in the bytes of whatever is compressed.
+LEAST_SCANNED = 8
+SPILLS = ".erasing"
+COMMAND = "tidemark erase"
+
+
+class NotErasedError(TidemarkError):
+    """A request stays open, and why; the next call goes on with it."""
+
+
+def erase(
+    settings: Settings, specs: dict[str, DatasetSpec] | None = None, progress: Progress = lambda line: None
+) -> list[Request]:
+    """Go on with every open request, to its end; those that were open, the oldest first.
+
+    What settled in the inbox lands before, since it may be of the same people. Raises :class:`NotErasedError` where a
+    request cannot be ended yet, and :class:`TidemarkError` where a step cannot be done at all: each request keeps the
+    state it has come to, and the next call goes on.
+    """
+    specs = load_specs() if specs is None else specs
+    queue = Queue(settings)
+    requests = [request for request in queue.all() if request.is_open]
+    if not requests:
+        return []
+    land(settings, specs)
+    erasures = [_Erasure(settings, specs, queue, request, progress) for request in requests]
+    with removing(settings, specs, COMMAND) as receipts:
+        for erasure in erasures:
+            erasure.rewrite_lake(receipts)
+    renewed = renew(settings, progress)
+    if not settings.warehouse.exists():  # else the build has removed them, which knows that nobody reads them
+        _remove_replaced(settings, specs)
+    for erasure in erasures:
+        erasure.note_published(renewed.gone if renewed else ())
+        erasure.prove()
+    return requests
+
+
+def _remove_replaced(settings: Settings, specs: dict[str, DatasetSpec]) -> None:
+    with removing(settings, specs, COMMAND) as receipts:
+        for name in specs:
+            receipts.files.remove_replaced(name, {file.path for file in receipts.files.in_force(name)})
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The lake, opened to be asked."""
+
+    database: duckdb.DuckDBPyConnection
+    landed: LandedRows
+    pseudonymiser: Pseudonymiser
+
+
+class _Erasure:
+    """One request, from the state it has."""
+
+    def __init__(
+        self, settings: Settings, specs: dict[str, DatasetSpec], queue: Queue, request: Request, progress: Progress
+    ) -> None:
+        self._settings = settings
+        self._specs = specs
+        self._queue = queue
+        self._request = request
+        self._progress = progress
+        self._secret = queue.secret(request)
+        self._with_people = [spec for spec in specs.values() if searched(pseudonyms_of(spec))]
+
+    @property
+    def _why(self) -> str:
+        """What the receipts of removals say."""
+        return f"erasure {self._request.id}"
+
+    def _has_reached(self, state: State) -> bool:
+        return state in self._request.reached
+
+    def _reach(self, state: State) -> None:
+        """Write that the request has come to a state; to one it was in before, it comes back."""
+        self._queue.reach(self._request, state, self._secret)
+        self._progress(f"erase    {self._request.id}  {state}")
+
+    def _note(self, name: str, value: Any) -> None:
+        self._request.found[name] = value
+        self._queue.write(self._request, self._secret)
+
+    @contextmanager
+    def _looking(self) -> Iterator[_Look]:
+        make_private(self._settings.lake / SPILLS)
+        with reading(self._settings, self._settings.lake / SPILLS) as database:
+            landed = LandedRows(self._settings, self._specs, database)
+            yield _Look(database, landed, lake_pseudonymiser(self._settings, landed))
+
+    # --- in the lake ---
+
+    def rewrite_lake(self, receipts: Receipts) -> None:
+        """Find who is meant, count what is to go, and take it out of the lake. The caller holds :func:`removing`.
+
+        As long as the request is open, all of it is done again: what has landed since may lead to more.
+        """
+        with self._looking() as look:
+            self._resolve(look)
+            if not self._has_reached(State.PLANNED):
+                self._plan(look)
+            self._have_no_more_land(look, receipts)
+            self._rewrite(look, receipts)
+
+    def _resolve(self, look: _Look) -> None:
+        """The pseudonyms of all people of the request, and of the devices that were theirs alone."""
+        for given in self._secret.people:
+            person = resolve(pseudonyms(given, look.pseudonymiser), look.landed)
+            for kind in Kind:
+                self._secret.keys.setdefault(kind, set()).update(person.keys[kind])
+            self._secret.shared |= person.shared
+        person = self._secret.person
+        counted = {kind: len(person.keys[kind]) for kind in Kind}
+        self._request.found["pseudonyms"] = {**counted, "shared_devices": len(person.shared)}
+        self._reach(State.RESOLVED)
+
+    def _plan(self, look: _Look) -> None:
+        """Count what is to go."""
+        self._request.found["before"] = self._counts(look)
+        named = [one for one in mentions(self._settings, self._specs, self._secret.ids) if isinstance(one, Mention)]
+        self._request.found["lines_naming_an_id"] = {
+            store: sum(one.store == store for one in named) for store in ("inbox", "quarantine")
+        }
+        self._reach(State.PLANNED)
+
+    def _have_no_more_land(self, look: _Look, receipts: Receipts) -> None:
+        """Put the people on the list of those whose rows do not land."""
+        person, shared = self._secret.person, self._request.with_shared
+        moments = [self._secret.until or self._request.received_at.astimezone(UTC).replace(tzinfo=None)]
+        for spec in self._with_people:
+            chosen = chosen_of(spec, person, shared, receipts.superseded())
+            moments += filter(None, [last_moment(look.database, receipts, self._settings, spec, chosen)])
+        self._secret.until = max(moments)
+        self._queue.write(self._request, self._secret)
+        Tombstones(self._settings).add(
+            Tombstone(kind, key.bytes, self._secret.until)
+            for kind in Kind
+            for key in sorted(person.keys[kind])
+            if shared or key not in person.shared
+        )
+
+    def _rewrite(self, look: _Look, receipts: Receipts) -> None:
+        person, shared = self._secret.person, self._request.with_shared
+        for spec in self._with_people:
+            chosen = chosen_of(spec, person, shared, receipts.superseded())
+            files = len(receipts.files.in_force(spec.name))
+            self._note_files(erase_texts(look.database, receipts, self._settings, spec, chosen))
+            changed, _ = erase_landed(receipts, self._settings, spec, chosen, self._why, self._progress)
+            self._note_files(iter(changed))
+            shares = self._request.found.setdefault("landed_files", {})
+            if changed or spec.name not in shares:
+                shares[spec.name] = {"rewritten": len(changed), "of": files}
+        self._note_files(erase_quarantine(receipts, self._settings, self._secret.ids, look.pseudonymiser, person))
+        self._erase_inbox(receipts)
+        self._reach(State.REWRITTEN)
+
+    def _erase_inbox(self, receipts: Receipts) -> None:
+        # From the receipts: what a killed call removed is among them.
+        own = [r for r in map(receipts.one, (number for number, _ in receipts.removals())) if r.file == self._why]
+        batches = {rows.batch_id for receipt in own for rows in receipt.removed}
+        found = [*mentions(self._settings, self._specs, self._secret.ids)]
+        named = [one for one in found if isinstance(one, Mention) and one.store == "inbox"]
+        self._note_files(erase_inbox(receipts, self._settings, batches, named))
+
+    def _note_files(self, changed: Iterator[ChangedFile | Unsearched]) -> None:
+        files = self._request.found.setdefault("files", [])
+        waiting = []
+        for one in changed:
+            if isinstance(one, ChangedFile):
+                files.append(asdict(one))
+            else:
+                waiting.append(asdict(one))
+        self._note("not_searched", [*self._request.found.get("not_searched", []), *waiting])
+
+    # --- what is made of it ---
+
+    def note_published(self, gone: tuple[str, ...]) -> None:
+        """Note that nothing that readers can open was made with rows of the people."""
+        self._request.found["versions_removed"] = [*self._request.found.get("versions_removed", []), *gone]
+        self._reach(State.PUBLISHED)
+
+    def prove(self) -> None:
+        """Look everywhere once more, and let go of who was meant."""
+        with self._looking() as look:
+            after = self._counts(look)
+            left = [
+                f"{name} ({store}): {counts['own'] + counts['by_device']:,} rows"
+                for store, tables in after.items()
+                for name, counts in tables.items()
+                if counts["own"] or counts["by_device"]
+            ]
+            kept = self._keys_kept(look)
+        named = [*mentions(self._settings, self._specs, self._secret.ids)]
+        left += sorted({f"{one.file} ({one.store}) names an id" for one in named if isinstance(one, Mention)})
+        keys = {key for kind in Kind for key in self._secret.person.keys[kind]} - kept
+        ids = [one.encode() for one in self._secret.ids if len(one) >= LEAST_SCANNED]
+        patterns = Patterns([*ids, *(form for key in keys for form in forms_of(key))])
+        left += [f"{path} holds bytes of an id" for path in files_with(patterns, [self._settings.home])]
+        if left:
+            more = f" and {len(left) - 5:,} more" if len(left) > 5 else ""
+            raise NotErasedError(
+                f"the erasure {self._request.id} is not proven: {'; '.join(left[:5])}{more}; what waits to land or "
+                "failed to build is to be done first; then `tidemark erase` goes on"
+            )
+        not_searched = [asdict(one) for one in named if isinstance(one, Unsearched)]
+        self._request.found |= {
+            "after": after,
+            "not_searched": not_searched,
+            "pseudonyms_kept": len(kept),
+            "bytes_scanned_for": {"pseudonyms": len(keys), "ids": len(ids)},
+        }
+        self._queue.reach(self._request, State.PROVEN, None)
+        self._progress(f"erase    {self._request.id}  {State.PROVEN}")
+
+    def _counts(self, look: _Look) -> dict[str, dict[str, dict[str, int]]]:
+        """The rows of the people in every table in which any could be, found by the contract and dbt's manifest."""
+        person, shared = self._secret.person, self._request.with_shared
+        holdings = [one for one in modelled(read_project(self._settings)) if one.keys]
+        of_lake = {
+            spec.name: count(
+                look.database, searched(pseudonyms_of(spec)), f"({look.landed.query(spec.name)})", person, shared
+            )
+            for spec in self._with_people
+        }
+        warehouse, why = count_warehouse(self._settings, holdings, person, shared)
+        if why and self._settings.warehouse.exists():
+            raise NotErasedError(f"the warehouse could not be looked through: {why}; then `tidemark erase` goes on")
+        published: dict[str, Count] = {}
+        with opened_publication(self._settings) as opened:
+            if opened:
+                there = {name for _, name in tables_in(opened[1])}
+                published = {
+                    one.name: count(opened[1], one.keys, f'"{one.name}"', person, shared)
+                    for one in holdings
+                    if one.name in there
+                }
+        stores = {"landed": of_lake, "warehouse": warehouse, "published": published}
+        return {store: {name: asdict(one) for name, one in tables.items()} for store, tables in stores.items()}
+
+    def _keys_kept(self, look: _Look) -> set[UUID]:
+        """The pseudonyms that stay in landed rows which say as much of somebody else."""
+        kept: set[UUID] = set()
+        for spec in self._with_people:
+            for kind in (kind for kind in Kind if kind.column in pseudonyms_of(spec)):
+                keys = self._secret.person.keys[kind]
+                rows = look.database.execute(
+                    f"select distinct {kind.column} from ({look.landed.query(spec.name)}) "
+                    f"where {is_one_of(kind.column, keys)}"
+                )
+                kept |= {key for (key,) in rows.fetchall()}
+        return kept

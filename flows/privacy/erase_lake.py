@@ -1,0 +1,188 @@
+"""Take people out of the lake: text first, then landed rows, then the lines of quarantine and the files of the inbox.
+
+In this order, since what comes later is found by what goes before. Done again, each step does nothing more.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import duckdb
+
+from flows.contract.spec import DatasetSpec
+from flows.files import sha256, sync_folder
+from flows.land.day_keys import DayKeys
+from flows.land.field_sql import identifier
+from flows.land.inbox import deliveries
+from flows.land.pseudonyms import Kind, Pseudonymiser
+from flows.land.quarantine import blank_lines, read_rejects, read_unknown
+from flows.land.receipts import Receipts
+from flows.land.remove import Chosen, remove_rows, rows_in
+from flows.land.text import STORE as TEXT
+from flows.land.text import blank_text
+from flows.land.tombstones import moment_column
+from flows.privacy.holdings import pseudonyms_of, searched
+from flows.privacy.identity import Person
+from flows.privacy.mentions import Mention, Unsearched
+from flows.privacy.rows import Share, is_one_of_bytes, share_of_row
+from flows.settings import Settings
+
+Progress = Callable[[str], None]
+# A value of a row in quarantine, whatever format it came in: what stands between punctuation.
+TOKEN = re.compile(r"""[^\s"',;|{}\[\]()<>=]{3,200}""")
+
+
+@dataclass(frozen=True)
+class ChangedFile:
+    """A file that was rewritten or removed: in which store, where below the lake, its digest before, and its own or
+    that of the file that took its place after; None where none did."""
+
+    store: str
+    path: str
+    sha256_before: str
+    sha256_after: str | None
+
+
+def chosen_of(spec: DatasetSpec, person: Person, with_shared: bool, superseded: Collection[int]) -> Chosen:
+    """The rows of a dataset that are the person's, as a removal takes them.
+
+    A row that names somebody else, too, goes with them only where it is of a superseded batch: nothing counts it.
+    """
+    keys = searched(pseudonyms_of(spec))
+    share = share_of_row(keys, person, with_shared, is_one_of_bytes)
+    hints = tuple(
+        is_one_of_bytes(identifier(kind.column), person.keys[kind])
+        for kind in Kind
+        if kind.column in keys and person.keys[kind]
+    )
+    counts_for_nothing = f"_batch_id in ({', '.join(map(str, [-1, *superseded]))})"
+    is_theirs = f"{share} in ({Share.OWN}, {Share.BY_DEVICE}) or {share} is not null and {counts_for_nothing}"
+    return Chosen(f"coalesce({is_theirs}, false)", hints)
+
+
+def last_moment(
+    database: duckdb.DuckDBPyConnection, receipts: Receipts, settings: Settings, spec: DatasetSpec, chosen: Chosen
+) -> datetime | None:
+    """When the last of the chosen rows happened, by the clock of whoever sent it, which may run ahead of ours."""
+    column = moment_column(spec)
+    if column is None:
+        return None
+    found = _found(database, receipts, settings, spec, chosen, f"select max({identifier(column)}) from {{rows}}")
+    return found[0][0] if found else None
+
+
+def erase_texts(
+    database: duckdb.DuckDBPyConnection, receipts: Receipts, settings: Settings, spec: DatasetSpec, chosen: Chosen
+) -> Iterator[ChangedFile]:
+    """Take away the free text of the chosen rows of a dataset."""
+    keys = DayKeys(settings)
+    query = "select _batch_id, list(_line) from {rows} group by all"
+    for batch_id, lines in _found(database, receipts, settings, spec, chosen, query) if spec.texts else ():
+        for file in receipts.one(batch_id).text_files:
+            if file.event_date is None or keys.is_destroyed(TEXT, spec.name, file.event_date):
+                continue
+            before = sha256(settings.lake / file.path)
+            if blank_text(settings, keys, spec.name, file, lines):
+                yield ChangedFile("text", file.path, before, sha256(settings.lake / file.path))
+
+
+def erase_landed(
+    receipts: Receipts, settings: Settings, spec: DatasetSpec, chosen: Chosen, why: str, progress: Progress
+) -> tuple[list[ChangedFile], frozenset[int]]:
+    """Take out the chosen rows of a dataset: the files that changed, and the batches that the rows had landed with."""
+    before: dict[date | None, list[str]] = {}
+    for file in receipts.files.in_force(spec.name):
+        before.setdefault(file.event_date, []).append(file.path)
+    removal = remove_rows(receipts, settings, spec, chosen, why, progress) if chosen.hints else None
+    if removal is None:
+        return [], frozenset()
+    after = {file.event_date: sha256(settings.lake / file.path) for file in removal.files}
+    days = sorted({rows.event_date for rows in removal.removed}, key=str)
+    # The files themselves go once no build reads them any more.
+    changed = [
+        ChangedFile("landed", path, sha256(settings.lake / path), after.get(day))
+        for day in days
+        for path in before[day]
+    ]
+    return changed, frozenset(rows.batch_id for rows in removal.removed)
+
+
+def erase_quarantine(
+    receipts: Receipts, settings: Settings, ids: Collection[str], pseudonymiser: Pseudonymiser, person: Person
+) -> Iterator[ChangedFile | Unsearched]:
+    """Take away what lines of quarantine say in which an id stands, or what a pseudonym of the person stands for.
+
+    Rejected rows have no pseudonyms: each value in them is tried.
+    """
+    keys = {kind.column: person.keys[kind] - person.shared for kind in Kind if person.keys[kind] - person.shared}
+    is_theirs = partial(_names_one, ids=frozenset(ids), pseudonymiser=pseudonymiser, keys=keys)
+    day_keys = DayKeys(settings)
+    for receipt in receipts.after(0):
+        if not (receipt.rows_rejected or receipt.unknown_keys):
+            continue
+        lines: set[int] = set()
+        for row in (*read_rejects(settings, [receipt]), *read_unknown(settings, [receipt])):
+            if row.text is None:
+                yield Unsearched(receipt.file, row.fault)
+            elif is_theirs(f"{row.fault} {row.text}"):
+                lines.add(row.line)
+        stem = f"quarantine/{receipt.dataset}/{receipt.folder.rpartition('/')[2]}"
+        paths = [f"{stem}.parquet", f"{stem}.unknown.parquet"] if lines else []
+        before = {path: sha256(settings.lake / path) for path in paths if (settings.lake / path).exists()}
+        for path in blank_lines(settings, day_keys, receipt, lines) if lines else ():
+            yield ChangedFile("quarantine", path, before[path], sha256(settings.lake / path))
+
+
+def _names_one(text: str, ids: frozenset[str], pseudonymiser: Pseudonymiser, keys: dict[str, frozenset[UUID]]) -> bool:
+    tokens = {*TOKEN.findall(text)}
+    tokens |= {part for token in tokens for part in (token.strip(".:"), token.rpartition(":")[2])}
+    if not ids.isdisjoint(tokens):
+        return True
+    return any(
+        UUID(bytes=pseudonymiser.one(column, token)) in wanted for column, wanted in keys.items() for token in tokens
+    )
+
+
+def erase_inbox(
+    receipts: Receipts, settings: Settings, batches: Collection[int], named: Collection[Mention]
+) -> Iterator[ChangedFile | Unsearched]:
+    """Remove the delivered files that brought rows of the person, or that name an id: what they brought has landed.
+
+    A file that waits to land is named instead; once it has landed, the next call removes it.
+    """
+    names = {mention.file for mention in named}
+    brought = [receipts.one(batch_id) for batch_id in sorted(batches)]
+    contents = {(receipt.dataset, receipt.sha256) for receipt in brought}
+    names |= {r.file for r in receipts.after(0) if (r.dataset, r.sha256) in contents}
+    for found in deliveries(settings.inbox):
+        if found.name not in names:
+            continue
+        if not receipts.is_unchanged(found.name, found.stat):
+            yield Unsearched(found.name, "waits to land: it is removed once it has")
+            continue
+        with suppress(FileNotFoundError):
+            before = sha256(found.path)
+            found.path.unlink()
+            sync_folder(found.path.parent)
+            yield ChangedFile("inbox", f"inbox/{found.name}", before, None)
+
+
+def _found(
+    database: duckdb.DuckDBPyConnection,
+    receipts: Receipts,
+    settings: Settings,
+    spec: DatasetSpec,
+    chosen: Chosen,
+    what: str,
+) -> list[tuple[Any, ...]]:
+    """What is asked of the chosen rows of a dataset; nothing where it has no files."""
+    files = receipts.files.in_force(spec.name)
+    if not files or not chosen.hints:
+        return []
+    rows = f"{rows_in(settings, spec, files)} where ({' or '.join(chosen.hints)}) and {chosen.is_taken}"
+    return database.execute(what.format(rows=rows)).fetchall()

@@ -1,0 +1,259 @@
+"""Whoever is erased is gone from every store of the lake; everybody else is as they were."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from click.testing import CliRunner
+
+from flows.audit.audit import audit
+from flows.build.project import Project
+from flows.cli import main
+from flows.contract.spec import Privacy, Treatment, load_specs
+from flows.land.pseudonyms import Kind
+from flows.land.text import read_text
+from flows.privacy import erase as erasing
+from flows.privacy.byte_scan import Patterns, files_with, forms_of
+from flows.privacy.erase import NotErasedError, erase
+from flows.privacy.identity import Given
+from flows.privacy.requests import Queue, Request, State
+from tests.support.contracts import changed_spec
+from tests.support.deliveries import in_format, ndjson
+from tests.support.lake import KEY, Lake
+from tests.support.takeouts import account, key_of, seen
+
+KEYS = ("account_key", "user_key", "device_key")
+
+
+@pytest.fixture(autouse=True)
+def _parsed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.privacy.erase.read_project", lambda settings: project)
+
+
+def ask(lake: Lake, with_shared: bool = False, **ids: str) -> Request:
+    given = tuple(Given(Kind(kind), one) for kind, words in ids.items() for one in words.split())
+    return Queue(lake.settings).receive([given], with_shared)
+
+
+def people_in(lake: Lake) -> set[tuple[str, UUID]]:
+    rows = [*lake.rows("events"), *lake.rows("accounts")]
+    return {(key, UUID(bytes=row[key])) for row in rows for key in KEYS if row.get(key)}
+
+
+def rows_of_others(lake: Lake, *people: str) -> list[dict[str, Any]]:
+    """The landed rows that name none of these."""
+    keys = {key_of(kind, id_).bytes for kind, id_ in (one.split(":") for one in people)}
+    rows = [*lake.rows("events"), *lake.rows("accounts")]
+    return [row for row in rows if not keys & {row.get(key) for key in KEYS}]
+
+
+ANNA = ("user:u-anna", "account:k-anna", "account:k-anna-2", "device:d-phone")
+
+
+@pytest.mark.parametrize("ids", [{"account": "k-anna"}, {"account": "k-anna-2"}, {"user": "u-anna"}], ids=str)
+def test_a_person_is_gone_and_all_others_are_as_they_were(peopled: Lake, ids: dict[str, str]) -> None:
+    others = rows_of_others(peopled, *ANNA)
+    ask(peopled, **ids)
+    (done,) = erase(peopled.settings)
+    assert done.state is State.PROVEN
+    assert rows_of_others(peopled, *ANNA) == others == [*peopled.rows("events"), *peopled.rows("accounts")]
+    assert audit(peopled.settings).findings == []
+    keys = [key_of(*one.split(":")) for one in ANNA]
+    patterns = Patterns([form for key in keys for form in forms_of(key)])
+    assert [*files_with(patterns, [peopled.settings.home])] == []
+
+
+def test_the_inbox_has_no_file_that_brought_rows_of_them(peopled: Lake) -> None:
+    peopled.land_one("web/events/others.ndjson", ndjson([seen(900, "d-cilla", "u-cilla")]))
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    left = [path.name for path in peopled.settings.inbox.rglob("*") if path.is_file()]
+    assert left == ["others.ndjson"]
+
+
+def test_a_shared_device_keeps_what_names_nobody_unless_asked(peopled: Lake) -> None:
+    tablet = key_of("device", "d-tablet").bytes
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    nobodys = [row for row in peopled.rows() if row["device_key"] == tablet and row["user_key"] is None]
+    assert len(nobodys) == 4
+    ask(peopled, with_shared=True, user="u-bo")
+    erase(peopled.settings)
+    assert [row for row in peopled.rows() if row["device_key"] == tablet] == []
+
+
+def test_a_device_alone_takes_nobody_with_it(peopled: Lake) -> None:
+    ask(peopled, device="d-cilla")
+    (done,) = erase(peopled.settings)
+    cilla = key_of("user", "u-cilla").bytes
+    rows = [row for row in peopled.rows() if row["device_key"] == key_of("device", "d-cilla").bytes]
+    assert len(rows) == 4
+    assert {row["user_key"] for row in rows} == {cilla}
+    assert done.found["pseudonyms_kept"] == 1
+
+
+def test_whoever_is_not_known_is_erased_of_nothing(peopled: Lake) -> None:
+    before = peopled.rows("events"), peopled.rows("accounts")
+    ask(peopled, account="k-nobody-at-all")
+    (done,) = erase(peopled.settings)
+    assert done.state is State.PROVEN
+    assert (peopled.rows("events"), peopled.rows("accounts")) == before
+    assert [*peopled.settings.inbox.rglob("*.csv")] != []
+
+
+def test_every_delivery_of_before_comes_back_without_them(peopled: Lake) -> None:
+    files = {
+        path.relative_to(peopled.settings.inbox): path.read_bytes() for path in peopled.settings.inbox.rglob("*.*")
+    }
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    others = people_in(peopled)
+    for round_ in (1, 2):
+        for name, data in files.items():
+            # Other bytes under another name: nothing of it was seen before.
+            packed = data if name.suffix in (".gz", ".pb", ".parquet") else data + b"\n" * round_
+            peopled.deliver(str(name.with_name(f"again-{round_}-{name.name}")), packed)
+        peopled.land()
+    assert people_in(peopled) == others
+
+
+def test_what_quarantine_says_of_them_is_gone_and_counted_still(peopled: Lake) -> None:
+    rows = [
+        seen(800, "d-phone", None, platform="none of ours"),  # a device of theirs, whose id was not given
+        seen(801, "d-cilla", "u-cilla", platform="none of ours", note="for u-anna"),
+        seen(802, "d-cilla", "u-cilla", platform="none of ours", note="for u-annabel"),
+        seen(803, "d-nobody", None, mail="anna u-anna"),  # lands, with a key that is not known
+    ]
+    receipt = peopled.land_one("web/events/odd.ndjson", ndjson(rows))
+    assert (receipt.rows_rejected, receipt.unknown_keys) == (3, 1)
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    said = {row["_line"]: row["raw"] for row in peopled.rejects()}
+    assert (said[1], said[2]) == (b"", b"")
+    assert b"u-annabel" in said[3]
+    assert [row["value"] for row in peopled.unknown()] == [""]
+    assert audit(peopled.settings).findings == []
+    env = {"TIDEMARK_HOME": str(peopled.settings.home), "TIDEMARK_PSEUDONYM_KEY": KEY}
+    done = CliRunner(env=env).invoke(main, ["land", "--retry-quarantine"])
+    assert done.exit_code == 0, done.output
+    assert len(peopled.rejects()) == 3
+
+
+def test_text_of_their_rows_is_gone(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = load_specs()
+    event = changed_spec(specs["events"], "app_version", treatment=Treatment.REDACT, privacy=Privacy.FREE_TEXT)
+    monkeypatch.setattr("flows.privacy.erase.load_specs", lambda: {**specs, "events": event})
+    rows = [seen(1, "d-1", "u-anna", app_version="hers"), seen(2, "d-2", "u-bo", app_version="his")]
+    lake.land_one("web/events/a.ndjson", ndjson(rows), {"events": event})
+    ask(lake, user="u-anna")
+    (done,) = erase(lake.settings)
+    day = lake.rows()[0]["event_date"]
+    texts = [row for part in read_text(lake.settings, "events", day) for row in part.to_pylist()]
+    assert [(row["_line"], row["app_version"]) for row in texts] == [(1, None), (2, "his")]
+    assert "text" in {file["store"] for file in done.found["files"]}
+
+
+def test_the_receipt_names_nobody_and_says_what_was_done(peopled: Lake) -> None:
+    request = ask(peopled, account="k-anna")
+    erase(peopled.settings)
+    path = Queue(peopled.settings).path(request)
+    said, text = json.loads(path.read_text()), path.read_bytes()
+    assert path.stat().st_mode & 0o077 == 0
+    assert said["sealed"] is None
+    for one in ANNA:
+        kind, id_ = one.split(":")
+        assert id_.encode() not in text
+        assert not any(form in text for form in forms_of(key_of(kind, id_)))
+    assert said["found"]["before"]["landed"] == {
+        "accounts": {"own": 3, "by_device": 0, "withheld": 1},
+        "events": {"own": 12, "by_device": 8, "withheld": 4},
+    }
+    assert said["found"]["after"]["landed"]["events"] == {"own": 0, "by_device": 0, "withheld": 4}
+    assert list(said["reached"]) == list(State)
+    digests = [file["sha256_before"] for file in said["found"]["files"]]
+    assert digests and all(len(digest) == 64 for digest in digests)
+    assert said["found"]["landed_files"]["events"]["rewritten"] > 0
+
+
+class Killed(BaseException):
+    """As a process that is gone."""
+
+
+@pytest.mark.parametrize(
+    "name", ["erase_texts", "erase_landed", "erase_quarantine", "erase_inbox", "renew", "files_with"]
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_anywhere_it_goes_on(peopled: Lake, name: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = rows_of_others(peopled, *ANNA)
+    ask(peopled, user="u-anna")
+    real = getattr(erasing, name)
+
+    def killed(*arguments: Any) -> Any:
+        done = real(*arguments) if when == "after" else None
+        if done is not None and not isinstance(done, tuple):
+            list(done)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(erasing, name, killed)
+        erase(peopled.settings)
+    (done,) = erase(peopled.settings)
+    assert done.state is State.PROVEN
+    assert [*peopled.rows("events"), *peopled.rows("accounts")] == others
+    assert [path.name for path in peopled.settings.inbox.rglob("*") if path.is_file()] == []
+    assert audit(peopled.settings).findings == []
+
+
+def test_what_waits_in_the_inbox_lands_first_and_what_cannot_is_said(
+    peopled: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peopled.deliver("web/events/waits.ndjson", ndjson([seen(700, "d-new-phone", "u-anna")]))
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    assert key_of("device", "d-new-phone") not in {key for _, key in people_in(peopled)}
+    peopled.deliver("web/events/grows.ndjson", ndjson([seen(701, "d-4", "u-anna")]))
+    ask(peopled, user="u-anna")
+    with monkeypatch.context() as patch, pytest.raises(NotErasedError, match=r"grows\.ndjson"):
+        patch.setattr(erasing, "land", lambda *_: None)  # somebody is writing the file still
+        erase(peopled.settings)
+    assert [request.state for request in Queue(peopled.settings).all()] == [State.PROVEN, State.PUBLISHED]
+    (done,) = erase(peopled.settings)
+    assert done.state is State.PROVEN
+    assert (peopled.rows()[-1]["_batch_id"]) < 12
+
+
+def test_who_comes_back_later_is_anybody(peopled: Lake) -> None:
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    peopled.land_one("web/events/new.ndjson", ndjson([seen(600, "d-phone", "u-anna", occurred_at=f"{later:%FT%TZ}")]))
+    assert ("user_key", key_of("user", "u-anna")) in people_in(peopled)
+
+
+def test_the_command_takes_a_list(peopled: Lake, tmp_path: Path) -> None:
+    listed = tmp_path / "people.csv"
+    listed.write_text("account,k-anna\n\nuser,u-bo,device,d-bo\n")
+    env = {"TIDEMARK_HOME": str(peopled.settings.home), "TIDEMARK_PSEUDONYM_KEY": KEY}
+    asked = CliRunner(env=env).invoke(main, ["erase", "--file", str(listed)], input="n\n")
+    assert asked.exit_code == 1
+    assert Queue(peopled.settings).all() == []
+    done = CliRunner(env=env).invoke(main, ["erase", "--file", str(listed), "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "2 people" in done.output
+    assert {key for kind, key in people_in(peopled) if kind == "user_key"} == {key_of("user", "u-cilla")}
+    again = CliRunner(env=env).invoke(main, ["erase"])
+    assert "no request is open" in again.output
+    listed.write_text("account\n")
+    wrong = CliRunner(env=env).invoke(main, ["erase", "--file", str(listed), "--yes"])
+    assert wrong.exit_code == 1
+    assert "line 1" in wrong.output
+
+
+def test_an_account_delivered_anew_for_another_user_is_not_taken(peopled: Lake) -> None:
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    peopled.land_one("crm/accounts/z.csv", in_format([account("k-zoe", "u-zoe")], "csv", "accounts"))
+    assert key_of("user", "u-zoe") in {key for _, key in people_in(peopled)}
