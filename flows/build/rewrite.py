@@ -1,4 +1,4 @@
-"""Write the warehouse file anew: DuckDB keeps the bytes of deleted rows in it until it needs the room."""
+"""Rewrite the warehouse file: DuckDB keeps the bytes of deleted rows in it until it needs the room."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def rewrite_warehouse(settings: Settings) -> None:
     if not settings.warehouse.exists():
         return
     made = settings.warehouse.with_name(f".{settings.warehouse.name}.rewritten")
-    with warehouse_held(settings, "writing the warehouse anew"):
+    with warehouse_held(settings, "rewriting the warehouse"):
         _remove(made)
         # What is in the log beside the file belongs to the old one: it must not be taken for the new one's.
         with open_warehouse(settings) as warehouse:
@@ -31,7 +31,7 @@ def rewrite_warehouse(settings: Settings) -> None:
         except duckdb.Error as error:
             _remove(made)
             raise TidemarkError(
-                f"the warehouse {settings.warehouse} could not be written anew ({error}); it is as it was, and the "
+                f"the warehouse {settings.warehouse} could not be rewritten ({error}); it is as it was, and the "
                 "bytes of removed rows are in it still; fix the cause (a full disk) and run the same again, or delete "
                 "it: `tidemark build` makes it from the lake"
             ) from error

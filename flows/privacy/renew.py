@@ -1,6 +1,6 @@
 """After rows were removed from the lake: have them gone from everything that was made of it, too.
 
-The models are built without them, as after any new batch, and published; the warehouse is written anew, since a
+The models are built without them, as after any new batch, and published; the warehouse is rewritten, since a
 database keeps the bytes of what was deleted; then every version before goes. Killed anywhere, the next call does what
 is left: as long as a version is kept of before a removal, something is.
 """

@@ -252,7 +252,7 @@ def test_the_command_takes_a_list(peopled: Lake, tmp_path: Path) -> None:
     assert "line 1" in wrong.output
 
 
-def test_an_account_delivered_anew_for_another_user_is_not_taken(peopled: Lake) -> None:
+def test_an_account_delivered_later_for_another_user_is_not_taken(peopled: Lake) -> None:
     ask(peopled, user="u-anna")
     erase(peopled.settings)
     peopled.land_one("crm/accounts/z.csv", in_format([account("k-zoe", "u-zoe")], "csv", "accounts"))
