@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import full_build, increments, landing, latency, memory, redaction, service, year
+from benchmarks import erasure, full_build, increments, landing, latency, memory, redaction, service, year
 from benchmarks.measure import machine
 
 TABLES = {
@@ -23,10 +23,11 @@ TABLES = {
     "year": year.tables,
     "memory": memory.tables,
     "redaction": redaction.tables,
+    "erasure": erasure.tables,
 }
-# A year of runs takes as long as all the others together, memory is worth measuring with far more events, and redaction
-# needs conversations that are no part of this project.
-USUAL = [name for name in TABLES if name not in ("year", "memory", "redaction")]
+# A year of runs takes as long as all the others together, memory and erasure are worth measuring with far more events,
+# and redaction needs conversations that are no part of this project.
+USUAL = [name for name in TABLES if name not in ("year", "memory", "redaction", "erasure")]
 
 
 def main(names: list[str]) -> None:

@@ -90,7 +90,7 @@ def write_day(home: Path, day: int, events: int, part: int = 1) -> Path:
         "part": part,
         "events": events,
         "events_a_session": EVENTS_A_SESSION,
-        "devices": max(events // 10, 100),
+        "devices": devices_of(events),
         "starts_at": f"timestamp '{date_}'",
     }
     statement = _DAY.replace("{path}", str(path))
@@ -99,6 +99,11 @@ def write_day(home: Path, day: int, events: int, part: int = 1) -> Path:
         statement = statement.replace(f"${name}", str(values[name]))
     duckdb.execute(statement)
     return path
+
+
+def devices_of(events: int) -> int:
+    """How many devices a day of this many events has; they are the same ones every day."""
+    return max(events // 10, 100)
 
 
 def make_history(home: Path, days: int, events: int) -> None:

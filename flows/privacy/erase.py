@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +46,7 @@ from flows.privacy.holdings import (
     searched,
     tables_in,
 )
-from flows.privacy.identity import pseudonyms, resolve
+from flows.privacy.identity import Remembered, pseudonyms, resolve
 from flows.privacy.landed import LandedRows, lake_pseudonymiser, reading
 from flows.privacy.mentions import Mention, Unsearched, mentions
 from flows.privacy.renew import renew
@@ -161,8 +162,10 @@ class _Erasure:
 
     def _resolve(self, look: _Look) -> None:
         """The pseudonyms of all people of the request, and of the devices that were theirs alone."""
+        links = Remembered(look.landed)
+        resolve(pseudonyms(chain.from_iterable(self._secret.people), look.pseudonymiser), links)
         for given in self._secret.people:
-            person = resolve(pseudonyms(given, look.pseudonymiser), look.landed)
+            person = resolve(pseudonyms(given, look.pseudonymiser), links)
             for kind in Kind:
                 self._secret.keys.setdefault(kind, set()).update(person.keys[kind])
             self._secret.shared |= person.shared
