@@ -177,7 +177,7 @@ class _Erasure:
     def _plan(self, look: _Look) -> None:
         """Count what is to go."""
         self._request.found["before"] = self._counts(look)
-        named = [one for one in mentions(self._settings, self._specs, self._secret.ids) if isinstance(one, Mention)]
+        named = [one for one in mentions(self._settings, self._specs, self._secret.words) if isinstance(one, Mention)]
         self._request.found["lines_naming_an_id"] = {
             store: sum(one.store == store for one in named) for store in ("inbox", "quarantine")
         }
@@ -210,7 +210,8 @@ class _Erasure:
             shares = self._request.found.setdefault("landed_files", {})
             if changed or spec.name not in shares:
                 shares[spec.name] = {"rewritten": len(changed), "of": files}
-        self._note_files(erase_quarantine(receipts, self._settings, self._secret.ids, look.pseudonymiser, person))
+        words = self._secret.words
+        self._note_files(erase_quarantine(receipts, self._settings, self._specs, words, look.pseudonymiser, person))
         self._erase_inbox(receipts)
         self._reach(State.REWRITTEN)
 
@@ -218,7 +219,7 @@ class _Erasure:
         # From the receipts: what a killed call removed is among them.
         own = [r for r in map(receipts.one, (number for number, _ in receipts.removals())) if r.file == self._why]
         batches = {rows.batch_id for receipt in own for rows in receipt.removed}
-        found = [*mentions(self._settings, self._specs, self._secret.ids)]
+        found = [*mentions(self._settings, self._specs, self._secret.words)]
         named = [one for one in found if isinstance(one, Mention) and one.store == "inbox"]
         self._note_files(erase_inbox(receipts, self._settings, batches, named))
 
@@ -250,10 +251,10 @@ class _Erasure:
                 if counts["own"] or counts["by_device"]
             ]
             kept = self._keys_kept(look)
-        named = [*mentions(self._settings, self._specs, self._secret.ids)]
+        named = [*mentions(self._settings, self._specs, self._secret.words)]
         left += sorted({f"{one.file} ({one.store}) names an id" for one in named if isinstance(one, Mention)})
         keys = {key for kind in Kind for key in self._secret.person.keys[kind]} - kept
-        ids = [one.encode() for one in self._secret.ids if len(one) >= LEAST_SCANNED]
+        ids = [one.encode() for one in self._secret.words if len(one) >= LEAST_SCANNED]
         patterns = Patterns([*ids, *(form for key in keys for form in forms_of(key))])
         left += [f"{path} holds bytes of an id" for path in files_with(patterns, [self._settings.home])]
         if left:
@@ -268,6 +269,7 @@ class _Erasure:
             "not_searched": not_searched,
             "pseudonyms_kept": len(kept),
             "bytes_scanned_for": {"pseudonyms": len(keys), "ids": len(ids)},
+            "ids_too_short_to_look_for": self._secret.short,
         }
         self._queue.reach(self._request, State.PROVEN, None)
         self._progress(f"erase    {self._request.id}  {State.PROVEN}")

@@ -3,12 +3,12 @@
 In this order, since what comes later is found by what goes before. Done again, each step does nothing more.
 """
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from flows.land.text import blank_text
 from flows.land.tombstones import moment_column
 from flows.privacy.holdings import pseudonyms_of, searched
 from flows.privacy.identity import Person
-from flows.privacy.mentions import Mention, Unsearched
+from flows.privacy.mentions import Mention, Unsearched, is_a_word
 from flows.privacy.rows import Share, is_one_of_bytes, share_of_row
 from flows.settings import Settings
 
@@ -113,14 +113,19 @@ def erase_landed(
 
 
 def erase_quarantine(
-    receipts: Receipts, settings: Settings, ids: Collection[str], pseudonymiser: Pseudonymiser, person: Person
+    receipts: Receipts,
+    settings: Settings,
+    specs: dict[str, DatasetSpec],
+    words: Collection[str],
+    pseudonymiser: Pseudonymiser,
+    person: Person,
 ) -> Iterator[ChangedFile | Unsearched]:
     """Take away what lines of quarantine say in which an id stands, or what a pseudonym of the person stands for.
 
     Rejected rows have no pseudonyms: each value in them is tried.
     """
     keys = {kind.column: person.keys[kind] - person.shared for kind in Kind if person.keys[kind] - person.shared}
-    is_theirs = partial(_names_one, ids=frozenset(ids), pseudonymiser=pseudonymiser, keys=keys)
+    theirs = _Theirs(frozenset(words), pseudonymiser, keys)
     day_keys = DayKeys(settings)
     for receipt in receipts.after(0):
         if not (receipt.rows_rejected or receipt.unknown_keys):
@@ -129,7 +134,7 @@ def erase_quarantine(
         for row in (*read_rejects(settings, [receipt]), *read_unknown(settings, [receipt])):
             if row.text is None:
                 yield Unsearched(receipt.file, row.fault)
-            elif is_theirs(f"{row.fault} {row.text}"):
+            elif theirs.is_named_in(f"{row.fault} {row.text}") or theirs.is_of(specs.get(receipt.dataset), row.text):
                 lines.add(row.line)
         stem = f"quarantine/{receipt.dataset}/{receipt.folder.rpartition('/')[2]}"
         paths = [f"{stem}.parquet", f"{stem}.unknown.parquet"] if lines else []
@@ -138,14 +143,48 @@ def erase_quarantine(
             yield ChangedFile("quarantine", path, before[path], sha256(settings.lake / path))
 
 
-def _names_one(text: str, ids: frozenset[str], pseudonymiser: Pseudonymiser, keys: dict[str, frozenset[UUID]]) -> bool:
-    tokens = {*TOKEN.findall(text)}
-    tokens |= {part for token in tokens for part in (token.strip(".:"), token.rpartition(":")[2])}
-    if not ids.isdisjoint(tokens):
-        return True
-    return any(
-        UUID(bytes=pseudonymiser.one(column, token)) in wanted for column, wanted in keys.items() for token in tokens
-    )
+@dataclass(frozen=True)
+class _Theirs:
+    """Whom a row of quarantine may name: ids in clear, and the pseudonyms that an id of theirs gives, by column."""
+
+    words: frozenset[str]
+    pseudonymiser: Pseudonymiser
+    keys: dict[str, frozenset[UUID]]
+
+    def is_named_in(self, text: str) -> bool:
+        """Whether any value in a text is one of theirs; a short number is anybody's."""
+        tokens = {*TOKEN.findall(text)}
+        tokens |= {part for token in tokens for part in (token.strip(".:"), token.rpartition(":")[2])}
+        tokens = {token for token in tokens if is_a_word(token)}
+        return not self.words.isdisjoint(tokens) or any(
+            self._is_key(column, token) for column in self.keys for token in tokens
+        )
+
+    def is_of(self, spec: DatasetSpec | None, text: str) -> bool:
+        """Whether a row that is JSON has one of theirs in a field of ids, however short it is."""
+        if spec is None:
+            return False
+        try:
+            said = json.loads(text)
+        except ValueError:
+            return False
+        columns = {field.name: field.column for field in spec.fields if field.column in self.keys}
+        return any(self._is_key(columns[name], value) for name, value in _members(said) if name in columns)
+
+    def _is_key(self, column: str, value: str) -> bool:
+        return UUID(bytes=self.pseudonymiser.one(column, value)) in self.keys[column]
+
+
+def _members(said: Any) -> Iterator[tuple[str, str]]:
+    """The members of a JSON value, at any depth, that are text or a number."""
+    if isinstance(said, dict):
+        for name, value in said.items():
+            if isinstance(value, str | int):
+                yield name, str(value)
+            yield from _members(value)
+    elif isinstance(said, list):
+        for value in said:
+            yield from _members(value)
 
 
 def erase_inbox(

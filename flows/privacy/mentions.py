@@ -22,6 +22,10 @@ from flows.land.readers import Chunk, read_chunks
 from flows.land.receipts import Receipts
 from flows.settings import Settings
 
+# Characters of an id that can be looked for as a word, and of one that is a number.
+LEAST = 3
+LEAST_DIGITS = 6
+
 
 @dataclass(frozen=True)
 class Mention:
@@ -42,10 +46,17 @@ class Unsearched:
     why: str
 
 
+def is_a_word(id_: str) -> bool:
+    """Whether an id can be looked for as a word: a short number stands for anything."""
+    return len(id_) >= (LEAST_DIGITS if id_.isdigit() else LEAST)
+
+
 def mentions(settings: Settings, specs: dict[str, DatasetSpec], ids: Iterable[str]) -> Iterator[Mention | Unsearched]:
     """Every mention of these ids, and every file that could not be searched."""
     # As text, and as JSON that spells other letters than English ones by their numbers.
     forms = {form for one in ids for form in (one, json.dumps(one)[1:-1])}
+    if not forms:
+        return
     written = "|".join(sorted(map(re.escape, forms)))
     # As Arrow's engine has it, too, which knows no look-behind.
     pattern = rf"(?:^|[^\w-])(?:{written})(?:$|[^\w-])"

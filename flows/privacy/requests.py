@@ -27,6 +27,7 @@ from flows.files import make_private, replace_private
 from flows.keys import load_key
 from flows.land.pseudonyms import Kind
 from flows.privacy.identity import Given, Person
+from flows.privacy.mentions import is_a_word
 from flows.settings import Settings
 
 NONCE_BYTES = 12
@@ -64,9 +65,14 @@ class Secret(BaseModel):
         return [tuple(Given(kind, id_) for kind, id_ in one) for one in self.given]
 
     @property
-    def ids(self) -> list[str]:
-        """All ids in clear."""
-        return [id_ for one in self.given for _, id_ in one]
+    def words(self) -> list[str]:
+        """The ids in clear that can be looked for as words: a short number stands for anything."""
+        return [id_ for one in self.given for _, id_ in one if is_a_word(id_)]
+
+    @property
+    def short(self) -> int:
+        """How many ids are too short to be looked for as words."""
+        return sum(map(len, self.given)) - len(self.words)
 
     @property
     def person(self) -> Person:

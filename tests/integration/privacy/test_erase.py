@@ -257,3 +257,30 @@ def test_an_account_delivered_later_for_another_user_is_not_taken(peopled: Lake)
     erase(peopled.settings)
     peopled.land_one("crm/accounts/z.csv", in_format([account("k-zoe", "u-zoe")], "csv", "accounts"))
     assert key_of("user", "u-zoe") in {key for _, key in people_in(peopled)}
+
+
+def test_a_short_number_is_not_taken_for_an_id_where_it_is_none(peopled: Lake) -> None:
+    rows = [
+        seen(500, "d-other", "7", platform="none of ours"),
+        seen(501, "d-other", "u-cilla", platform="none of ours", position=7),
+        seen(502, "d-7", "7"),
+    ]
+    peopled.land_one("web/events/short.ndjson", ndjson(rows))
+    peopled.deliver("web/events/others.ndjson", ndjson([seen(503, "d-other", "u-cilla", app_version="7")]))
+    ask(peopled, user="7")
+    (done,) = erase(peopled.settings)
+    assert done.found["ids_too_short_to_look_for"] == 1
+    said = {row["_line"]: row["raw"] for row in peopled.rejects()}
+    assert said[1] == b""
+    assert b"u-cilla" in said[2]
+    assert (peopled.settings.inbox / "web/events/others.ndjson").exists()
+    assert key_of("user", "7") not in {key for _, key in people_in(peopled)}
+
+
+@pytest.mark.parametrize("id_", ["o'brien", 'a"b', "a,b;c", "å/ö 1", "x" * 5000, "%s{0}", "\\x00"])
+def test_any_id_can_be_erased(peopled: Lake, id_: str) -> None:
+    peopled.land_one("web/events/odd.ndjson", ndjson([seen(500, "d-odd", id_), seen(501, "d-cilla", "u-cilla")]))
+    Queue(peopled.settings).receive([(Given(Kind.USER, id_),)], False)
+    (done,) = erase(peopled.settings)
+    assert done.state is State.PROVEN
+    assert not {key_of("user", id_), key_of("device", "d-odd")} & {key for _, key in people_in(peopled)}
