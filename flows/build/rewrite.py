@@ -1,5 +1,6 @@
 """Rewrite the warehouse file: DuckDB keeps the bytes of deleted rows in it until it needs the room."""
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -23,6 +24,8 @@ def rewrite_warehouse(settings: Settings) -> None:
     made = settings.warehouse.with_name(f".{settings.warehouse.name}.rewritten")
     with warehouse_held(settings, "rewriting the warehouse"):
         _remove(made)
+        # What a build that was killed had put beside it meanwhile.
+        shutil.rmtree(f"{settings.warehouse}.tmp", ignore_errors=True)
         # What is in the log beside the file belongs to the old one: it must not be taken for the new one's.
         with open_warehouse(settings) as warehouse:
             warehouse.execute("checkpoint")
