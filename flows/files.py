@@ -1,8 +1,10 @@
-"""Files: their checksum, and that they are on the disk, and who may read them."""
+"""Files: their checksum, and that they are on the disk."""
 
 import hashlib
 import os
 from pathlib import Path
+
+from flows.rights import private_file
 
 
 def sha256(path: Path) -> str:
@@ -26,21 +28,12 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_private(folder: Path, *below: str) -> None:
-    """Make a folder for its owner alone, and folders one below the other in it; what is above it is anybody's."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in below:
-        folder /= name
-        folder.mkdir(exist_ok=True, mode=0o700)
-
-
 def replace_private(path: Path, data: bytes) -> None:
     """Put a file for its owner alone in the place of what was there, whole and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with os.fdopen(private_file(partial), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from flows.errors import TidemarkError
-from flows.files import make_private, sync_folder
+from flows.files import sync_folder
+from flows.rights import is_private, make_private, private_file
 from flows.settings import Settings
 
 Name = Literal["pseudonym", "master"]
@@ -79,7 +80,7 @@ def _from_command(command: str, name: Name) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    if path.stat().st_mode & 0o077:
+    if not is_private(path):
         raise TidemarkError(f"others than its owner may read the key {path}; run `chmod 600 {path}`")
     key = path.read_bytes().strip()
     if len(key) < KEY_BYTES:
@@ -97,7 +98,7 @@ def write_once(path: Path, data: bytes) -> None:
     """Write a file for its owner alone, whole and on the disk, unless it is there already."""
     make_private(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = private_file(partial)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

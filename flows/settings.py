@@ -55,6 +55,16 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Hours that a published version is kept at least, for readers that have it open.",
     )
+    group_internal: str | None = Field(
+        None,
+        description="The group of users who may read what is published as internal; where unset, that of restricted, "
+        "or nobody but the user that Tidemark runs as.",
+    )
+    group_restricted: str | None = Field(
+        None,
+        description="The group of users who may read what is published as restricted; where unset, nobody but the user "
+        "that Tidemark runs as.",
+    )
     threads: int = Field(2, ge=1, le=1024, description="Threads for landing and for DuckDB.")
     memory_limit: str = Field("4GB", description="Memory that DuckDB may use while building, such as `512MB`.")
     channels: Path = Field(

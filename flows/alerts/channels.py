@@ -22,6 +22,7 @@ from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, NotifyType
 from flows.alerts.messages import Message, fit
 from flows.contract.owners import owners as project_owners
 from flows.errors import TidemarkError
+from flows.rights import is_private
 from flows.settings import Settings
 from flows.text import cut
 
@@ -126,7 +127,7 @@ def load_channels(settings: Settings) -> Channels:
     path = settings.channels
     try:
         mode = path.stat().st_mode
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if not is_private(path):
             raise TidemarkError(
                 f"{path} holds secrets and others may use it (mode {stat.S_IMODE(mode):04o}); `chmod 600 {path}`"
             )

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from flows.alerts.messages import Message
 from flows.errors import TidemarkError
+from flows.rights import PRIVATE, make_private
 from flows.settings import Settings
 from flows.sqlite import moment_of, open_to_read, text_of, transaction
 from flows.text import cut
@@ -121,8 +122,8 @@ class Incidents:
             self._remedy = "i.remedy" if self._version() >= REMEDIES else "null"
             return
         self._remedy = "i.remedy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
+        make_private(path.parent)
+        path.touch(mode=PRIVATE.file)
         self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
         self._database.executescript("pragma synchronous = full; pragma foreign_keys = on;")
         # Processes that make the store at once, or turn it to WAL, would fail each other: SQLite does not wait there.

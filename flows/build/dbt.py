@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from click import ClickException
 
 from flows.build.logic import environment_in, variables_given
 from flows.build.project import Project
+from flows.build.visibility import published_models, refuse_wrong_visibility
 from flows.contract.spec import PROJECT
 from flows.errors import TidemarkError
 from flows.locks import warehouse_in_use
+from flows.rights import make_private
 from flows.settings import Settings
 
 if TYPE_CHECKING:  # dbt takes over a second to import, and most commands run none
@@ -35,12 +38,15 @@ _read: dict[str, Project] = {}
 def read_project(settings: Settings) -> Project:
     """The project as it is now: parsed once in this process, and again only when a file of it changed.
 
-    Raises :class:`TidemarkError` where dbt cannot parse it.
+    Raises :class:`TidemarkError` where dbt cannot parse it, or where a model that is published does not say who may see
+    it, or more than may.
     """
     fingerprint = project_fingerprint(PROJECT)
     if fingerprint not in _read:
         _read.clear()
-        _read[fingerprint] = Project(_invoke(settings, ["parse"], fingerprint), fingerprint, PROJECT)
+        project = Project(_invoke(settings, ["parse"], fingerprint), fingerprint, PROJECT)
+        refuse_wrong_visibility(published_models(project), lambda model: model.columns)
+        _read[fingerprint] = project
     return _read[fingerprint]
 
 
@@ -128,6 +134,8 @@ def _invoke(
     # Where dbt cannot write its log, as on a full disk, a traceback for each line would hide what is wrong.
     logging.raiseExceptions = False
     folder = settings.home.resolve() / "warehouse"
+    with suppress(OSError):  # of what it cannot write dbt says so
+        make_private(folder)
     os.environ["TIDEMARK_HOME"] = str(settings.home.resolve())
     os.environ["TIDEMARK_THREADS"] = str(settings.threads)
     os.environ["TIDEMARK_MEMORY_LIMIT"] = settings.memory_limit

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ RUN_RECORDS = ("ops_model_runs", "ops_test_runs", "ops_backfills")
 class Model:
     """A model as the manifest has it; ``day_column`` is that of the day it is partitioned by, None where it is not.
 
-    ``upstream`` names the models and seeds it depends on, directly or not.
+    ``upstream`` names the models and seeds it depends on, directly or not. ``visibility`` is who may see it published,
+    as ``path`` says, '' where it does not; ``privacy`` has the privacy class of each of its columns.
     """
 
     name: str
@@ -35,6 +36,9 @@ class Model:
     description: str
     columns: dict[str, str]
     upstream: frozenset[str]
+    visibility: str = ""
+    privacy: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ class Project:
                 upstream=frozenset(
                     self.manifest.nodes[id_].name for id_ in self._lineage[node.unique_id] if id_ in self.manifest.nodes
                 ),
+                visibility=str((node.config.meta or {}).get("visibility", "")),
+                privacy={name: privacy_of(column) for name, column in node.columns.items()},
+                path=str(Path(node.original_file_path).with_suffix(".yml")),
             )
             for node in self._nodes("model")
         }
@@ -226,6 +233,11 @@ def owner_of(manifest: "Manifest", node: Any) -> str:
     tested = [attached] if attached else node.depends_on_nodes
     owners = {owner_of(manifest, manifest.nodes[id_]) for id_ in tested if id_ in manifest.nodes}
     return ", ".join(sorted(owners - {""}))
+
+
+def privacy_of(column: Any) -> str:
+    """The privacy class of a column; '' where the project does not say."""
+    return str((column.config.meta or column.meta or {}).get("privacy", ""))
 
 
 def landings_of(dataset: str) -> str:

@@ -38,7 +38,6 @@ def rewrite_warehouse(settings: Settings) -> None:
                 "bytes of removed rows are in it still; fix the cause (a full disk) and run the same again, or delete "
                 "it: `tidemark build` makes it from the lake"
             ) from error
-        made.chmod(settings.warehouse.stat().st_mode & 0o777)
         sync_file(made)
         made.replace(settings.warehouse)
         sync_folder(made.parent)

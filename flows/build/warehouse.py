@@ -18,6 +18,7 @@ from flows.build.dbt import read_project
 from flows.build.project import STORED, DataTest, Project
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.locks import held, holder_of, warehouse_in_use
+from flows.rights import make_private
 from flows.settings import Settings
 
 # What the warehouse holds besides the models, and the format of it.
@@ -71,7 +72,7 @@ class PendingWork:
 
 def warehouse_lock(settings: Settings) -> FileLock:
     """The lock that whoever writes the warehouse holds, from what it reads of it to what it makes of that."""
-    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    make_private(settings.warehouse.parent)
     # dbt takes it in one thread and gives it back in another.
     return FileLock(lock_file(settings), thread_local=False)
 
@@ -106,6 +107,7 @@ def warehouse_held(settings: Settings, work: str) -> Iterator[None]:
     one once it is whole.
     """
     try:
+        make_private(settings.warehouse.parent)
         with held(lock_file(settings), work):
             yield
     except (OSError, sqlite3.Error, duckdb.OperationalError, duckdb.FatalException) as error:

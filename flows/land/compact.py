@@ -28,6 +28,7 @@ from flows.land.layout import check_layout
 from flows.land.receipt import compacted_path
 from flows.land.receipts import Receipts
 from flows.locks import held
+from flows.rights import make_private
 from flows.settings import Settings
 
 LOCK = ".compaction.lock"
@@ -108,7 +109,7 @@ def _compact_or_say_why(
 ) -> None:
     """Compact a day into what is ``done``; raises OSError on a full disk, which the next day would meet too."""
     made = settings.lake / WORK / f"{spec.name}-{day}.parquet"
-    made.parent.mkdir(exist_ok=True)
+    make_private(made.parent)
     try:
         done.days.append(_compact_day(settings, spec, day, files, receipts, made))
     except (TidemarkError, duckdb.Error) as error:

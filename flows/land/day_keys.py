@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from flows.errors import TidemarkError
-from flows.files import make_private, sync_file, sync_folder
+from flows.files import sync_file, sync_folder
 from flows.keys import key_check, load_key, write_once
+from flows.rights import make_private
 from flows.settings import Settings
 
 BITS = 256

@@ -10,7 +10,6 @@ from itertools import chain
 
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError, UnreadableFileError
-from flows.files import make_private
 from flows.land.commit import MOST_BEGUN
 from flows.land.conformers import Conformers
 from flows.land.gather import gathered, in_groups
@@ -18,8 +17,9 @@ from flows.land.inbox import Delivery, is_settled, new_deliveries, wait_for_sett
 from flows.land.land_file import FileLander, NewFile
 from flows.land.layout import refuse_half_swapped, remove_zone_before, settle_layout
 from flows.land.receipt import Receipt, Status
-from flows.land.receipts import Receipts
+from flows.land.receipts import Receipts, work_folder
 from flows.locks import held
+from flows.rights import make_inbox, make_private
 from flows.settings import Settings
 
 LOCK = ".landing.lock"
@@ -66,13 +66,13 @@ def open_for_landing(settings: Settings, specs: dict[str, DatasetSpec]) -> Itera
     """The lake's receipts, for one landing at a time, cleaned of what a killed one left."""
     refuse_half_swapped(settings)
     try:
-        settings.landed.mkdir(parents=True, exist_ok=True)
-        for folder in (settings.inbox, settings.quarantine, settings.text, settings.day_keys):
+        make_inbox(settings.inbox)
+        for folder in (settings.landed, settings.quarantine, settings.text, settings.day_keys):
             make_private(folder)
         with held(settings.lake / LOCK, "landing"):
             remove_zone_before(settings)
             settle_layout(settings, specs)
-            with closing(Receipts(settings)) as receipts, _work(receipts):
+            with closing(Receipts(settings)) as receipts, _work(settings, receipts):
                 yield receipts
     except (OSError, sqlite3.Error) as error:
         raise TidemarkError(
@@ -82,9 +82,10 @@ def open_for_landing(settings: Settings, specs: dict[str, DatasetSpec]) -> Itera
 
 
 @contextmanager
-def _work(receipts: Receipts) -> Iterator[None]:
+def _work(settings: Settings, receipts: Receipts) -> Iterator[None]:
     """Leave no half-made batch behind, of a landing that was killed nor of this one, however it ends."""
     receipts.clean_up()
+    make_private(work_folder(settings))
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec
 from flows.land.receipt import DATA, LandedFile, batch_name, day_folder
+from flows.rights import BY_UMASK, PRIVATE
 
 # Rows of a day are gathered until they make a row group worth reading.
 GROUP_ROWS = 65_536
@@ -108,7 +109,7 @@ class _Writer:
         self.rows = 0
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Made here, or a link to a file of the lake would be written through.
-        self.path.touch(mode=0o666 if encryption is None else 0o600, exist_ok=False)
+        self.path.touch(mode=BY_UMASK if encryption is None else PRIVATE.file, exist_ok=False)
         options = _parquet_options(schema)
         self._writer = pq.ParquetWriter(self.path, schema, encryption_properties=encryption, **options)
 

@@ -21,10 +21,11 @@ from google.protobuf.message_factory import GetMessageClass
 
 from flows.contract.spec import descriptors, load_specs
 from flows.errors import TidemarkError
-from flows.files import make_private, sync_file, sync_folder
+from flows.files import sync_file, sync_folder
 from flows.land.day_keys import DayKeys, DestroyedKeyError
 from flows.land.readers import Reject, Unknown
 from flows.land.receipt import Receipt, batch_name
+from flows.rights import PRIVATE, make_private
 from flows.settings import Settings
 
 STORE = "quarantine"
@@ -121,7 +122,7 @@ class _File:
         if self._writer is None:
             encryption = self._encryption()
             make_private(self.path.parent)
-            self.path.touch(mode=0o600)
+            self.path.touch(mode=PRIVATE.file)
             self._writer = pq.ParquetWriter(
                 self.path, self._schema, compression="zstd", encryption_properties=encryption
             )

@@ -19,6 +19,7 @@ from flows.land import file_index
 from flows.land.commit import MOST_BEGUN, Begun, begin, commit_all, take_back
 from flows.land.file_index import FileIndex
 from flows.land.receipt import RECEIPT, Receipt, Status, batch_name
+from flows.rights import make_private
 from flows.settings import Settings
 from flows.sqlite import open_to_read
 
@@ -59,7 +60,7 @@ class Receipts:
                 behind.backup(self._database)
             behind.close()
         else:
-            settings.landed.mkdir(parents=True, exist_ok=True)
+            make_private(settings.landed)
             self._database = sqlite3.connect(index, timeout=30)
             self._database.executescript("pragma journal_mode = wal; pragma synchronous = normal;")
             if not _is_as_now(self._database):

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
-from flows.files import make_private, sync_folder
+from flows.files import sync_folder
 from flows.land.compact import LOCK as COMPACTION_LOCK
 from flows.land.conform import ARROW_TYPES, landed_schema
 from flows.land.day_keys import DayKeys
@@ -37,6 +37,7 @@ from flows.land.receipts import INDEX, Receipts, work_folder
 from flows.land.redaction.redact import redact_column
 from flows.land.text import STORE, TextFiles, read_text_file
 from flows.locks import held
+from flows.rights import make_private
 from flows.settings import Settings
 
 # The home of the lake that is being made, below the lake.
@@ -99,8 +100,8 @@ def _lay_out(
     target = _target(settings)
     if read_layout(target.landed) != layout:
         shutil.rmtree(target.home, ignore_errors=True)
-        for folder in (target.landed, target.quarantine):
-            folder.mkdir(parents=True)
+        for folder in (target.home, target.landed, target.quarantine):
+            make_private(folder)
         write_layout(target.landed, layout)
     faults: list[str] = []
     paths = sorted(settings.landed.glob(f"*/batch-*/{RECEIPT}"), key=lambda path: path.parent.name)

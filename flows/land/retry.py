@@ -48,6 +48,7 @@ from flows.land.readers.protobuf import decoder_of
 from flows.land.readers.values import json_rows
 from flows.land.receipt import Receipt, Status, batch_name
 from flows.land.receipts import Receipts, work_folder
+from flows.rights import PRIVATE
 from flows.settings import Settings
 
 PIECE_ROWS = 10_000
@@ -263,7 +264,7 @@ def _chunks_again(
             continue
         file = _as_file([r.raw for r in tried], kind, spec, columns)
         path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
+        path.touch(mode=PRIVATE.file)
         path.write_bytes(file.data)
         lines = np.array([r.line for r in tried], np.int64)
         for chunk in read_chunks(path, named):

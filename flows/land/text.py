@@ -22,6 +22,7 @@ from flows.land.day_keys import DayKeys, name_of
 from flows.land.landed_files import LandedFiles
 from flows.land.receipt import LandedFile
 from flows.land.receipts import Receipts
+from flows.rights import PRIVATE
 from flows.settings import Settings
 
 STORE = "text"
@@ -96,7 +97,7 @@ def blank_text(settings: Settings, keys: DayKeys, dataset: str, file: LandedFile
     path = settings.lake / file.path
     beside = path.with_name(f".{path.name}.partial")
     beside.unlink(missing_ok=True)
-    beside.touch(mode=0o600)
+    beside.touch(mode=PRIVATE.file)
     assert file.event_date is not None
     encryption = keys.to_write(STORE, dataset, file.event_date, texts)
     pq.write_table(table, beside, compression="zstd", store_schema=False, encryption_properties=encryption)

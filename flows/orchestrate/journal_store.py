@@ -15,6 +15,7 @@ from flows.orchestrate.job import Arrival, Job
 from flows.orchestrate.readiness import Presence
 from flows.orchestrate.runs import RUN_COLUMNS, ByHand, FailureStreak, JobRun, Wait, run_of
 from flows.processes import is_alive
+from flows.rights import make_private
 from flows.settings import Settings
 from flows.sqlite import moment_of, open_to_read, transaction
 
@@ -71,7 +72,7 @@ class JournalStore:
             if read_only:
                 self._database = open_to_read(self.path)
                 return
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self.path.parent)
             self._database = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             self._database.executescript(SCHEMA)
 

@@ -63,6 +63,7 @@ from flows.privacy.renew import behind, renewed_build
 from flows.privacy.retention import expire
 from flows.publish.publish import NothingGoodError, Publication, publish
 from flows.release.releases import is_outdated
+from flows.rights import make_private
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.text import counted
@@ -363,7 +364,7 @@ def _queued_run(settings: Settings, journal: Journal, job: str, only_if_due: boo
 
     A run by hand does what nobody else will, so it waits in any case.
     """
-    settings.jobs.mkdir(parents=True, exist_ok=True)
+    make_private(settings.jobs)
     queue = FileLock(settings.jobs / f".{job}.queue.lock")
     try:
         queue.acquire(timeout=0)

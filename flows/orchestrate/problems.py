@@ -24,6 +24,7 @@ from flows.land.receipts import Receipts
 from flows.orchestrate.due import Decision, ScheduleState, instant_of_slot
 from flows.orchestrate.job import BACKFILL, LAND, Build, Job, Maintain, Publish
 from flows.orchestrate.runs import FailureStreak, Wait
+from flows.rights import make_private
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.text import one_line
@@ -40,7 +41,7 @@ log = logging.getLogger("tidemark.problems")
 def observing(settings: Settings) -> Iterator[None]:
     """From reading how things stand to writing down what that means, one process at a time: or what one read would undo
     what another has seen since."""
-    settings.jobs.mkdir(parents=True, exist_ok=True)
+    make_private(settings.jobs)
     with FileLock(settings.jobs / ".observing.lock"):
         yield
 

@@ -21,6 +21,7 @@ from flows.errors import TidemarkError
 from flows.orchestrate.journal import Journal
 from flows.orchestrate.report import NodesFailedError
 from flows.orchestrate.writer import show_waiting
+from flows.rights import make_private
 from flows.settings import Settings
 from flows.text import cut, one_line
 
@@ -103,7 +104,7 @@ def _is_cancelled() -> bool:
 @contextmanager
 def exclusive_run(settings: Settings, journal: Journal, job: str) -> Iterator[None]:
     """One run of a job at work; others wait, and can be seen to. A process that is killed gives its turn back."""
-    settings.jobs.mkdir(parents=True, exist_ok=True)
+    make_private(settings.jobs)
     lock = FileLock(settings.jobs / f".{job}.turn.lock")
     try:
         lock.acquire(timeout=0)

@@ -20,7 +20,6 @@ import duckdb
 from flows.build.dbt import read_project
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
-from flows.files import make_private
 from flows.land.land import land
 from flows.land.pseudonyms import Kind, Pseudonymiser
 from flows.land.receipts import Receipts
@@ -52,6 +51,7 @@ from flows.privacy.mentions import Mention, Unsearched, mentions
 from flows.privacy.renew import renew
 from flows.privacy.requests import Queue, Request, State
 from flows.privacy.rows import is_one_of
+from flows.rights import make_private
 from flows.settings import Settings
 
 Progress = Callable[[str], None]

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from flows.build.project import STORED, Project
+from flows.build.project import STORED, Project, privacy_of
 from flows.build.warehouse import lock_file, open_warehouse, warehouse_at_rest
 from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
@@ -80,13 +80,13 @@ def modelled(project: Project) -> list[Holding]:
         if str(node.resource_type) in ("model", "seed") and node.config.materialized in KINDS_STORED
     ]
     return sorted(
-        (_holding(project, node) for node in stored if any(_privacy(c) == PSEUDONYM for c in node.columns.values())),
+        (_holding(project, node) for node in stored if any(privacy_of(c) == PSEUDONYM for c in node.columns.values())),
         key=lambda holding: holding.name,
     )
 
 
 def _holding(project: Project, node: Any) -> Holding:
-    keys = [name for name, column in node.columns.items() if _privacy(column) == PSEUDONYM]
+    keys = [name for name, column in node.columns.items() if privacy_of(column) == PSEUDONYM]
     model = project.models.get(node.name)
     upstream = {node.name, *(model.upstream if model else ())}
     return Holding(
@@ -96,15 +96,11 @@ def _holding(project: Project, node: Any) -> Holding:
         description=node.description,
         owner=project.owners.get(node.name, ""),
         columns=tuple(
-            (name, column.description, str(column.data_type or ""), _privacy(column))
+            (name, column.description, str(column.data_type or ""), privacy_of(column))
             for name, column in node.columns.items()
         ),
         made_from=tuple(sorted(name.removeprefix("raw_") for name in upstream if name.startswith("raw_"))),
     )
-
-
-def _privacy(column: Any) -> str:
-    return str((column.config.meta or column.meta or {}).get("privacy", ""))
 
 
 def count(

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from flows.errors import TidemarkError
 from flows.files import sync_file, sync_folder
+from flows.rights import PRIVATE, private_file
 
 
 class PrivateFolder:
@@ -20,12 +21,11 @@ class PrivateFolder:
         self.path = target.with_name(f".{target.name}.partial")
         if self.path.exists():
             shutil.rmtree(self.path)
-        self.path.mkdir(mode=0o700)
+        self.path.mkdir(mode=PRIVATE.folder)
 
     def file(self, name: str) -> TextIO:
         """A new text file in it."""
-        descriptor = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        return os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+        return os.fdopen(private_file(self.path / name), "w", encoding="utf-8", newline="")
 
     def finish(self) -> None:
         """Have it on the disk, and under its name."""

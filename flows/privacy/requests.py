@@ -23,11 +23,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, Field
 
 from flows.errors import TidemarkError
-from flows.files import make_private, replace_private
+from flows.files import replace_private
 from flows.keys import load_key
 from flows.land.pseudonyms import Kind
 from flows.privacy.identity import Given, Person
 from flows.privacy.mentions import is_a_word
+from flows.rights import make_private
 from flows.settings import Settings
 
 NONCE_BYTES = 12

@@ -1,4 +1,4 @@
-"""The list of the marts with one sentence each, in the README, from what the models' YAML says.
+"""The list of the marts in the README: who may see each, and one sentence of it, from what the models' YAML says.
 
 ``python -m flows.publish.catalogue`` writes it; ``--check`` writes nothing and exits 1 where it is out of date.
 """
@@ -24,13 +24,14 @@ def first_sentence(text: str) -> str:
 
 
 def marts_table(project: Path) -> str:
-    """Every mart and its sentence, as a table in Markdown, domain by domain."""
-    lines = ["| domain | mart | what it has |", "| --- | --- | --- |"]
+    """Every mart, who may see it and its sentence, as a table in Markdown, domain by domain."""
+    lines = ["| domain | mart | visibility | what it has |", "| --- | --- | --- | --- |"]
     for path in sorted((project / MARTS).rglob("*.yml")):
         for model in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("models", []):
             where = path.relative_to(project).with_name(f"{model['name']}.sql")
             sentence = first_sentence(model.get("description", ""))
-            lines.append(f"| {path.parent.name} | [`{model['name']}`]({where}) | {sentence} |")
+            visibility = model.get("config", {}).get("meta", {}).get("visibility", "")
+            lines.append(f"| {path.parent.name} | [`{model['name']}`]({where}) | {visibility} | {sentence} |")
     return "\n".join(lines) + "\n"
 
 

@@ -18,7 +18,6 @@ from flows.publish.manifest import (
     PublishedFile,
     is_whole,
 )
-from flows.publish.views import seal
 from flows.settings import Settings
 
 PARQUET = "parquet"
@@ -61,7 +60,6 @@ def link_files(
         except OSError:  # a file system without hard links
             shutil.copyfile(origin, target)
             sync_file(target)
-        seal(target)
         linked.append(file if path == file.path else file.model_copy(update={"path": path}))
     return linked
 
@@ -125,7 +123,6 @@ def _described(folder: Path, path: Path, day: date | None, change: int) -> Publi
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
-    seal(path)
     return PublishedFile(
         path=str(path.relative_to(folder)),
         day=day,
@@ -140,12 +137,6 @@ def stored_as(column: str, type_: str) -> str:
     """How a column is written: keys as text, because Spark reads no UUID and Polars makes bytes of them."""
     plain = re.sub(r"\bUUID\b", "VARCHAR", type_)
     return f'"{column}"' if plain == type_ else f'cast("{column}" as {plain}) as "{column}"'
-
-
-def finish(path: Path) -> None:
-    """Make a file durable, and not to be written."""
-    sync_file(path)
-    seal(path)
 
 
 def escape(text: str | Path) -> str:

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.build.staleness import Cause
 from flows.errors import TidemarkError
+from flows.files import sync_file, sync_folder
 from flows.publish.views import MANIFEST, versions
+from flows.rights import PRIVATE, Rights, Visibility, give
 from flows.settings import Settings
 
 CURRENT = "current"
@@ -40,7 +42,8 @@ class PublishedTable(BaseModel):
     A stale table has the files of an earlier version, because what it depends on failed or was not built:
     ``stale_since`` is when the first version was made in which it was stale, ``stale_because`` what it waits for.
     ``as_of`` is when the version was made in which its rows were last good: this one, where it is not stale. (It is
-    None in versions that Tidemark published before tables could be stale.) Both are UTC.
+    None in versions that Tidemark published before tables could be stale.) Both are UTC. ``visibility`` is who may see
+    it: the fewest, in versions of before tables said so.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +55,7 @@ class PublishedTable(BaseModel):
     as_of: datetime | None = None
     stale_since: datetime | None = None
     stale_because: tuple[Cause, ...] = ()
+    visibility: Visibility = Visibility.RESTRICTED
 
     @property
     def is_stale(self) -> bool:
@@ -121,6 +125,18 @@ def read_manifest(settings: Settings, version: str) -> Manifest:
             f"{path} cannot be read: it is damaged, or an earlier Tidemark published it; delete the folder "
             f"{path.parent} (and the link `current` where it points there) and publish again"
         ) from error
+
+
+def write_manifest(folder: Path, manifest: Manifest, rights: Rights) -> None:
+    """Put a manifest into a version's folder in one step, which makes it a version where it was none."""
+    partial = folder / f"{MANIFEST}.partial"
+    partial.unlink(missing_ok=True)  # left by one that was killed, and not to be written
+    partial.touch(mode=PRIVATE.file)
+    partial.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    give(partial, rights)
+    sync_file(partial)
+    partial.rename(folder / MANIFEST)
+    sync_folder(folder)
 
 
 def newest_manifest(settings: Settings) -> Manifest | None:

@@ -1,16 +1,19 @@
-"""The DuckDB file that readers open: a view of each table, and how fresh they are."""
+"""The DuckDB files that readers open, one for each level: a view of each of its tables, and how fresh they are."""
+
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from flows.build.project import Project
+from flows.files import sync_file
 from flows.publish.catalogue import first_sentence
-from flows.publish.files import PARQUET, Columns, escape, finish, stored_as
+from flows.publish.files import PARQUET, Columns, escape, stored_as
 from flows.publish.manifest import Manifest, PublishedTable, describe_causes
-from flows.publish.views import MARTS, VERSION_FOLDER, version_folder_macro
+from flows.publish.views import DATABASES, MARTS, VERSION_FOLDER, version_folder_macro
 from flows.settings import Settings
 
-# The table in MARTS that says how fresh the others are.
+# The table that says how fresh the others are.
 PUBLISHED_TABLES = "published_tables"
 # The newest storage format that DuckDB 1.4 clients still open.
 STORAGE_VERSION = "v1.4.0"
@@ -19,13 +22,23 @@ STORAGE_VERSION = "v1.4.0"
 def make_views(
     settings: Settings, version: str, project: Project, tables: list[PublishedTable], columns: Columns
 ) -> None:
-    """Make the DuckDB file that readers open: a view of each table, with what the project says of it and its columns,
-    and the table that says how fresh they are.
+    """Make the DuckDB files that readers open: a view of each table that readers of the file's level may see, with what
+    the project says of it and its columns, and the table that says how fresh they are. Of any other table a file has no
+    word of its own; what is stale may wait for one, and is said to.
 
-    All are in the file's default schema: one called like the file would be ambiguous to name. The columns of a stale
+    All are in a file's default schema: one called like the file would be ambiguous to name. The columns of a stale
     table are those that it had: what the warehouse has of it may be changed, or gone.
     """
     folder = (settings.published / version).absolute()
+    for level, name in DATABASES.items():
+        _make_file(folder, name, project, [table for table in tables if level.may_see(table.visibility)], columns)
+    readme = folder / version / "README.txt"
+    readme.parent.mkdir()
+    readme.write_text(README.format(version=version), encoding="utf-8")
+    sync_file(readme)
+
+
+def _make_file(folder: Path, name: str, project: Project, tables: list[PublishedTable], columns: Columns) -> None:
     statements = [*version_folder_macro(folder)]
     for table in tables:
         model = project.models[table.name]
@@ -42,15 +55,11 @@ def make_views(
         text = escape(field.metadata[b"description"].decode())
         statements.append(f"comment on column {PUBLISHED_TABLES}.{field.name} is '{text}'")
     # A connection of its own: views of an attached file would name that file's functions by the name it is attached as.
-    with duckdb.connect(str(folder / MARTS), config={"storage_compatibility_version": STORAGE_VERSION}) as marts:
-        marts.register("freshness", _freshness(version, tables, project))
+    with duckdb.connect(str(folder / name), config={"storage_compatibility_version": STORAGE_VERSION}) as marts:
+        marts.register("freshness", _freshness(folder.name, tables, project))
         marts.execute(";\n".join(["begin", *statements, "commit"]))
         marts.unregister("freshness")
-    finish(folder / MARTS)
-    readme = folder / version / "README.txt"
-    readme.parent.mkdir()
-    readme.write_text(README.format(version=version), encoding="utf-8")
-    finish(readme)
+    sync_file(folder / name)
 
 
 def read_columns(settings: Settings, warehouse: duckdb.DuckDBPyConnection, before: Manifest | None) -> Columns:
@@ -104,12 +113,18 @@ def _empty_table(table: PublishedTable, columns: dict[str, str]) -> str:
 README = """\
 This is version {version} of the published tables.
 
-Open marts.duckdb read-only with DuckDB 1.4 or newer, or read the folder of a table below parquet/ with pandas, Polars,
+Open one of these read-only with DuckDB 1.4 or newer, or read the folder of a table below parquet/ with pandas, Polars,
 Arrow or Spark: by the path of this folder, and not through `current`, which moves when the next version is published.
-The table published_tables says what each table is, and how fresh.
+
+    public.duckdb    what everybody may see
+    internal.duckdb  that, and what the organisation may see
+    marts.duckdb     every table, rows of single people and devices too
+
+Who may not open a file is in no group that may: ask whoever runs Tidemark. The table published_tables says what each
+table is, who may see it, and how fresh it is.
 
 The version may be copied or mounted anywhere, under any name but `current`, with all that is in it. This folder has to
-stay: by it marts.duckdb knows the files that belong to it. Whoever attaches a copy to another database has to say where
+stay: by it the DuckDB files know what belongs to them. Whoever attaches a copy to another database has to say where
 it is: set variable version_folder = '/path/of/the/copy';
 """
 
@@ -134,6 +149,7 @@ FRESHNESS = pa.schema(
             ("last_day", pa.date32(), "The newest day it has rows of; of periods, the last end; or NULL."),
             ("version", pa.string(), "The version of this publication."),
             ("description", pa.string(), "What a row of it is, in one sentence."),
+            ("visibility", pa.string(), "Who may see it: public, internal or restricted."),
         ]
     ]
 )
@@ -153,6 +169,7 @@ def _freshness(version: str, tables: list[PublishedTable], project: Project) -> 
             "last_day": max((file.day for file in table.files if file.day), default=None),
             "version": version,
             "description": first_sentence(project.models[table.name].description) or None,
+            "visibility": table.visibility,
         }
         for table in tables
     ]

@@ -1,9 +1,10 @@
 """Publish the marts: a new version beside the old ones, then one atomic swap of ``current``.
 
 ``published/<version>/`` holds the marts and the ops tables as Parquet, a file per table or, where it is partitioned by
-days, per day; ``marts.duckdb``, with a view of each; and ``manifest.json``. A file that did not change since the
-version before is linked, not copied; none can be written. A reader that opens ``published/current/marts.duckdb`` gets
-one whole version; it keeps that version until it opens again, whatever is published meanwhile.
+days, per day; a DuckDB file for each level of readers, with a view of each table that they may see; and
+``manifest.json``. A file that did not change since the version before is linked, not copied; none can be written. Who
+may read which says :mod:`flows.publish.access`. A reader that opens a DuckDB file below ``published/current/`` gets one
+whole version; it keeps that version until it opens again, whatever is published meanwhile.
 
 A table whose inputs failed stays as it was in the version before, marked stale; the others go on.
 """
@@ -20,12 +21,14 @@ import duckdb
 from filelock import FileLock
 
 from flows.build.dbt import read_project
-from flows.build.project import RUN_RECORDS, SCHEMAS, STORED, Model, Project
+from flows.build.project import RUN_RECORDS, STORED, Model, Project
 from flows.build.staleness import Cause, find_causes
+from flows.build.visibility import published_models, refuse_wrong_visibility
 from flows.build.warehouse import once_free, open_warehouse, read_pending_work, warehouse_held
 from flows.errors import TidemarkError
 from flows.files import sync_folder
-from flows.publish.files import PARTITIONS, finish, link_files, link_unchanged, write_changed
+from flows.publish.access import give_rights, heal_rights
+from flows.publish.files import PARTITIONS, link_files, link_unchanged, write_changed
 from flows.publish.manifest import (
     CURRENT,
     FORMAT,
@@ -39,10 +42,12 @@ from flows.publish.manifest import (
     describe_causes,
     newest_manifest,
     read_manifest,
+    write_manifest,
 )
 from flows.publish.marts import make_views, read_columns
 from flows.publish.views import MANIFEST, heal_views, versions
 from flows.release.releases import code_revision
+from flows.rights import PRIVATE, Visibility, make_for_everybody, narrower, published_rights
 from flows.settings import Settings
 
 STAMP = "%Y%m%dT%H%M%S.%fZ"
@@ -89,8 +94,11 @@ def publish(settings: Settings, force: bool = False) -> Publication:
         causes = find_causes(project, pending)
         _clean_up(settings)
         heal_views(settings)
+        models = published_models(project)
+        refuse_wrong_visibility(models, lambda model: model.columns)
+        heal_rights(settings, {model.name: Visibility(model.visibility) for model in models})
         newest = newest_manifest(settings)
-        if newest is None and causes.keys() == {model.name for model in _published_models(project)}:
+        if newest is None and causes.keys() == {model.name for model in models}:
             failed = sorted({cause.name for because in causes.values() for cause in because})
             raise NothingGoodError(
                 f"nothing was published: no table is good yet, and all wait for {', '.join(failed)}; fix the cause "
@@ -107,18 +115,13 @@ def publish(settings: Settings, force: bool = False) -> Publication:
 @contextmanager
 def _one_publication(settings: Settings) -> Iterator[None]:
     """One publication or rollback at a time; the room that one takes which fails is given back at once."""
-    settings.published.mkdir(parents=True, exist_ok=True)
+    make_for_everybody(settings.published)
     with FileLock(settings.published / ".publish.lock"):
         try:
             yield
         except Exception:
             _remove_unfinished(settings)
             raise
-
-
-def _published_models(project: Project) -> list[Model]:
-    models = [model for model in project.models.values() if model.schema in SCHEMAS]
-    return sorted(models, key=lambda model: (model.schema, model.name))
 
 
 def _publish(
@@ -132,11 +135,14 @@ def _publish(
     # A folder is a version once it has its manifest, which comes last: its views name files where they already are.
     version = _new_version(settings)
     folder = settings.published / version
-    folder.mkdir()
-    models = _published_models(project)
+    # Nobody looks into it before what is in it has its rights.
+    folder.mkdir(mode=PRIVATE.folder)
+    models = published_models(project)
     tables_before = {table.name: table for table in newest.tables} if newest else {}
     files: dict[str, list[PublishedFile]] = {}
     columns = read_columns(settings, warehouse, newest if causes else None)
+    # What the tables hold, whatever the project says of them: a stale one keeps its files, and their level.
+    refuse_wrong_visibility([m for m in models if m.name not in causes], lambda m: columns.get((m.schema, m.name), ()))
     for model in models:
         before = tables_before.get(model.name)
         is_comparable = newest is not None and _is_comparable(model, newest, source, project)
@@ -178,13 +184,10 @@ def _publish(
         ),
         format=FORMAT,
     )
+    give_rights(settings, folder, {table.name: table.visibility for table in tables})
     _prepare_current(settings, version)
-    partial = folder / f"{MANIFEST}.partial"
-    partial.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-    finish(partial)
-    partial.rename(folder / MANIFEST)
     # Linked files were made durable when they were written, and journals keep the order of links and renames.
-    sync_folder(folder)
+    write_manifest(folder, manifest, published_rights(settings, Visibility.RESTRICTED))
     _point_current_at(settings, version)
     _prune(settings)
     return manifest
@@ -210,8 +213,16 @@ def _table(
 ) -> PublishedTable:
     """What the manifest of a version made now says of a table: stale where it has a cause to be."""
     owner = project.owners.get(model.name, "")
+    level = Visibility(model.visibility)
     if not because or newest is None:
-        return PublishedTable(name=model.name, day_column=model.day_column, files=files, owner=owner, as_of=created_at)
+        return PublishedTable(
+            name=model.name,
+            day_column=model.day_column,
+            files=files,
+            owner=owner,
+            as_of=created_at,
+            visibility=level,
+        )
     before = next(table for table in newest.tables if table.name == model.name)
     return PublishedTable(
         name=model.name,
@@ -221,6 +232,7 @@ def _table(
         as_of=before.as_of or newest.created_at,
         stale_since=before.stale_since or created_at,
         stale_because=because,
+        visibility=narrower(level, before.visibility),  # its columns may be those that made it narrower
     )
 
 

@@ -1,22 +1,29 @@
-"""Where the views of published versions find their files, and that nobody writes what is published.
+"""Where the views of published versions find their files.
 
-DuckDB looks for relative paths where the reader stands, so views name files by absolute path. Where ``marts.duckdb`` is
-opened, and not attached to another file, they follow it to wherever it was copied or mounted. Attached files, and views
-of versions that an earlier Tidemark made, go on naming the files where they were when a home is moved: they fail, or
-show what is published there now, until they are healed.
+DuckDB looks for relative paths where the reader stands, so views name files by absolute path. Where a DuckDB file of
+a version is opened, and not attached to another file, they follow it to wherever it was copied or mounted. Attached
+files, and views of versions that an earlier Tidemark made, go on naming the files where they were when a home is moved:
+they fail, or show what is published there now, until they are healed.
 """
 
-import os
 import re
-from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 
 from flows.errors import TidemarkError
+from flows.files import sync_file
+from flows.rights import PRIVATE, Rights, Visibility, give, published_rights
 from flows.settings import Settings
 
-MARTS = "marts.duckdb"
+# The DuckDB files of a version, by who may see them: each has the tables of its level and of those before it.
+DATABASES = {
+    Visibility.PUBLIC: "public.duckdb",
+    Visibility.INTERNAL: "internal.duckdb",
+    Visibility.RESTRICTED: "marts.duckdb",
+}
+# The one with every table; versions of before have no other.
+MARTS = DATABASES[Visibility.RESTRICTED]
 MANIFEST = "manifest.json"
 VERSION_FOLDER = "version_folder"
 # How a view of a version made before there was the macro names its files.
@@ -39,7 +46,8 @@ def version_folder_macro(folder: Path) -> list[str]:
     - where the version was made.
     """
     opened = "current_setting('temp_directory')"
-    file = rf"/{re.escape(MARTS)}\.tmp$"
+    names = "|".join(re.escape(name) for name in DATABASES.values())
+    file = rf"/({names})\.tmp$"
     here = _escaped(f"/{folder.name}/..")
     return [
         f"""
@@ -55,17 +63,6 @@ def version_folder_macro(folder: Path) -> list[str]:
 
 
 MACRO_DESCRIPTION = "The folder of this version, whose files the views read."
-
-
-def seal(path: Path) -> None:
-    """Take the right to write a file from everyone, its owner too, whose careless opening would lock out all readers.
-
-    Folders stay writable: their owner may delete a home, and DuckDB keeps temporary files beside what it reads.
-    """
-    mode = path.stat().st_mode
-    if mode & 0o222:
-        with suppress(OSError):  # a file system without modes
-            path.chmod(mode & ~0o222)
 
 
 def versions(settings: Settings) -> list[str]:
@@ -105,8 +102,11 @@ def heal_views(settings: Settings) -> None:
         return
     for version in kept:
         folder = settings.published / version
-        if _is_moved(folder):
-            _rename_files(folder.absolute())
+        if not _is_moved(folder):
+            continue
+        for level, name in DATABASES.items():  # the last is the one that is looked at
+            if (folder / name).exists():
+                _rename_files(folder.absolute(), name, published_rights(settings, level))
 
 
 def _is_moved(folder: Path) -> bool:
@@ -116,28 +116,28 @@ def _is_moved(folder: Path) -> bool:
         return False
 
 
-def _rename_files(folder: Path) -> None:
-    """Put a copy of the version's DuckDB file with new views in its place: a reader has the old one or the new."""
-    partial = folder / f".{MARTS}.partial"
+def _rename_files(folder: Path, name: str, rights: Rights) -> None:
+    """Put a copy of a version's DuckDB file with new views in its place: a reader has the old one or the new."""
+    partial = folder / f".{name}.partial"
     partial.unlink(missing_ok=True)
-    partial.write_bytes((folder / MARTS).read_bytes())
+    partial.touch(mode=PRIVATE.file)
+    partial.write_bytes((folder / name).read_bytes())
     with duckdb.connect(str(partial)) as db:
         columns = db.execute(COLUMNS).fetchall()
         statements = version_folder_macro(folder) if db.execute(MACRO).fetchall() else []
-        for name, sql, comment in db.execute(f"select view_name, sql, comment from ({VIEWS_WITH_COMMENTS})").fetchall():
+        for view, sql, comment in db.execute(f"select view_name, sql, comment from ({VIEWS_WITH_COMMENTS})").fetchall():
             if not FILES.search(sql):
                 continue
             statements.append(FILES.sub(lambda _: f"read_parquet('{_escaped(str(folder))}/parquet/", sql, count=1))
-            statements.append(_comment(f'view "{name}"', comment))
-            statements += [_comment(f'column "{name}"."{column}"', text) for of, column, text in columns if of == name]
+            statements.append(_comment(f'view "{view}"', comment))
+            statements += [_comment(f'column "{view}"."{column}"', text) for of, column, text in columns if of == view]
         db.execute("begin")
         for statement in statements:
             db.execute(statement.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
         db.execute("commit")
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    seal(partial)
-    partial.replace(folder / MARTS)
+    give(partial, rights)
+    sync_file(partial)
+    partial.replace(folder / name)
 
 
 def _comment(of: str, text: str | None) -> str:

@@ -27,7 +27,8 @@ import pyarrow as pa
 
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
-from flows.files import make_private, sha256
+from flows.files import sha256
+from flows.rights import make_inbox
 from flows.sample import calls, files, people_sql, tables, wire
 from flows.sample import events_sql as sql
 from flows.sample.days import Day, blocks_of, calendar_of, hours_of
@@ -130,7 +131,7 @@ def generate(
     # Written first, so that a run that is cut off still protects what it has made from other parameters.
     if found is None:
         _write_json(_manifest_path(home), {"parameters": parameters, "is_complete": False, "files": {}})
-    make_private(home / "lake" / "inbox")
+    make_inbox(home / "lake" / "inbox")
     return _Maker(home, parameters, progress).make()
 
 

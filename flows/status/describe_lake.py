@@ -19,6 +19,7 @@ def describe_lake(status: LakeStatus) -> list[Section]:
         ("landed", [*_describe_landed(status)]),
         ("warehouse", [*_describe_warehouse(status.warehouse)]),
         ("published", [*_describe_published(status.published, _is_good(status.warehouse))]),
+        *([("rights", [*_describe_rights(status.open_to_others)])] if status.open_to_others else []),
     ]
 
 
@@ -72,6 +73,15 @@ def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:
     for node in warehouse.failed:
         what = one_line(" ".join(found(node.rows, node.message)))
         yield f"failed: {node.kind} {node.name}: {what}; reproduce: tidemark build -- --select {node.name}"
+
+
+def _describe_rights(open_to_others: tuple[str, ...]) -> Iterator[str]:
+    for path in open_to_others:
+        yield f"OPEN TO OTHERS: {path}: every user of this machine may use it"
+    yield (
+        "remedy: `tidemark run` closes what it lands, builds and publishes; else `chmod o= PATH`. Where that does not "
+        "last, the file system keeps no modes: put the home on another"
+    )
 
 
 def _is_good(warehouse: WarehouseStatus) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from flows.build.warehouse import (
     has_tables,
@@ -26,8 +27,10 @@ from flows.land.inbox import Delivery, LeftAlone, is_settled, new_deliveries
 from flows.land.receipt import Status
 from flows.land.receipts import INDEX, Receipts
 from flows.locks import holder_of
+from flows.publish.access import open_to_others
 from flows.publish.manifest import Manifest, current_version, damaged_files, describe_causes, read_manifest
 from flows.publish.views import MARTS, moved_from, versions
+from flows.rights import is_open_to_others
 from flows.settings import Settings
 
 
@@ -136,7 +139,10 @@ class PublishedStatus:
 
 @dataclass(frozen=True)
 class LakeStatus:
-    """How the lake, the warehouse and the publication stood at ``read_at``."""
+    """How the lake, the warehouse and the publication stood at ``read_at``.
+
+    ``open_to_others`` are the folders and files that users may read who may not.
+    """
 
     read_at: datetime
     still_being_written: int
@@ -146,6 +152,7 @@ class LakeStatus:
     unfit: tuple[UnfitFile, ...]
     warehouse: WarehouseStatus
     published: PublishedStatus
+    open_to_others: tuple[str, ...] = ()
 
     @property
     def needs_a_person(self) -> bool:
@@ -160,6 +167,7 @@ class LakeStatus:
             or self.published.moved_from
             or self.published.damaged
             or self.published.not_good
+            or self.open_to_others
         )
 
 
@@ -237,7 +245,17 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
         unfit=unfit,
         warehouse=_read_warehouse(settings, last_batch_id),
         published=published,
+        open_to_others=tuple(str(path) for path in _open_to_others(settings, manifest)),
     )
+
+
+def _open_to_others(settings: Settings, manifest: Manifest | None) -> Iterator[Path]:
+    lake = (settings.landed, settings.quarantine, settings.text, settings.day_keys)
+    for folder in (*lake, settings.warehouse.parent, settings.key_file("master").parent):
+        if folder.exists() and is_open_to_others(folder):
+            yield folder
+    if manifest is not None:
+        yield from open_to_others(settings, manifest)
 
 
 @contextmanager

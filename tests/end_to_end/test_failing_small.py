@@ -347,7 +347,7 @@ def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(lak
     workshop.write(
         str(described.relative_to(workshop.folder)),
         "version: 2\nmodels:\n  - name: agg_content_daily\n    description: One row per day.\n"
-        "    config: {contract: {enforced: false}}\n"
+        "    config: {contract: {enforced: false}, meta: {visibility: restricted}}\n"
         "    columns: [{name: event_day, description: The day.}, {name: event_date, description: The old day.}]\n",
     )
     with open_warehouse(settings) as warehouse:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from flows.contract.spec import PROJECT
 from flows.errors import TidemarkError
-from flows.files import make_private
 from flows.orchestrate.problems import api_url
 from flows.orchestrate.service.watcher import server_error
 from flows.release.releases import active_path
+from flows.rights import PRIVATE, make_inbox, make_private
 from flows.settings import Settings
 
 READY_SECONDS = 120
@@ -87,7 +87,7 @@ childlogdir={logs}
 
 [unix_http_server]
 file={folder}/supervisor.sock
-chmod=0600
+chmod={PRIVATE.file:04o}
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
@@ -152,8 +152,8 @@ def serve(settings: Settings, foreground: bool = False) -> str:
             "does, or choose another port: TIDEMARK_SERVER_PORT"
         )
     for folder in (settings.sockets, settings.logs, settings.jobs):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    make_private(settings.inbox)
+        make_private(folder)
+    make_inbox(settings.inbox)
     path = _configuration_file(settings)
     path.write_text(configuration(settings))
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(path)]

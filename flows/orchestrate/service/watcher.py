@@ -25,7 +25,6 @@ from flows.alerts.notify import deliver, send_unnoted
 from flows.clock import duration, organisation_timezone
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
-from flows.files import make_private
 from flows.land.inbox import is_settled, new_deliveries
 from flows.land.receipts import Receipts
 from flows.orchestrate.due import Decision, decide
@@ -42,6 +41,7 @@ from flows.orchestrate.problems import (
 )
 from flows.orchestrate.service.prefork.host import client_command
 from flows.release.releases import is_outdated
+from flows.rights import make_inbox
 from flows.schedule import JOBS
 from flows.settings import Settings
 
@@ -248,7 +248,7 @@ def server_error(settings: Settings) -> str | None:
 
 def watch(settings: Settings) -> None:
     """Watch until interrupted, or until another release is active."""
-    make_private(settings.inbox)
+    make_inbox(settings.inbox)
     watcher = _begin(settings)
     log.info("watching %s", settings.inbox)
     for woken in _wakes(settings.inbox):
@@ -276,7 +276,7 @@ def _wakes(inbox: Path) -> Iterator[bool]:
     """Turns: True when files changed and the burst is over, False when nothing did for a second."""
     while True:
         try:
-            make_private(inbox)
+            make_inbox(inbox)
             watched = inbox.stat().st_ino
             for changes in watchfiles.watch(
                 inbox,

@@ -90,6 +90,7 @@ REACHES = {
     "over_finds_days": None,
     "kept_whole": Reach(),
 }
+NOT_OF_ITS_ROWS = "{name: plain, config: {meta: {owner: me, visibility: public}}}"
 # What is edited at once, as each parse takes a second, and the models whose rows may be others then.
 # `any_variable` works out the name of its variable: it may be any.
 EDITS = (
@@ -100,7 +101,7 @@ EDITS = (
         ("macros/own.sql", "select 4", "select 40", {"grown"}),
         ("macros/own.sql", "return(affected_d", "return( affected_d", {"finds_days", "over_finds_days"}),
         ("dbt_project.yml", "greeting: hello", "greeting: hej", set()),
-        ("models/plain.yml", "models: []", "models: [{name: plain, config: {meta: {owner: me}}}]", set()),
+        ("models/plain.yml", "models: []", f"models: [{NOT_OF_ITS_ROWS}]", set()),
     ),
     (
         ("dbt_project.yml", "greeting: hi", "greeting: hej", {"greets", "any_variable"}),

@@ -26,7 +26,7 @@ from flows.orchestrate.journal import Journal
 from flows.settings import Settings
 from tests.support.deliveries import event, ndjson
 from tests.support.lake import KEY, Lake, make_warehouse_tables
-from tests.support.processes import as_nobody
+from tests.support.processes import NOBODY, as_nobody
 
 READ_ONLY = ("status", "status --json", "rollback", "audit", "publish", "land", "build", "alert --test nobody")
 
@@ -57,7 +57,7 @@ def run_as_nobody(home: Path, arguments: str) -> tuple[int, str, str]:
 
 @pytest.fixture
 def their_home(open_lake: Lake) -> Iterator[Path]:
-    """The home of another user, which anybody may read and nobody else may write."""
+    """The home of another user, which its group may read and nobody else may write: nobody is in that group."""
     lake = open_lake
     home = lake.settings.home
     lake.land_one("web/events/one.ndjson", ndjson([event(1)]))
@@ -75,7 +75,9 @@ def their_home(open_lake: Lake) -> Iterator[Path]:
     (lake.settings.warehouse.parent / ".build.lock").touch()
     for path in (home, *home.rglob("*")):
         if lake.settings.inbox not in path.parents:  # a file whose rights changed would be looked at again
-            path.chmod(0o755 if path.is_dir() else 0o644)
+            path.chmod(0o750 if path.is_dir() else 0o640)
+            if not os.geteuid():
+                os.chown(path, -1, NOBODY)
     yield home
 
 
@@ -103,10 +105,10 @@ def test_what_is_reported_without_rights_is_all_there_is(their_home: Path) -> No
 
 
 def test_what_may_not_be_read_is_reported_and_not_taken_for_empty(their_home: Path) -> None:
-    (their_home / "lake/landed").chmod(0o711)
+    (their_home / "lake/landed").chmod(0o710)
     code, output, raised = run_as_nobody(their_home, "status")
     assert (code, raised) == (1, "") and "cannot be read" in output and "lake/landed" in output
-    (their_home / "lake/landed").chmod(0o755)
+    (their_home / "lake/landed").chmod(0o750)
     (their_home / "jobs").chmod(0o700)
     (their_home / "warehouse/tidemark.duckdb").chmod(0o600)
     code, output, raised = run_as_nobody(their_home, "status")

@@ -1,10 +1,12 @@
 """Readers see whole publications: gated, swapped in one step, never mixed; unchanged days are linked, not copied."""
 
 import errno
+import grp
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,8 +26,10 @@ from pyarrow import dataset
 from flows.build.project import DataTest, Model
 from flows.build.warehouse import open_warehouse
 from flows.errors import TidemarkError
-from flows.publish import files, marts
+from flows.publish import access, files, marts
+from flows.publish import manifest as manifest_module
 from flows.publish import publish as publish_module
+from flows.publish.access import open_to_others
 from flows.publish.manifest import (
     Manifest,
     PublishedTable,
@@ -55,7 +59,7 @@ HOME = "it's home"
 def model(name: str, schema: str, materialized: str, day: str | None = None, upstream: str = "") -> Model:
     """A model as the project describes it."""
     columns = {"number": "The build's number; it's \"quoted\"."} if schema == "marts" else {}
-    return Model(name, schema, materialized, day, QUOTED, columns, frozenset(upstream.split()))
+    return Model(name, schema, materialized, day, QUOTED, columns, frozenset(upstream.split()), "restricted")
 
 
 MODELS = [
@@ -68,6 +72,7 @@ MODELS = [
     model("ops_landings", "ops", "view", "landed_date"),
     model("ops_model_runs", "ops", "view", "recorded_date"),
 ]
+IN_A_VERSION = {"parquet", "public.duckdb", "internal.duckdb", "marts.duckdb", "manifest.json"}
 PUBLISHED = ["dim_none", "dim_whole", "fct_days", "fct_none", "ops_landings", "ops_model_runs"]
 TESTS = [
     DataTest("test.days", "days_hold", True, frozenset({"fct_days", "dim_whole"}), frozenset({"fct_days"})),
@@ -247,7 +252,7 @@ def inodes(settings: Settings, manifest: Manifest, name: str) -> dict[date | Non
 def assert_true(settings: Settings, manifest: Manifest) -> None:
     """A version's folder holds what its manifest says and nothing else, and its views give the warehouse's rows."""
     folder = settings.published / manifest.version
-    assert {p.name for p in folder.iterdir()} == {"parquet", "marts.duckdb", "manifest.json", manifest.version}
+    assert {p.name for p in folder.iterdir()} == {*IN_A_VERSION, manifest.version}
     assert [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o222] == []
     assert read_manifest(settings, manifest.version) == manifest
     listed = {folder / file.path: file for table in manifest.tables for file in table.files}
@@ -282,12 +287,7 @@ def assert_tidy(settings: Settings) -> None:
     assert {p.name for p in settings.published.iterdir()} == {".publish.lock", "current", *kept}
     assert current_version(settings) == kept[-1]
     for version in kept:
-        assert {p.name for p in (settings.published / version).iterdir()} == {
-            "parquet",
-            "marts.duckdb",
-            "manifest.json",
-            version,
-        }
+        assert {p.name for p in (settings.published / version).iterdir()} == {*IN_A_VERSION, version}
 
 
 # --- what may be published -------------------------------------------------------------------------------------------
@@ -1078,7 +1078,7 @@ class Killed(BaseException):
 def kill(monkeypatch: pytest.MonkeyPatch, step: str, settings: Settings, after: bool = False, call: int = 1) -> None:
     """Publish, and be killed just before or after a call of this step."""
     *path, name = step.split(".")
-    modules: list[Any] = [publish_module, files, marts]
+    modules: list[Any] = [publish_module, files, marts, manifest_module, access]
     holders = [reduce(getattr, path, module) for module in modules if hasattr(module, (path or [name])[0])]
     real, calls = getattr(holders[0], name), iter(range(1, 1000))
 
@@ -1110,7 +1110,10 @@ STEPS = [
     ("_prepare_current", 1),
     ("Path.rename", 1),
     ("shutil.rmtree", 1),
-    ("finish", 2),
+    ("give_rights", 1),
+    ("give", 1),
+    ("give", 6),
+    ("write_manifest", 1),
     ("sync_file", 3),
     ("sync_folder", 1),
     ("_point_current_at", 1),
@@ -1167,8 +1170,8 @@ def test_a_killed_pruning_heals(
     settings = settings.model_copy(update={"keep_hours": 0, "keep_versions": 2})
     clock.at += timedelta(hours=1)
     fill(settings, 6)
-    # What comes first are the days' files that got their names, and the link that is made again.
-    kill(monkeypatch, step, settings, after, call=2 if step == "shutil.rmtree" else 4)
+    # What comes first are the days' files that got their names, the manifest, and the link that is made again.
+    kill(monkeypatch, step, settings, after, call=2 if step == "shutil.rmtree" else 5)
     assert seen(settings) == 6
     for version in versions(settings):
         assert_same_number(settings, version)
@@ -1439,6 +1442,294 @@ def test_a_file_system_without_modes_is_published_on(settings: Settings, monkeyp
     assert seen(settings) == 1
 
 
+# --- who may read it --------------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    "number", "event_date", "product", "the amount", "tags", "seen_at", "device_key", "device_keys", "id", "note",
+    "order", "batch_id", "landed_date", "file", "run_id", "recorded_date",
+)  # fmt: skip
+LEVELS = {
+    "dim_whole": "public", "dim_none": "public", "ops_landings": "internal", "fct_none": "internal",
+    "fct_days": "restricted", "ops_model_runs": "restricted",
+}  # fmt: skip
+
+
+def see(project: SimpleNamespace, **levels: str) -> None:
+    """Let the project say who may see these tables, whose columns all say nothing of a person."""
+    privacy = dict.fromkeys(COLUMNS, "none")
+    for name, level in levels.items():
+        project.models[name] = replace(project.models[name], visibility=level, privacy=privacy)
+
+
+def tables_in(settings: Settings, file: str, version: str = "current") -> set[str]:
+    """The tables of a DuckDB file, and of its list of them: the same."""
+    with duckdb.connect(str(settings.published / version / f"{file}.duckdb"), read_only=True) as db:
+        found = db.execute("select distinct table_name from duckdb_columns() where not internal").fetchall()
+        listed = db.execute("select name from published_tables").fetchall()
+    assert {name for (name,) in found} == {"published_tables", *(name for (name,) in listed)}
+    return {name for (name,) in listed}
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def modes(settings: Settings, version: str, table: str) -> tuple[int, set[int]]:
+    """The modes of a table's folder and of its files."""
+    folder = settings.published / version / "parquet" / table
+    return mode(folder), {mode(path) for path in folder.iterdir()}
+
+
+def a_group() -> str:
+    """A group that this process may give files to, and that is not its own where it has another."""
+    own = [grp.getgrgid(number).gr_name for number in os.getgroups() if number != os.getgid()]
+    if not os.geteuid():
+        own = [group.gr_name for group in grp.getgrall() if group.gr_gid != os.getgid()]
+    return own[0] if own else grp.getgrgid(os.getgid()).gr_name
+
+
+def test_each_level_has_a_file_with_its_tables_and_those_of_the_levels_before(
+    settings: Settings, project: SimpleNamespace
+) -> None:
+    see(project, **LEVELS)
+    manifest = publish(settings).manifest
+    assert {table.name: table.visibility for table in manifest.tables} == LEVELS
+    assert tables_in(settings, "public") == {"dim_whole", "dim_none"}
+    assert tables_in(settings, "internal") == {"dim_whole", "dim_none", "ops_landings", "fct_none"}
+    assert tables_in(settings, "marts") == {*PUBLISHED}
+    assert_true(settings, manifest)
+    with opened(settings) as db:
+        assert dict(db.execute("select name, visibility from published_tables").fetchall()) == LEVELS
+    for name in ("public", "internal"):
+        with duckdb.connect(str(settings.published / "current" / f"{name}.duckdb"), read_only=True) as db:
+            assert db.execute("select max(number) from dim_whole").fetchone() == (1,)
+        text = (settings.published / "current" / f"{name}.duckdb").read_bytes()
+        assert b"fct_days" not in text and b"ops_model_runs" not in text
+
+
+def test_a_narrower_file_attached_beside_another_finds_its_own_files(
+    settings: Settings, project: SimpleNamespace, tmp_path: Path
+) -> None:
+    see(project, **LEVELS)
+    publish(settings)
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(settings.published / "current", copy)
+    shutil.rmtree(settings.home)
+    with duckdb.connect(str(copy / "internal.duckdb"), read_only=True) as db:
+        db.execute(f"attach '{copy / 'public.duckdb'}' as beside (read_only)")
+        assert db.execute("select max(number) from beside.dim_whole").fetchone() == (1,)
+
+
+def test_without_groups_what_is_not_public_is_its_owners_alone(settings: Settings, project: SimpleNamespace) -> None:
+    see(project, **LEVELS)
+    before = os.umask(0o077)
+    try:
+        version = publish(settings).manifest.version
+    finally:
+        os.umask(before)
+    folder = settings.published / version
+    for path in (settings.published, folder, folder / "parquet", folder / version):
+        assert mode(path) == 0o755
+    assert modes(settings, version, "dim_whole") == (0o755, {0o444})
+    assert modes(settings, version, "ops_landings") == (0o700, {0o400})
+    assert modes(settings, version, "fct_days") == (0o700, {0o400})
+    wanted = {"public.duckdb": 0o444, "internal.duckdb": 0o400, "marts.duckdb": 0o400, "manifest.json": 0o400}
+    assert {name: mode(folder / name) for name in wanted} == wanted
+    assert mode(folder / version / "README.txt") == 0o444
+    assert [*open_to_others(settings, read_manifest(settings, version))] == []
+
+
+def test_a_level_is_its_groups(settings: Settings, project: SimpleNamespace) -> None:
+    see(project, **LEVELS)
+    publish(settings)
+    group = a_group()
+    internal = settings.model_copy(update={"group_internal": group})
+    # Groups that were set later are those of the kept versions too, though nothing else is new.
+    assert not publish(internal).is_new
+    version = versions(settings)[0]
+    folder = settings.published / version
+    assert modes(settings, version, "ops_landings") == (0o750, {0o440})
+    assert modes(settings, version, "fct_days") == (0o700, {0o400})
+    assert (mode(folder / "internal.duckdb"), mode(folder / "marts.duckdb")) == (0o440, 0o400)
+    assert (folder / "internal.duckdb").group() == (folder / "parquet/ops_landings").group() == group
+    # Who may see what is restricted may see what is internal.
+    restricted = settings.model_copy(update={"group_restricted": group})
+    fill(restricted, 2)
+    publish(restricted)
+    for table in ("ops_landings", "fct_days"):
+        for kept in versions(settings):
+            assert modes(settings, kept, table) == (0o750, {0o440})
+            assert {path.group() for path in (settings.published / kept / "parquet" / table).iterdir()} == {group}
+
+
+def test_a_group_that_is_not_there_stops_before_anything_is_changed(settings: Settings) -> None:
+    publish(settings)
+    fill(settings, 2)
+    before = snapshot(settings.published)
+    unknown = settings.model_copy(update={"group_restricted": "no such group"})
+    with pytest.raises(TidemarkError, match="there is no group no such group, which TIDEMARK_GROUP_INTERNAL or"):
+        publish(unknown)
+    assert snapshot(settings.published) == before
+
+
+def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.lstat().st_mode, path.lstat().st_ino) for path in folder.rglob("*")}
+
+
+def test_a_table_that_became_restricted_is_so_in_every_kept_version(
+    settings: Settings, project: SimpleNamespace
+) -> None:
+    group = a_group()
+    settings = settings.model_copy(update={"group_internal": group})
+    see(project, **LEVELS | {"fct_days": "internal"})
+    first = publish(settings).manifest.version
+    fill(settings, 2)
+    second = publish(settings).manifest.version
+    assert modes(settings, first, "fct_days") == modes(settings, second, "fct_days") == (0o750, {0o440})
+    see(project, fct_days="restricted")
+    # At once, though there is nothing new to publish.
+    assert not publish(settings).is_new
+    for version in (first, second):
+        assert modes(settings, version, "fct_days") == (0o700, {0o400})
+        assert table_of(read_manifest(settings, version), "fct_days").visibility == "restricted"
+        assert modes(settings, version, "ops_landings") == (0o750, {0o440})
+    rollback(settings, first)
+    assert seen(settings) == 1
+    # What it was kept from stays so when it is opened again.
+    see(project, fct_days="internal")
+    third = publish(settings, force=True).manifest.version
+    assert modes(settings, third, "fct_days") == (0o750, {0o440})
+    assert modes(settings, first, "fct_days")[0] == modes(settings, second, "fct_days")[0] == 0o700
+    assert tables_in(settings, "internal", third) == {*PUBLISHED} - {"ops_model_runs"}
+
+
+def test_healing_an_earlier_version_leaves_what_it_shares_to_the_later_one(
+    settings: Settings, project: SimpleNamespace
+) -> None:
+    settings = settings.model_copy(update={"group_internal": a_group()})
+    see(project, **LEVELS)
+    first = publish(settings).manifest.version
+    see(project, fct_days="internal")
+    second = publish(settings, force=True).manifest
+    assert inodes(settings, second, "fct_days") == inodes(settings, read_manifest(settings, first), "fct_days")
+    (settings.published / first / "parquet/fct_days").chmod(0o755)
+    publish(settings)
+    assert modes(settings, first, "fct_days") == (0o700, {0o440})
+    assert modes(settings, second.version, "fct_days") == (0o750, {0o440})
+
+
+def test_a_stale_table_stays_as_narrow_as_its_files(settings: Settings, project: SimpleNamespace) -> None:
+    see(project, **LEVELS)
+    publish(settings)
+    fill(settings, 2)
+    fail(settings, "int_things")
+    see(project, fct_days="public")
+    manifest = publish(settings).manifest
+    assert [table.name for table in manifest.stale] == ["fct_days"]
+    assert table_of(manifest, "fct_days").visibility == "restricted"
+    assert "fct_days" not in tables_in(settings, "public") | tables_in(settings, "internal")
+    assert modes(settings, manifest.version, "fct_days") == (0o700, {0o400})
+    heal(settings)
+    assert table_of(publish(settings).manifest, "fct_days").visibility == "public"
+    assert "fct_days" in tables_in(settings, "public")
+
+
+def test_a_version_of_an_earlier_tidemark_is_restricted(settings: Settings, project: SimpleNamespace) -> None:
+    see(project, **LEVELS)
+    first = publish(settings).manifest.version
+    as_an_earlier_tidemark(settings, first)
+    folder = settings.published / first
+    open_now = {*open_to_others(settings, read_manifest(settings, first))}
+    assert open_now == {*folder.glob("parquet/*"), folder / "marts.duckdb", folder / "manifest.json"}
+    second = publish(settings, force=True).manifest
+    assert [*open_to_others(settings, read_manifest(settings, first))] == []
+    assert modes(settings, first, "dim_whole")[0] == 0o700
+    assert modes(settings, second.version, "dim_whole") == (0o755, {0o444})
+    rollback(settings)
+    assert seen(settings) == 1
+    assert rollback(settings, second.version) == second
+    assert tables_in(settings, "public") == {"dim_whole", "dim_none"}
+
+
+@pytest.mark.parametrize(("name", "level"), [("fct_days", "public"), ("fct_days", "internal"), ("dim_whole", "public")])
+def test_a_column_that_the_project_does_not_describe_is_published_to_nobody_but_the_fewest(
+    settings: Settings, project: SimpleNamespace, name: str, level: str
+) -> None:
+    publish(settings)
+    fill(settings, 2)
+    project.models[name] = replace(project.models[name], visibility=level, privacy={"number": "none"}, path="a.yml")
+    with pytest.raises(
+        TidemarkError, match=rf"a.yml: {name} says `visibility: {level}`, and its columns allow no more"
+    ):
+        publish(settings)
+    assert seen(settings) == 1
+    assert_tidy(settings)
+
+
+def test_a_model_that_does_not_say_who_may_see_it_is_not_published(
+    settings: Settings, project: SimpleNamespace
+) -> None:
+    project.models["dim_none"] = replace(project.models["dim_none"], visibility="", path="models/marts/dim_none.yml")
+    with pytest.raises(TidemarkError, match=r"dim_none\.yml: dim_none does not say who may see it.*`visibility: "):
+        publish(settings)
+    assert versions(settings) == []
+
+
+def test_what_is_being_made_nobody_looks_into(
+    settings: Settings, project: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see(project, **LEVELS)
+    found = []
+    real = publish_module.give_rights
+
+    def look(settings: Settings, folder: Path, *rest: Any) -> None:
+        found.append(mode(folder))
+        real(settings, folder, *rest)
+
+    monkeypatch.setattr(publish_module, "give_rights", look)
+    publish(settings)
+    assert found == [0o700]
+
+
+@pytest.mark.skipif(bool(os.geteuid()), reason="only root can become a user who is refused something")
+def test_other_users_read_what_is_public_and_nothing_else(built: Path, project: SimpleNamespace) -> None:
+    home = Path(tempfile.mkdtemp(prefix="tidemark-"))
+    shutil.copytree(built, home, dirs_exist_ok=True)
+    home.chmod(0o755)
+    settings = Settings(home=home)
+    see(project, **LEVELS)
+    publish(settings)
+    marts_folder = settings.published / "current"
+
+    def work() -> list[str]:
+        said = []
+        with duckdb.connect(str(marts_folder / "public.duckdb"), read_only=True) as db:
+            said.append(str(db.execute("select max(number) from dim_whole").fetchall()[0][0]))
+        said.append(str(dataset.dataset(marts_folder.resolve() / "parquet/dim_whole").count_rows()))
+        for path in (marts_folder / "internal.duckdb", marts_folder / "marts.duckdb", marts_folder / "manifest.json"):
+            try:
+                path.open("rb").close()
+            except PermissionError:
+                said.append(path.name)
+        for table in ("ops_landings", "fct_days"):
+            try:
+                [*(marts_folder / "parquet" / table).iterdir()]
+            except PermissionError:
+                said.append(table)
+        return said
+
+    assert as_nobody(work) == [
+        "1",
+        "99",
+        "internal.duckdb",
+        "marts.duckdb",
+        "manifest.json",
+        "ops_landings",
+        "fct_days",
+    ]
+    shutil.rmtree(home)
+
+
 # --- where it may be --------------------------------------------------------------------------------------------------
 
 
@@ -1515,12 +1806,15 @@ def as_an_earlier_tidemark(settings: Settings, version: str) -> None:
             path = f"parquet/{table['name']}/{table['day_column']}={file['day']}/part-0.parquet"
             (folder / path).parent.mkdir()
             (folder / file["path"]).rename(folder / path)
-            (folder / path).chmod(0o644)
             file["path"] = path
+        del table["visibility"]
     del text["format"]
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    for name in ("public.duckdb", "internal.duckdb"):
+        (folder / name).unlink()
     (folder / "manifest.json").unlink()
     (folder / "manifest.json").write_text(json.dumps(text))
-    (folder / "marts.duckdb").chmod(0o644)
     with duckdb.connect(str(folder / "marts.duckdb")) as db:
         below = str(folder.absolute() / "parquet").replace("'", "''")
         for table in text["tables"]:
@@ -1615,7 +1909,16 @@ def test_a_home_reached_by_another_path_was_not_moved(settings: Settings, tmp_pa
     assert marts.stat().st_ino == before
 
 
-def test_a_healing_killed_half_way_goes_on(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def named(db: duckdb.DuckDBPyConnection) -> str:
+    """The folder in which the views of an opened file look where nothing else says where it is."""
+    db.execute("set temp_directory = '/somewhere'")
+    return str(db.execute("select version_folder()").fetchall()[0][0])
+
+
+@pytest.mark.parametrize("call", range(1, 7))
+def test_a_healing_killed_half_way_goes_on(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
     publish(settings)
     fill(settings, 2)
     publish(settings)
@@ -1625,7 +1928,7 @@ def test_a_healing_killed_half_way_goes_on(settings: Settings, tmp_path: Path, m
 
     def killed(self: Path, target: Path) -> Path:
         calls.append(target)
-        if len(calls) == 2:
+        if len(calls) == call:
             raise Killed
         return real(self, target)
 
@@ -1635,7 +1938,11 @@ def test_a_healing_killed_half_way_goes_on(settings: Settings, tmp_path: Path, m
             publish(moved)
     publish(moved)
     assert all(moved_from(moved.published / version) is None for version in versions(moved))
-    assert not [*moved.published.rglob(".marts*")]
+    assert not [*moved.published.rglob(".*.duckdb*")]
+    for version in versions(moved):
+        for name in ("public", "internal", "marts"):
+            with duckdb.connect(str(moved.published / version / f"{name}.duckdb"), read_only=True) as db:
+                assert named(db) == str(moved.published.absolute() / version)
 
 
 def test_a_clock_that_ran_ahead_neither_stops_publishing_nor_pruning(settings: Settings, clock: type[Clock]) -> None:

@@ -275,7 +275,7 @@ def test_no_sql_reads_text(lake: Lake) -> None:
 def test_what_holds_people_in_clear_or_encrypted_is_for_its_owner_alone(lake: Lake) -> None:
     lake.land()
     settings = lake.settings
-    for folder in (settings.inbox, settings.quarantine, settings.text, settings.day_keys):
+    for folder in (settings.inbox, settings.landed, settings.quarantine, settings.text, settings.day_keys):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for folder in (settings.home, settings.lake, settings.landed):
+    for folder in (settings.home, settings.lake):
         assert stat.S_IMODE(folder.stat().st_mode) & 0o055  # what is published below it can be reached

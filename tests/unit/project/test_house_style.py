@@ -82,6 +82,29 @@ def mart_violations(manifest: Manifest) -> list[str]:
     return found
 
 
+# Who may see a table, from many to few, and which classes of columns only the fewest may.
+VISIBILITY = ("public", "internal", "restricted")
+FOR_THE_FEWEST = {"pseudonym", "free_text"}
+
+
+def visibility_violations(manifest: Manifest) -> list[str]:
+    """Published models that do not say who may see them, or that more may see than should; and others that say it."""
+    found = []
+    for node in models(manifest):
+        visibility = (node["config"].get("meta") or {}).get("visibility")
+        if layer_of(node["unique_id"], manifest) not in ("marts", "ops"):
+            found += [f"{node['name']}: is not published, and has no meta.visibility"] if visibility else []
+            continue
+        classes = {column.get("config", {}).get("meta", {}).get("privacy") for column in node["columns"].values()}
+        if visibility not in VISIBILITY:
+            found.append(f"{node['name']}: meta.visibility is {visibility}, not one of {', '.join(VISIBILITY)}")
+        elif visibility == "public" and classes != {"none"}:
+            found.append(f"{node['name']}: is public and has columns of {', '.join(sorted(classes - {'none'}))}")
+        elif visibility == "internal" and classes & FOR_THE_FEWEST:
+            found.append(f"{node['name']}: is internal and has {', '.join(sorted(classes & FOR_THE_FEWEST))}")
+    return found
+
+
 # What a figure's name or type looks like.
 FIGURE = re.compile(r"_(count|rate|seconds)$")
 FIGURE_TYPES = {"bigint", "double"}
@@ -165,7 +188,7 @@ def warning_violations(manifest: Manifest) -> list[str]:
 META = {
     "model": {
         "contract": str, "datasets": list, "day": str, "days_to_replace": str, "lookback_days": int, "owner": str,
-        "touched_keys": str, "version_policy": str,
+        "touched_keys": str, "version_policy": str, "visibility": str,
     },
     "seed": {"owner": str},
     "source": {"contract": str, "no_freshness": str, "owner": str},
@@ -221,6 +244,7 @@ def macro_violations(manifest: Manifest) -> list[str]:
         grain_violations,
         column_violations,
         mart_violations,
+        visibility_violations,
         figure_violations,
         key_violations,
         macro_violations,
@@ -252,7 +276,7 @@ def a_mart(**changes: Any) -> Node:
             "group": "x",
             "access": "public",
             "contract": {"enforced": True},
-            "meta": {"owner": "x", "version_policy": "Add only."},
+            "meta": {"owner": "x", "version_policy": "Add only.", "visibility": "internal"},
         },
     }
     return {**node, **changes}
@@ -293,6 +317,7 @@ def test_a_model_in_the_house_style_is_right() -> None:
         grain_violations,
         column_violations,
         mart_violations,
+        visibility_violations,
         figure_violations,
         key_violations,
         macro_violations,
@@ -356,6 +381,26 @@ def test_a_select_without_listed_columns_is_found() -> None:
 def test_a_mart_that_lacks_a_promise_is_found(change: dict[str, Any]) -> None:
     config = {**a_mart()["config"], **change}
     assert len(mart_violations(a_manifest(a_mart(config=config)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("visibility", "privacy"),
+    [
+        (None, "none"),
+        ("everybody", "none"),
+        ("public", "behaviour"),
+        ("public", "quasi_identifier"),
+        ("public", "pseudonym"),
+        ("internal", "pseudonym"),
+        ("internal", "free_text"),
+    ],
+)
+def test_a_table_that_more_may_see_than_should_is_found(visibility: str | None, privacy: str) -> None:
+    columns = {"a_id": a_column(), "b_rate": a_column(config={"meta": {"privacy": privacy}})}
+    config = {**a_mart()["config"], "meta": {"visibility": visibility} if visibility else {}}
+    assert len(visibility_violations(a_manifest(a_mart(columns=columns, config=config)))) == 1
+    step = a_mart(original_file_path="models/intermediate/x/int_x__a.sql")
+    assert len(visibility_violations(a_manifest(step))) == 1
 
 
 def test_a_figure_that_does_not_say_whether_it_may_be_summed_is_found() -> None:

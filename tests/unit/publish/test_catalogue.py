@@ -27,9 +27,12 @@ def test_the_first_sentence_ends_at_a_full_stop_before_a_space(text: str, senten
 def test_a_new_mart_is_listed_with_its_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "models/marts/content"
     folder.mkdir(parents=True)
-    (folder / "agg_new.yml").write_text("models:\n  - name: agg_new\n    description: One row per new. More.\n")
+    (folder / "agg_new.yml").write_text(
+        "models:\n  - name: agg_new\n    description: One row per new. More.\n"
+        "    config: {meta: {visibility: internal}}\n"
+    )
     table = marts_table(tmp_path)
-    assert "| content | [`agg_new`](models/marts/content/agg_new.sql) | One row per new. |" in table
+    assert "| content | [`agg_new`](models/marts/content/agg_new.sql) | internal | One row per new. |" in table
     readme = with_table(f"before\n{BEGIN}old\n{END}after\n", table)
     assert readme == f"before\n{BEGIN}\n{table}\n{END}after\n"
     assert with_table(readme, table) == readme

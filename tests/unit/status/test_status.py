@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from flows.alerts.incidents import Problem
 from flows.alerts.notify import observe
 from flows.build.staleness import Cause
-from flows.build.warehouse import lock_file
+from flows.build.warehouse import lock_file, warehouse_held
 from flows.cli import main
 from flows.contract.spec import PROJECT, load_specs
 from flows.errors import TidemarkError
@@ -29,6 +29,7 @@ from flows.orchestrate.job import Arrival, Job, Success
 from flows.orchestrate.journal import Journal
 from flows.orchestrate.runs import RunStatus
 from flows.publish.manifest import Manifest, MissingTable, PublishedTable
+from flows.rights import Visibility, make_private, published_rights
 from flows.settings import Settings
 from flows.status.describe_lake import describe_lake
 from flows.status.jobs import Health, JobHealth, describe_health, parse_program, read_health
@@ -69,6 +70,7 @@ def publish_up_to(settings: Settings, batch_id: int, **changes: Any) -> None:
     folder = settings.published / manifest.version
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(manifest.model_dump_json())
+    (folder / "manifest.json").chmod(0o600)
     (settings.published / "current").unlink(missing_ok=True)
     (settings.published / "current").symlink_to(manifest.version)
 
@@ -215,11 +217,42 @@ def test_a_version_that_cannot_be_read_is_reported_in_its_place(lake: Lake) -> N
     assert status.needs_a_person and "No such file" in lines(status, "published")[0]
 
 
+def test_what_others_may_read_and_should_not_needs_a_person(lake: Lake) -> None:
+    lake.land_one("web/events/one.ndjson", ndjson([event(1)]))
+    make_private(lake.settings.warehouse.parent)
+    tables = tuple(
+        PublishedTable(name=level, day_column=None, files=(), as_of=NOW, visibility=level) for level in Visibility
+    )
+    publish_up_to(lake.settings, 1, tables=tables)
+    folder = lake.settings.published / "20261121T050001.000000Z"
+    for level in Visibility:
+        (folder / "parquet" / level).mkdir(parents=True)
+        (folder / "parquet" / level).chmod(published_rights(lake.settings, level).folder)
+    assert (status := read_status(lake.settings, NOW)).open_to_others == () and not status.needs_a_person
+
+    private = (lake.settings.landed, lake.settings.warehouse.parent, lake.settings.day_keys)
+    closed = (*private, folder / "parquet/internal", folder / "parquet/restricted", folder / "manifest.json")
+    for path in closed:
+        path.chmod(path.stat().st_mode | 0o004)
+    status = read_status(lake.settings, NOW)
+    assert status.needs_a_person and {*status.open_to_others} == {*map(str, closed)}
+    said = lines(status, "rights")
+    assert said[:-1] == [
+        f"OPEN TO OTHERS: {path}: every user of this machine may use it" for path in status.open_to_others
+    ]
+    assert said[-1].startswith("remedy: `tidemark run` closes what")
+    # What lands and builds next closes what is its own.
+    lake.land_one("web/events/two.ndjson", ndjson([event(2)]))
+    with warehouse_held(lake.settings, "building"):
+        still = read_status(lake.settings, NOW).open_to_others
+    assert {*still} == {*map(str, closed[len(private) :])}
+
+
 HOLD = "import duckdb, sys, time; db = duckdb.connect(sys.argv[1]); print('held', flush=True); time.sleep(3600)"
 
 
 def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake: Lake) -> None:
-    lake.settings.warehouse.parent.mkdir(parents=True)
+    make_private(lake.settings.warehouse.parent)
     with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
         make_warehouse_tables(warehouse)
     assert "not built yet" in lines(read_status(lake.settings, NOW), "warehouse")[0]
@@ -253,7 +286,7 @@ def test_a_stuck_upload_is_reported_and_needs_a_person(lake: Lake, monkeypatch: 
 
 
 def test_after_a_build_that_was_killed_the_outdated_models_are_counted(lake: Lake) -> None:
-    lake.settings.warehouse.parent.mkdir(parents=True)
+    make_private(lake.settings.warehouse.parent)
     with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
         make_warehouse_tables(warehouse)
         warehouse.execute("insert into ops.dbt_runs values ('r', 'build', true, 'p', now(), null, 'running')")

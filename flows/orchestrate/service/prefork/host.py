@@ -35,6 +35,7 @@ from typing import Any, NoReturn
 from flows.contract.spec import PROJECT
 from flows.errors import TidemarkError
 from flows.release.releases import active_path, is_outdated
+from flows.rights import made_private, make_private
 from flows.settings import Settings
 
 # What runs need, and is slow to import. Not `flows.orchestrate.service.engine` itself: it is what is run.
@@ -295,16 +296,14 @@ def _receive(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 def listen(path: Path) -> socket.socket:
     """A socket at ``path``, for its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
     try:
-        listener.bind(str(path))
+        with made_private():
+            listener.bind(str(path))
     except OSError as error:
         raise TidemarkError(f"no socket can be made at {path} ({error}); choose a shorter TIDEMARK_HOME") from error
-    finally:
-        os.umask(before)
     listener.listen(64)
     return listener
 
