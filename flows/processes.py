@@ -9,6 +9,8 @@ from flows.text import cut
 
 # Command lines may be long, and hold what is nobody's business.
 COMMAND_CHARACTERS = 80
+# What stands behind these names people: it is shown to nobody who waits, and stands in no log.
+ABOUT_PEOPLE = ("erase", "export-person")
 _PROC = Path("/proc")
 
 
@@ -43,8 +45,13 @@ def command_of(pid: int) -> str | None:
     except OSError:
         words = _ps(pid, "args=").split()  # which do not say where an argument ends
     short = [PurePath(word).name if word.startswith("/") else word for word in words[:2]]
-    line = shlex.join([*short, *words[2:]])
+    line = shlex.join(_without_people([*short, *words[2:]]))
     return cut(" ".join(line.split()), COMMAND_CHARACTERS) or None
+
+
+def _without_people(words: list[str]) -> list[str]:
+    about = next((at for at, word in enumerate(words) if word in ABOUT_PEOPLE), len(words))
+    return words[: about + 1]
 
 
 def started_at(pid: int, now: datetime) -> datetime | None:

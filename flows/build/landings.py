@@ -5,6 +5,7 @@ from contextlib import closing
 import duckdb
 import pyarrow as pa
 
+from flows.build.rewrite import note_rewritten
 from flows.build.warehouse import TABLES, check_format, has_table, last_batch, open_warehouse
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
@@ -49,6 +50,7 @@ def enter_landings(settings: Settings, specs: dict[str, DatasetSpec] | None = No
     """
     specs = load_specs() if specs is None else specs
     layout = check_layout(settings, specs)
+    is_new = not settings.warehouse.exists()
     with open_warehouse(settings) as warehouse, closing(Receipts(settings)) as receipts:
         if has_table(warehouse, "landed", "landings"):
             check_format(settings, warehouse)
@@ -72,6 +74,8 @@ def enter_landings(settings: Settings, specs: dict[str, DatasetSpec] | None = No
         # Nobody else has the warehouse open, so nobody reads what the views read before.
         for name, in_force in files.items():
             receipts.files.remove_replaced(name, {file.path for file in in_force})
+        if is_new:
+            note_rewritten(settings, last_batch(warehouse))
         return len(new)
 
 

@@ -68,13 +68,17 @@ def erase_command(
         return
     given = given_ids(accounts, users, devices)
     people = [*([given] if given else []), *(_people_in(listed) if listed else [])]
+    received: list[str] = []
     if people:
         if not settings.landed.exists():
             raise TidemarkError(f"nothing has landed in {settings.lake}; run `tidemark land`, or set TIDEMARK_HOME")
         if not yes:
             click.confirm(f"{counted(len(people), 'person', 'people')} to erase. {WARNING}", abort=True)
-        queue.receive(people, shared_devices)
+        received.append(queue.receive(people, shared_devices).id)
     done = erase(settings, progress=print_line)
+    # Another process may have been quicker.
+    known = {request.id for request in done}
+    done += [request for request in queue.all() if request.id in received and request.id not in known]
     for request in done:
         _print_receipt(queue, request)
     if not done:
@@ -132,6 +136,8 @@ def _print_receipt(queue: Queue, request: Request) -> None:
                 empty += 1
     if table.row_count:
         out.print(table)
+    else:
+        out.print("         nothing was held of them: look at how the ids are spelt")
     if kept:
         out.print("         kept: rows that say as much of somebody else, or happened on a device that others used too")
     out.print(f"         {counted(empty, 'other table')} had no row of theirs")

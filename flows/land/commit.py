@@ -69,14 +69,21 @@ def abandon(receipt: Receipt, made: Path) -> None:
 
 def take_back(lake: Path, work: Path) -> None:
     """Remove the files of batches that a killed landing had begun from where it had put them already."""
+    for file in begun_files(lake, work):
+        (lake / file).unlink(missing_ok=True)
+
+
+def begun_files(lake: Path, work: Path) -> set[str]:
+    """The files, below the lake, of batches that were begun and are not committed: they do not count."""
+    files: set[str] = set()
     for path in work.glob(f"*/landed/*/batch-*/{RECEIPT}"):
         try:
             receipt = Receipt.model_validate_json(path.read_text(encoding="utf-8"))
         except ValueError:  # half written: then none of its files was put into place yet
             continue
         if not (lake / receipt.folder).exists():
-            for file in receipt.all_files:
-                (lake / file.path).unlink(missing_ok=True)
+            files.update(file.path for file in receipt.all_files)
+    return files
 
 
 def _at_once(sync: Callable[[Path], None], paths: Collection[Path]) -> None:

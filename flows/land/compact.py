@@ -20,13 +20,14 @@ import duckdb
 from flows.contract.spec import LINEAGE, DatasetSpec, load_specs
 from flows.errors import TidemarkError
 from flows.files import sync_file, sync_folder
+from flows.land.commit import begun_files
 from flows.land.field_sql import literal
 from flows.land.file_index import FileInForce, compacted_file
 from flows.land.landed_files import GROUP_ROWS
 from flows.land.landed_sql import read_by_day
 from flows.land.layout import check_layout
 from flows.land.receipt import compacted_path
-from flows.land.receipts import Receipts
+from flows.land.receipts import Receipts, work_folder
 from flows.locks import held
 from flows.rights import make_private
 from flows.settings import Settings
@@ -82,7 +83,7 @@ def compact(
     with held(settings.lake / LOCK, "compacting"), closing(Receipts(settings)) as receipts:
         try:
             if work.exists():  # one was killed, maybe before it could note its last file
-                receipts.files.find_compacted()
+                receipts.files.find_compacted(begun_files(settings.lake, work_folder(settings)))
                 receipts.files.commit()
             for spec in (spec for spec in specs.values() if spec.is_by_day):
                 for day, files in _by_day(receipts, spec).items():

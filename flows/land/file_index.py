@@ -8,6 +8,7 @@ that is not laid out by day, one of all batches.
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -95,12 +96,15 @@ class FileIndex:
             rows = left[day].rows if day in left else 0
             self.note_compaction(receipt.dataset, FileInForce(path, day, receipt.batch_id, receipt.columns, rows))
 
-    def find_compacted(self) -> None:
+    def find_compacted(self, begun: Collection[str] = ()) -> None:
         """Note the compacted files that the landed zone has: the index was lost, or a compaction was killed before it
-        could note its last. The caller commits."""
+        could note its last. Those of batches that were ``begun`` and never committed count for nothing. The caller
+        commits."""
         (last,) = self._database.execute("select coalesce(max(batch_id), 0) from receipts").fetchone()
         landed = self._settings.landed
         for path in (*landed.glob(f"*/event_date=*/{THROUGH}*.parquet"), *landed.glob(f"*/{THROUGH}*.parquet")):
+            if str(path.relative_to(self._settings.lake)) in begun:
+                continue
             if through_of(path) > last:
                 raise TidemarkError(
                     f"{path} holds batches up to {through_of(path)}, and the last receipt of the lake is that of batch "

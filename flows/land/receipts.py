@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from flows.land import file_index
-from flows.land.commit import MOST_BEGUN, Begun, begin, commit_all, take_back
+from flows.land.commit import MOST_BEGUN, Begun, begin, begun_files, commit_all, take_back
 from flows.land.file_index import FileIndex
 from flows.land.receipt import RECEIPT, Receipt, Status, batch_name
 from flows.rights import make_private
@@ -95,7 +95,7 @@ class Receipts:
         for path in found:
             self._enter(Receipt.model_validate_json(path.read_text(encoding="utf-8")))
         if last == 0:
-            self.files.find_compacted()
+            self.files.find_compacted(begun_files(self._settings.lake, work_folder(self._settings)))
         self._database.commit()
 
     def _find(self, batch_id: int) -> Path | None:
@@ -235,8 +235,10 @@ class Receipts:
         """The files of which, as they were last delivered, no row fitted, nor does any since after a retry; by name."""
         rows = self._database.execute(
             f"select receipt from receipts as r where status = '{Status.LANDED}' and rejected > 0 and retries is null "
-            "and json_extract(receipt, '$.rows_landed') = 0 and not exists (select 1 from receipts as later "
-            "where later.file = r.file and later.retries is null and later.batch_id > r.batch_id) "
+            "and json_extract(receipt, '$.rows_landed') = 0 "
+            "and coalesce(json_extract(receipt, '$.rows_removed'), 0) = 0 "
+            "and not exists (select 1 from receipts as later where later.file = r.file and later.retries is null "
+            "and later.batch_id > r.batch_id) "
             "and not exists (select 1 from receipts as again where again.retries = r.batch_id) order by file"
         )
         return [Receipt.model_validate_json(text) for (text,) in rows]

@@ -77,7 +77,7 @@ def remove_days(receipts: Receipts, settings: Settings, spec: DatasetSpec, last:
     ]
     if not removed:
         return None
-    receipt = _receipt(receipts, spec, why, removed, [])
+    receipt = _receipt(receipts, spec, why, removed, [], ())
     receipts.commit(receipt, _made(settings))
     return receipt
 
@@ -99,8 +99,10 @@ def remove_rows(
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     by_day: dict[date | None, list[FileInForce]] = {}
-    for file in receipts.files.in_force(spec.name):
+    in_force = receipts.files.in_force(spec.name)
+    for file in in_force:
         by_day.setdefault(file.event_date, []).append(file)
+    older = _older_columns(spec, in_force)
     number = receipts.last_batch_id() + 1
     removed: list[Removed] = []
     files: list[LandedFile] = []
@@ -109,7 +111,7 @@ def remove_rows(
         for done, day in enumerate(days, 1):
             landed = receipts.files.rows_by_batch(spec.name, day, number)
             path = compacted_path(spec.name, day, number)
-            left = _write_others(engine, settings, spec, by_day[day], chosen, landed, made / path)
+            left = _write_others(engine, settings, spec, by_day[day], older, chosen, landed, made / path)
             removed += [
                 Removed(batch_id=batch_id, event_date=day, rows=rows - left.get(batch_id, 0))
                 for batch_id, rows in sorted(landed.items())
@@ -123,9 +125,18 @@ def remove_rows(
     files = [file for file in files if file.event_date in touched]
     if not removed:
         return None
-    receipt = _receipt(receipts, spec, why, removed, files)
+    receipt = _receipt(receipts, spec, why, removed, files, tuple(older))
     receipts.commit(receipt, made)
     return receipt
+
+
+def remove_unread(receipts: Receipts, settings: Settings, specs: dict[str, DatasetSpec]) -> None:
+    """Delete the files whose place others took, where there is no warehouse whose views may read them: where there is
+    one, its next build does."""
+    if settings.warehouse.exists():
+        return
+    for name in specs:
+        receipts.files.remove_replaced(name, {file.path for file in receipts.files.in_force(name)})
 
 
 def _made(settings: Settings) -> Path:
@@ -133,7 +144,12 @@ def _made(settings: Settings) -> Path:
 
 
 def _receipt(
-    receipts: Receipts, spec: DatasetSpec, why: str, removed: list[Removed], files: list[LandedFile]
+    receipts: Receipts,
+    spec: DatasetSpec,
+    why: str,
+    removed: list[Removed],
+    files: list[LandedFile],
+    older_columns: tuple[str, ...],
 ) -> Receipt:
     now = datetime.now(UTC)
     return Receipt(
@@ -147,7 +163,7 @@ def _receipt(
         status=Status.REMOVED,
         reason=why,
         files=tuple(files),
-        columns=tuple(column.name for column in spec.columns()),
+        columns=(*(column.name for column in spec.columns()), *older_columns),
         removed=tuple(removed),
         contract=f"{spec.name}.{spec.version}",
         key_check=receipts.any_key_check() or "",
@@ -196,6 +212,7 @@ def _write_others(
     settings: Settings,
     spec: DatasetSpec,
     files: list[FileInForce],
+    older: dict[str, FileInForce],
     chosen: Chosen,
     landed: Rows,
     to: Path,
@@ -206,8 +223,9 @@ def _write_others(
     check_conserved(dict(before), landed)
     to.parent.mkdir(parents=True, exist_ok=True)
     stay = f"select * exclude (_is_taken) from (select *, {chosen.is_taken} as _is_taken from {rows})"
+    nothing = _nothing(settings, spec, older)
     engine.execute(
-        f"copy (select * from ({_nothing(spec)} union all by name ({stay} where not coalesce(_is_taken, false))) "
+        f"copy (select * from ({nothing} union all by name ({stay} where not coalesce(_is_taken, false))) "
         f"order by {', '.join(order_of(spec))}) to {literal(str(to))} "
         f"(format parquet, compression zstd, row_group_size {GROUP_ROWS})"
     )
@@ -217,8 +235,18 @@ def _write_others(
     return left
 
 
-def _nothing(spec: DatasetSpec) -> str:
-    """No row, with the contract's columns: files that landed by an older one have not all of them."""
+def _older_columns(spec: DatasetSpec, files: list[FileInForce]) -> dict[str, FileInForce]:
+    """The columns that the contract does not have any more, each with a file that has it."""
+    known = {column.name for column in spec.columns()}
+    return {name: file for file in files for name in file.columns if name not in known}
+
+
+def _nothing(settings: Settings, spec: DatasetSpec, older: dict[str, FileInForce]) -> str:
+    """No row, with the contract's columns and those of older ones: no file has all of them."""
     types = {"uuid": "blob"}
     columns = (f"cast(null as {types.get(c.type, c.type)}) as {identifier(c.name)}" for c in spec.columns())
-    return f"select {', '.join(columns)} where false"
+    others = (
+        f"(select {identifier(name)} from {read_files(settings.lake, [file])} where false)"
+        for name, file in older.items()
+    )
+    return " union all by name ".join([f"(select {', '.join(columns)} where false)", *others])

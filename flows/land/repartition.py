@@ -32,7 +32,7 @@ from flows.land.land import LOCK as LANDING_LOCK
 from flows.land.landed_files import LandedFiles
 from flows.land.layout import BEFORE, Layout, has_batches, layout_after, read_layout, write_layout
 from flows.land.quarantine import encrypt_what_is_in_clear
-from flows.land.receipt import RECEIPT, Receipt, Removed, Status
+from flows.land.receipt import RECEIPT, LandedFile, Receipt, Removed, Status
 from flows.land.receipts import INDEX, Receipts, work_folder
 from flows.land.redaction.redact import redact_column
 from flows.land.text import STORE, TextFiles, read_text_file
@@ -181,14 +181,14 @@ def _lay_out_batch(
 ) -> Receipt:
     """Write a batch's files below ``made``; its receipt, which names them. ``without`` says that rows of it were
     removed: its files are then no more what they were."""
-    if not old.files:
-        return old
     keys = DayKeys(settings)
     # Text whose key was destroyed ended with it; any other that is missing stops this.
     kept = tuple(
         f for f in old.text_files if not (f.event_date and keys.is_destroyed(STORE, old.dataset, f.event_date))
     )
     old = old.model_copy(update={"text_files": kept})
+    if not old.files:  # all of its rows were removed, and its text may be there still
+        return _linked(settings, old, made)
     by_day_before = any(file.event_date for file in old.files)
     if spec is None or not (without or by_day_before or spec.is_by_day or _is_of_old_form(settings, spec, old)):
         return _linked(settings, old, made)
@@ -240,19 +240,42 @@ def _with_texts(
 def _is_of_old_form(settings: Settings, spec: DatasetSpec, old: Receipt) -> bool:
     """Whether its files hold lists of accepted values as lists, as before there was a layout, or free text in clear."""
     (file,) = old.files
+    path = compacted_with(settings, old, file) or settings.lake / file.path
     before = {column.holds.field for column in spec.columns() if column.holds} | spec.in_no_landed_file
-    return bool(before) and not before.isdisjoint(pq.read_schema(settings.lake / file.path).names)
+    return bool(before) and not before.isdisjoint(pq.read_schema(path).names)
 
 
 def _linked(settings: Settings, old: Receipt, made: Path) -> Receipt:
-    """The files of a batch as they are: they need not be written again."""
-    columns = old.columns
-    for file in old.text_files:
-        _link(settings, file.path, made)
+    """The files of a batch as they are: they need not be written again. Of one whose place another took, its rows."""
+    files: list[LandedFile] = []
+    read: set[Path] = set()
+    for text in old.text_files:
+        _link(settings, text.path, made)
     for file in old.files:
-        path = _link(settings, file.path, made)
-        columns = columns or tuple(pq.read_schema(path).names)
-    return old.model_copy(update={"columns": columns})
+        compacted = compacted_with(settings, old, file)
+        if compacted is None:
+            _link(settings, file.path, made)
+            files.append(file)
+        elif compacted not in read:  # else its rows were written with those of another file of the batch
+            read.add(compacted)
+            files.append(file.model_copy(update=_write_own(compacted, old.batch_id, made / file.path)))
+    columns = () if read else old.columns
+    if files and not columns:
+        columns = tuple(pq.read_schema(made / files[0].path).names)
+    return old.model_copy(update={"columns": columns, "files": tuple(files)})
+
+
+def _write_own(compacted: Path, batch_id: int, path: Path) -> dict[str, int]:
+    """Write the rows of one batch from a file of many; how many rows and bytes that are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = pads.dataset(compacted, format="parquet").scanner(filter=pads.field("_batch_id") == batch_id)
+    written = 0
+    with pq.ParquetWriter(path, rows.projected_schema, compression="zstd") as writer:
+        for batch in rows.to_batches():
+            if batch.num_rows:
+                writer.write_batch(batch)
+                written += batch.num_rows
+    return {"rows": written, "bytes": path.stat().st_size}
 
 
 def _link(settings: Settings, file: str, made: Path) -> Path:

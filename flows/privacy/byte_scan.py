@@ -27,40 +27,61 @@ def forms_of(key: UUID) -> tuple[bytes, ...]:
 class Patterns:
     """Byte strings to look for, all at once. Those shorter than three bytes would be found anywhere, and are left out.
 
+    ``words`` are found only where they stand for themselves: account-1 is not in account-12.
+
     At each place of a file the next three bytes say, by one look into a table, whether any of them may begin there.
     """
 
-    def __init__(self, patterns: Iterable[bytes]) -> None:
-        self._by_prefix: dict[bytes, list[bytes]] = {}
-        for pattern in {*patterns}:
+    def __init__(self, patterns: Iterable[bytes], words: Iterable[bytes] = ()) -> None:
+        self._words = frozenset(words)
+        # By how they begin, then by how long they are: however many are alike, one look for each length.
+        self._by_prefix: dict[bytes, dict[int, set[bytes]]] = {}
+        for pattern in {*patterns} | self._words:
             if len(pattern) >= PREFIX:
-                self._by_prefix.setdefault(pattern[:PREFIX], []).append(pattern)
-        self._longest = max((len(each) for some in self._by_prefix.values() for each in some), default=0)
+                self._by_prefix.setdefault(pattern[:PREFIX], {}).setdefault(len(pattern), set()).add(pattern)
+        self._longest = max((length for lengths in self._by_prefix.values() for length in lengths), default=0)
         self._begins = np.zeros(1 << 8 * PREFIX, bool)
         for prefix in self._by_prefix:
             self._begins[int.from_bytes(prefix)] = True
 
     def are_in(self, path: Path) -> bool:
         """Whether any of them stands in a file."""
-        before = b""
+        data, at = b"", 0
         with path.open("rb") as file:
             while chunk := file.read(CHUNK):
-                data = before + chunk
-                if self._found_in(data):
+                # What was looked at, as far as something may begin in it, with the byte before that.
+                kept = data[-self._longest - 2 :]
+                at += len(data) - len(kept)
+                data = kept + chunk
+                if self._found_in(data, is_first=not at, is_last=False):
                     return True
-                before = data[-self._longest :] if self._longest else b""
-        return False
+        return self._found_in(
+            data[-self._longest - 2 :], is_first=not at and len(data) <= self._longest + 2, is_last=True
+        )
 
-    def _found_in(self, data: bytes) -> bool:
+    def _found_in(self, data: bytes, is_first: bool, is_last: bool) -> bool:
         if len(data) < PREFIX:
             return False
         each = np.frombuffer(data, np.uint8).astype(np.uint32)
         places = np.flatnonzero(self._begins[(each[:-2] << 16) | (each[1:-1] << 8) | each[2:]])
-        return any(
-            data.startswith(pattern, place)
-            for place in places.tolist()
-            for pattern in self._by_prefix[data[place : place + PREFIX]]
-        )
+        # At the first byte nobody knows what was before it, and it was looked at together with that.
+        return any(self._stands_at(data, place, is_last) for place in places.tolist() if place or is_first)
+
+    def _stands_at(self, data: bytes, place: int, is_last: bool) -> bool:
+        for length, patterns in self._by_prefix[data[place : place + PREFIX]].items():
+            found = data[place : place + length]
+            if found not in patterns:
+                continue
+            if found not in self._words:
+                return True
+            after = data[place + length : place + length + 1]
+            if (after or is_last) and not (_goes_on(data[place - 1 : place]) or _goes_on(after)):
+                return True
+        return False
+
+
+def _goes_on(byte: bytes) -> bool:
+    return byte.isalnum() or byte in (b"_", b"-")
 
 
 def files_with(patterns: Patterns, folders: Iterable[Path], passed_over: Iterable[Path] = ()) -> Iterator[Path]:

@@ -8,7 +8,7 @@ From the moment a request is planned, rows of its people do not land any more (:
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from itertools import chain
@@ -18,12 +18,14 @@ from uuid import UUID
 import duckdb
 
 from flows.build.dbt import read_project
+from flows.build.warehouse import in_use_by, once_free
 from flows.contract.spec import DatasetSpec, load_specs
-from flows.errors import TidemarkError
+from flows.errors import TidemarkError, WarehouseInUseError
 from flows.land.land import land
 from flows.land.pseudonyms import Kind, Pseudonymiser
+from flows.land.receipt import Receipt
 from flows.land.receipts import Receipts
-from flows.land.remove import removing
+from flows.land.remove import remove_unread, removing
 from flows.land.tombstones import Tombstone, Tombstones
 from flows.privacy.byte_scan import Patterns, files_with, forms_of
 from flows.privacy.erase_lake import (
@@ -34,6 +36,7 @@ from flows.privacy.erase_lake import (
     erase_quarantine,
     erase_texts,
     last_moment,
+    lines_in_quarantine,
 )
 from flows.privacy.holdings import (
     Count,
@@ -45,7 +48,7 @@ from flows.privacy.holdings import (
     searched,
     tables_in,
 )
-from flows.privacy.identity import Remembered, pseudonyms, resolve
+from flows.privacy.identity import Given, pseudonyms, resolve
 from flows.privacy.landed import LandedRows, lake_pseudonymiser, reading
 from flows.privacy.mentions import Mention, Unsearched, mentions
 from flows.privacy.renew import renew
@@ -76,27 +79,38 @@ def erase(
     """
     specs = load_specs() if specs is None else specs
     queue = Queue(settings)
-    requests = [request for request in queue.all() if request.is_open]
-    if not requests:
+    if not any(request.is_open for request in queue.all()):
         return []
+    # Another one may be at work: what it ends is not open any more, and must not be begun again.
+    with queue.worked_on():
+        requests = [request for request in queue.all() if request.is_open]
+        if requests:
+            erasures = [_Erasure(settings, specs, queue, request, progress) for request in requests]
+            _erase(settings, specs, erasures, progress)
+        return requests
+
+
+def _erase(settings: Settings, specs: dict[str, DatasetSpec], erasures: "list[_Erasure]", progress: Progress) -> None:
     land(settings, specs)
-    erasures = [_Erasure(settings, specs, queue, request, progress) for request in requests]
+    _rewrite_lake(settings, specs, erasures)
+    renewed = renew(settings, progress)
+    for erasure in erasures:
+        erasure.note_published(renewed.gone if renewed else ())
+        _prove(settings, erasure)
+
+
+# Who has the warehouse is waited for, and landing not kept waiting for as long as that.
+@once_free
+def _rewrite_lake(settings: Settings, specs: dict[str, DatasetSpec], erasures: "list[_Erasure]") -> None:
     with removing(settings, specs, COMMAND) as receipts:
         for erasure in erasures:
             erasure.rewrite_lake(receipts)
-    renewed = renew(settings, progress)
-    if not settings.warehouse.exists():  # else the build has removed them, which knows that nobody reads them
-        _remove_replaced(settings, specs)
-    for erasure in erasures:
-        erasure.note_published(renewed.gone if renewed else ())
-        erasure.prove()
-    return requests
+        remove_unread(receipts, settings, specs)
 
 
-def _remove_replaced(settings: Settings, specs: dict[str, DatasetSpec]) -> None:
-    with removing(settings, specs, COMMAND) as receipts:
-        for name in specs:
-            receipts.files.remove_replaced(name, {file.path for file in receipts.files.in_force(name)})
+@once_free
+def _prove(_: Settings, erasure: "_Erasure") -> None:
+    erasure.prove()
 
 
 @dataclass(frozen=True)
@@ -162,13 +176,19 @@ class _Erasure:
 
     def _resolve(self, look: _Look) -> None:
         """The pseudonyms of all people of the request, and of the devices that were theirs alone."""
-        links = Remembered(look.landed)
-        resolve(pseudonyms(chain.from_iterable(self._secret.people), look.pseudonymiser), links)
-        for given in self._secret.people:
-            person = resolve(pseudonyms(given, look.pseudonymiser), links)
+        shared: set[UUID] = set()
+        # All at once, or each would be looked for in the whole lake. Who gives a device alone is asked for apart.
+        by_device_alone: dict[bool, list[tuple[Given, ...]]] = {True: [], False: []}
+        for one in self._secret.people:
+            by_device_alone[all(given.kind is Kind.DEVICE for given in one)].append(one)
+        for some in by_device_alone.values():
+            person = resolve(pseudonyms(chain(*some), look.pseudonymiser), look.landed)
             for kind in Kind:
                 self._secret.keys.setdefault(kind, set()).update(person.keys[kind])
-            self._secret.shared |= person.shared
+            shared |= person.shared
+        # A device that none but people of this request share is nobody else's.
+        used = look.landed.pairs(Kind.DEVICE, shared, Kind.USER) if shared else set()
+        self._secret.shared |= {device for device, user in used if user not in self._secret.keys[Kind.USER]}
         person = self._secret.person
         counted = {kind: len(person.keys[kind]) for kind in Kind}
         self._request.found["pseudonyms"] = {**counted, "shared_devices": len(person.shared)}
@@ -210,15 +230,23 @@ class _Erasure:
             shares = self._request.found.setdefault("landed_files", {})
             if changed or spec.name not in shares:
                 shares[spec.name] = {"rewritten": len(changed), "of": files}
-        words = self._secret.words
-        self._note_files(erase_quarantine(receipts, self._settings, self._specs, words, look.pseudonymiser, person))
-        self._erase_inbox(receipts)
+        in_quarantine: list[tuple[Receipt, set[int]]] = []
+        for one in lines_in_quarantine(
+            receipts, self._settings, self._specs, self._secret.words, look.pseudonymiser, person
+        ):
+            if isinstance(one, Unsearched):
+                self._note_files(iter([one]))
+            else:
+                in_quarantine.append(one)
+        # What tells which files brought their lines goes last.
+        self._erase_inbox(receipts, {receipt.batch_id for receipt, _ in in_quarantine})
+        self._note_files(erase_quarantine(self._settings, in_quarantine))
         self._reach(State.REWRITTEN)
 
-    def _erase_inbox(self, receipts: Receipts) -> None:
+    def _erase_inbox(self, receipts: Receipts, batches_in_quarantine: set[int]) -> None:
         # From the receipts: what a killed call removed is among them.
         own = [r for r in map(receipts.one, (number for number, _ in receipts.removals())) if r.file == self._why]
-        batches = {rows.batch_id for receipt in own for rows in receipt.removed}
+        batches = batches_in_quarantine | {rows.batch_id for receipt in own for rows in receipt.removed}
         found = [*mentions(self._settings, self._specs, self._secret.words)]
         named = [one for one in found if isinstance(one, Mention) and one.store == "inbox"]
         self._note_files(erase_inbox(receipts, self._settings, batches, named))
@@ -255,7 +283,7 @@ class _Erasure:
         left += sorted({f"{one.file} ({one.store}) names an id" for one in named if isinstance(one, Mention)})
         keys = {key for kind in Kind for key in self._secret.person.keys[kind]} - kept
         ids = [one.encode() for one in self._secret.words if len(one) >= LEAST_SCANNED]
-        patterns = Patterns([*ids, *(form for key in keys for form in forms_of(key))])
+        patterns = Patterns((form for key in keys for form in forms_of(key)), ids)
         left += [f"{path} holds bytes of an id" for path in files_with(patterns, [self._settings.home])]
         if left:
             more = f" and {len(left) - 5:,} more" if len(left) > 5 else ""
@@ -263,7 +291,7 @@ class _Erasure:
                 f"the erasure {self._request.id} is not proven: {'; '.join(left[:5])}{more}; what waits to land or "
                 "failed to build is to be done first; then `tidemark erase` goes on"
             )
-        not_searched = [asdict(one) for one in named if isinstance(one, Unsearched)]
+        not_searched = [asdict(one) for one in (*named, *self._not_in_contract()) if isinstance(one, Unsearched)]
         self._request.found |= {
             "after": after,
             "not_searched": not_searched,
@@ -286,7 +314,11 @@ class _Erasure:
         }
         warehouse, why = count_warehouse(self._settings, holdings, person, shared)
         if why and self._settings.warehouse.exists():
-            raise NotErasedError(f"the warehouse could not be looked through: {why}; then `tidemark erase` goes on")
+            if in_use_by(self._settings):
+                raise WarehouseInUseError(why)
+            warehouse, why = count_warehouse(self._settings, holdings, person, shared)
+            if why:
+                raise NotErasedError(f"the warehouse could not be looked through: {why}; then `tidemark erase` goes on")
         published: dict[str, Count] = {}
         with opened_publication(self._settings) as opened:
             if opened:
@@ -298,6 +330,18 @@ class _Erasure:
                 }
         stores = {"landed": of_lake, "warehouse": warehouse, "published": published}
         return {store: {name: asdict(one) for name, one in tables.items()} for store, tables in stores.items()}
+
+    def _not_in_contract(self) -> Iterator[Unsearched]:
+        """What landed by an earlier contract, and this one does not say whose it is."""
+        why = "the contract no longer has it, so nobody knows whose its rows are; take it away by hand"
+        for folder in sorted(path for path in self._settings.landed.glob("*") if path.is_dir()):
+            if folder.name not in self._specs:
+                yield Unsearched(f"landed/{folder.name}", why)
+        with closing(Receipts(self._settings, read_only=True)) as receipts:
+            for spec in self._specs.values():
+                landed = {name for file in receipts.files.in_force(spec.name) for name in file.columns}
+                for name in sorted(set(searched(landed)) - {*pseudonyms_of(spec)}):
+                    yield Unsearched(f"landed/{spec.name}, column {name}", why)
 
     def _keys_kept(self, look: _Look) -> set[UUID]:
         """The pseudonyms that stay in landed rows which say as much of somebody else."""

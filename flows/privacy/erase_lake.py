@@ -1,11 +1,9 @@
-"""Take people out of the lake: text first, then landed rows, then the lines of quarantine and the files of the inbox.
+"""Take people out of the lake: text first, then landed rows, then the files of the inbox and the lines of quarantine.
 
 In this order, since what comes later is found by what goes before. Done again, each step does nothing more.
 """
 
-import json
-import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,7 +18,8 @@ from flows.land.day_keys import DayKeys
 from flows.land.field_sql import identifier
 from flows.land.inbox import deliveries
 from flows.land.pseudonyms import Kind, Pseudonymiser
-from flows.land.quarantine import blank_lines, read_rejects, read_unknown
+from flows.land.quarantine import Quarantined, blank_lines, read_rejects, read_unknown
+from flows.land.receipt import Receipt, batch_name
 from flows.land.receipts import Receipts
 from flows.land.remove import Chosen, remove_rows, rows_in
 from flows.land.text import STORE as TEXT
@@ -28,13 +27,12 @@ from flows.land.text import blank_text
 from flows.land.tombstones import moment_column
 from flows.privacy.holdings import pseudonyms_of, searched
 from flows.privacy.identity import Person
-from flows.privacy.mentions import Mention, Unsearched, is_a_word
+from flows.privacy.ids import Ids, is_a_word, members_of, values_in
+from flows.privacy.mentions import Mention, Unsearched
 from flows.privacy.rows import Share, is_one_of_bytes, share_of_row
 from flows.settings import Settings
 
 Progress = Callable[[str], None]
-# A value of a row in quarantine, whatever format it came in: what stands between punctuation.
-TOKEN = re.compile(r"""[^\s"',;|{}\[\]()<>=]{3,200}""")
 
 
 @dataclass(frozen=True)
@@ -112,21 +110,20 @@ def erase_landed(
     return changed, frozenset(rows.batch_id for rows in removal.removed)
 
 
-def erase_quarantine(
+def lines_in_quarantine(
     receipts: Receipts,
     settings: Settings,
     specs: dict[str, DatasetSpec],
-    words: Collection[str],
+    ids: Collection[str],
     pseudonymiser: Pseudonymiser,
     person: Person,
-) -> Iterator[ChangedFile | Unsearched]:
-    """Take away what lines of quarantine say in which an id stands, or what a pseudonym of the person stands for.
+) -> Iterator[tuple[Receipt, set[int]] | Unsearched]:
+    """The lines of each batch in quarantine in which an id stands, or what a pseudonym of the person stands for.
 
-    Rejected rows have no pseudonyms: each value in them is tried.
+    Rejected rows have no pseudonyms: each value in them is tried. A short number is anybody's, but in a field of ids.
     """
     keys = {kind.column: person.keys[kind] - person.shared for kind in Kind if person.keys[kind] - person.shared}
-    theirs = _Theirs(frozenset(words), pseudonymiser, keys)
-    day_keys = DayKeys(settings)
+    wanted = Ids(ids)
     for receipt in receipts.after(0):
         if not (receipt.rows_rejected or receipt.unknown_keys):
             continue
@@ -134,57 +131,33 @@ def erase_quarantine(
         for row in (*read_rejects(settings, [receipt]), *read_unknown(settings, [receipt])):
             if row.text is None:
                 yield Unsearched(receipt.file, row.fault)
-            elif theirs.is_named_in(f"{row.fault} {row.text}") or theirs.is_of(specs.get(receipt.dataset), row.text):
+            elif wanted.are_in(f"{row.fault} {row.text}") or _stands_for(
+                row, specs.get(receipt.dataset), pseudonymiser, keys
+            ):
                 lines.add(row.line)
-        stem = f"quarantine/{receipt.dataset}/{receipt.folder.rpartition('/')[2]}"
-        paths = [f"{stem}.parquet", f"{stem}.unknown.parquet"] if lines else []
+        if lines:
+            yield receipt, lines
+
+
+def _stands_for(
+    row: Quarantined, spec: DatasetSpec | None, pseudonymiser: Pseudonymiser, keys: dict[str, frozenset[UUID]]
+) -> bool:
+    values = {value for value in values_in(row.fault) | values_in(row.text or "") if is_a_word(value)}
+    columns = {field.name: field.column for field in spec.fields if field.column in keys} if spec else {}
+    tried = [(column, value) for column in keys for value in values]
+    tried += [(columns[name], value) for name, value in members_of(row.text or "") if name in columns]
+    return any(UUID(bytes=pseudonymiser.one(column, value)) in keys[column] for column, value in tried)
+
+
+def erase_quarantine(settings: Settings, found: Iterable[tuple[Receipt, set[int]]]) -> Iterator[ChangedFile]:
+    """Take away what these lines say."""
+    keys = DayKeys(settings)
+    for receipt, lines in found:
+        stem = f"quarantine/{receipt.dataset}/{batch_name(receipt.batch_id)}"
+        paths = [f"{stem}.parquet", f"{stem}.unknown.parquet"]
         before = {path: sha256(settings.lake / path) for path in paths if (settings.lake / path).exists()}
-        for path in blank_lines(settings, day_keys, receipt, lines) if lines else ():
+        for path in blank_lines(settings, keys, receipt, lines):
             yield ChangedFile("quarantine", path, before[path], sha256(settings.lake / path))
-
-
-@dataclass(frozen=True)
-class _Theirs:
-    """Whom a row of quarantine may name: ids in clear, and the pseudonyms that an id of theirs gives, by column."""
-
-    words: frozenset[str]
-    pseudonymiser: Pseudonymiser
-    keys: dict[str, frozenset[UUID]]
-
-    def is_named_in(self, text: str) -> bool:
-        """Whether any value in a text is one of theirs; a short number is anybody's."""
-        tokens = {*TOKEN.findall(text)}
-        tokens |= {part for token in tokens for part in (token.strip(".:"), token.rpartition(":")[2])}
-        tokens = {token for token in tokens if is_a_word(token)}
-        return not self.words.isdisjoint(tokens) or any(
-            self._is_key(column, token) for column in self.keys for token in tokens
-        )
-
-    def is_of(self, spec: DatasetSpec | None, text: str) -> bool:
-        """Whether a row that is JSON has one of theirs in a field of ids, however short it is."""
-        if spec is None:
-            return False
-        try:
-            said = json.loads(text)
-        except ValueError:
-            return False
-        columns = {field.name: field.column for field in spec.fields if field.column in self.keys}
-        return any(self._is_key(columns[name], value) for name, value in _members(said) if name in columns)
-
-    def _is_key(self, column: str, value: str) -> bool:
-        return UUID(bytes=self.pseudonymiser.one(column, value)) in self.keys[column]
-
-
-def _members(said: Any) -> Iterator[tuple[str, str]]:
-    """The members of a JSON value, at any depth, that are text or a number."""
-    if isinstance(said, dict):
-        for name, value in said.items():
-            if isinstance(value, str | int):
-                yield name, str(value)
-            yield from _members(value)
-    elif isinstance(said, list):
-        for value in said:
-            yield from _members(value)
 
 
 def erase_inbox(

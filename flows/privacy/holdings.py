@@ -137,17 +137,31 @@ def count_warehouse(
     try:
         with warehouse_at_rest(settings), open_warehouse(settings, read_only=True) as warehouse:
             there = tables_in(warehouse)
+            known = {each.name: each for each in holdings if (each.schema, each.name) in there}
+            known |= _of_no_model(warehouse, {(each.schema, each.name) for each in holdings})
             return {
-                each.name: count(
-                    warehouse, each.keys, f"{identifier(each.schema)}.{identifier(each.name)}", person, shared
-                )
-                for each in holdings
-                if (each.schema, each.name) in there
+                name: count(warehouse, each.keys, f"{identifier(each.schema)}.{identifier(each.name)}", person, shared)
+                for name, each in known.items()
             }, None
     except BlockingIOError:
         return {}, f"in use by {holder_of(lock_file(settings)) or 'a build or a publication at work'}"
     except TidemarkError as error:  # somebody has it open, or it is damaged: it can be built again from the lake
         return {}, str(error)
+
+
+def _of_no_model(warehouse: duckdb.DuckDBPyConnection, known: set[tuple[str, str]]) -> dict[str, Holding]:
+    """The tables to search that the project does not know: of a model that it no longer has, or made by hand."""
+    rows = warehouse.execute(
+        "select columns.schema_name, columns.table_name, list(column_name order by column_name) "
+        "from duckdb_columns() as columns join duckdb_tables() as tables using (table_oid, schema_oid, database_oid) "
+        "where column_name in (select unnest(?)) group by all order by all",
+        [sorted(SEARCHED)],
+    ).fetchall()
+    return {
+        f"{schema}.{name}": Holding(name, schema, tuple(keys))
+        for schema, name, keys in rows
+        if (schema, name) not in known
+    }
 
 
 @contextmanager

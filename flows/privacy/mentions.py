@@ -4,8 +4,6 @@ Neither has pseudonyms to search by. A mention says where the id stands and not 
 speak of others too. An id is found where it stands for itself, not as a part of a longer word.
 """
 
-import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,11 +18,8 @@ from flows.land.inbox import Delivery, deliveries
 from flows.land.quarantine import read_rejects, read_unknown
 from flows.land.readers import Chunk, read_chunks
 from flows.land.receipts import Receipts
+from flows.privacy.ids import Ids
 from flows.settings import Settings
-
-# Characters of an id that can be looked for as a word, and of one that is a number.
-LEAST = 3
-LEAST_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -46,54 +41,44 @@ class Unsearched:
     why: str
 
 
-def is_a_word(id_: str) -> bool:
-    """Whether an id can be looked for as a word: a short number stands for anything."""
-    return len(id_) >= (LEAST_DIGITS if id_.isdigit() else LEAST)
-
-
 def mentions(settings: Settings, specs: dict[str, DatasetSpec], ids: Iterable[str]) -> Iterator[Mention | Unsearched]:
     """Every mention of these ids, and every file that could not be searched."""
-    # As text, and as JSON that spells other letters than English ones by their numbers.
-    forms = {form for one in ids for form in (one, json.dumps(one)[1:-1])}
-    if not forms:
-        return
-    written = "|".join(sorted(map(re.escape, forms)))
-    # As Arrow's engine has it, too, which knows no look-behind.
-    pattern = rf"(?:^|[^\w-])(?:{written})(?:$|[^\w-])"
-    yield from _in_inbox(settings, specs, pattern)
-    yield from _in_quarantine(settings, re.compile(pattern))
+    wanted = Ids(ids)
+    yield from _in_inbox(settings, specs, wanted)
+    yield from _in_quarantine(settings, wanted)
 
 
-def _in_inbox(settings: Settings, specs: dict[str, DatasetSpec], pattern: str) -> Iterator[Mention | Unsearched]:
+def _in_inbox(settings: Settings, specs: dict[str, DatasetSpec], ids: Ids) -> Iterator[Mention | Unsearched]:
     for delivery in deliveries(settings.inbox):
         spec = specs.get(delivery.dataset)
         if spec is None:
             yield Unsearched(delivery.name, f"the contract has no dataset {delivery.dataset}")
             continue
         try:
-            for line in _lines_in(delivery, spec, pattern):
+            for line in _lines_in(delivery, spec, ids):
                 yield Mention("inbox", delivery.dataset, delivery.name, line)
         except (FileRefusedError, OSError) as error:
             yield Unsearched(delivery.name, str(error))
 
 
-def _lines_in(delivery: Delivery, spec: DatasetSpec, pattern: str) -> Iterator[int]:
-    compiled = re.compile(pattern)
+def _lines_in(delivery: Delivery, spec: DatasetSpec, ids: Ids) -> Iterator[int]:
     for chunk in read_chunks(delivery.path, spec):
-        lines = {int(line) for line in _rows_with(chunk, pattern)}
-        lines |= {reject.line for reject in chunk.rejects if compiled.search(reject.raw.decode(errors="replace"))}
-        lines |= {unknown.line for unknown in chunk.unknown if compiled.search(unknown.value)}
+        lines = {int(line) for line in _rows_with(chunk, ids)}
+        lines |= {reject.line for reject in chunk.rejects if ids.are_in(reject.raw.decode(errors="replace"))}
+        lines |= {unknown.line for unknown in chunk.unknown if ids.are_in(unknown.value)}
         yield from sorted(lines)
 
 
-def _rows_with(chunk: Chunk, pattern: str) -> list[int]:
+def _rows_with(chunk: Chunk, ids: Ids) -> list[int]:
     """The lines of a chunk's rows in which any text matches."""
     found = pa.array([False] * chunk.table.num_rows)
     for column in chunk.table.columns:
         words = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if pa.types.is_string(words) or pa.types.is_large_string(words):
-            matching = pc.match_substring_regex(column.cast(pa.large_string()), pattern)
-            found = pc.or_(found, pc.fill_null(_whole(matching), False))
+            values = column.cast(pa.large_string())
+            for pattern in ids.patterns:
+                matching = pc.match_substring_regex(values, pattern)
+                found = pc.or_(found, pc.fill_null(_whole(matching), False))
     lines: list[int] = chunk.table["_line"].filter(found).to_pylist()
     return lines
 
@@ -102,7 +87,7 @@ def _whole(values: pa.ChunkedArray | pa.Array) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
-def _in_quarantine(settings: Settings, pattern: re.Pattern[str]) -> Iterator[Mention | Unsearched]:
+def _in_quarantine(settings: Settings, ids: Ids) -> Iterator[Mention | Unsearched]:
     with closing(Receipts(settings, read_only=True)) as receipts:
         left = [receipt for receipt in receipts.after(0) if receipt.rows_rejected or receipt.unknown_keys]
     for receipt in left:
@@ -110,5 +95,5 @@ def _in_quarantine(settings: Settings, pattern: re.Pattern[str]) -> Iterator[Men
             for row in read(settings, [receipt]) if has_any else ():
                 if row.text is None:
                     yield Unsearched(receipt.file, row.fault)
-                elif pattern.search(row.text):
+                elif ids.are_in(row.text):
                     yield Mention("quarantine", receipt.dataset, receipt.file, row.line, receipt.batch_id)

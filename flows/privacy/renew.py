@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from flows.build.build import Build, build_pending
 from flows.build.dbt import read_project
-from flows.build.rewrite import rewrite_warehouse
+from flows.build.rewrite import rewrite_warehouse, rewritten_up_to
 from flows.errors import TidemarkError
 from flows.land.receipts import Receipts
 from flows.publish.manifest import describe_causes, read_manifest
@@ -38,14 +38,20 @@ class Renewed:
 
 
 def behind(settings: Settings) -> frozenset[str]:
-    """The datasets of which rows were removed since the oldest version that is kept was made."""
+    """The datasets of which rows were removed since the oldest version that is kept was made, or the warehouse's file
+    was last rewritten: versions go by themselves in time, and then nothing else would tell that it never was."""
     if not settings.landed.exists():
         return frozenset()
     with closing(Receipts(settings, read_only=True)) as receipts:
         removals = receipts.removals()
     if not removals or (not settings.warehouse.exists() and not versions(settings)):
         return frozenset()
-    shown = [read_manifest(settings, version).batch_high_water for version in versions(settings)]
+    kept = versions(settings)
+    shown = [read_manifest(settings, version).batch_high_water for version in kept]
+    # Without its manifest: it was being removed when that was killed, or is being made, and is waited for then.
+    shown += [0 for path in settings.published.glob("[0-9]*") if path.name not in kept]
+    if settings.warehouse.exists():
+        shown.append(rewritten_up_to(settings))
     return frozenset(dataset for batch_id, dataset in removals if batch_id > min(shown, default=0))
 
 

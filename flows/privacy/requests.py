@@ -9,6 +9,7 @@ is a receipt that names nobody.
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -26,12 +27,14 @@ from flows.errors import TidemarkError
 from flows.files import replace_private
 from flows.keys import load_key
 from flows.land.pseudonyms import Kind
+from flows.locks import held
 from flows.privacy.identity import Given, Person
-from flows.privacy.mentions import is_a_word
+from flows.privacy.ids import is_a_word
 from flows.rights import make_private
 from flows.settings import Settings
 
 NONCE_BYTES = 12
+LOCK = ".lock"
 
 
 class State(StrEnum):
@@ -105,6 +108,13 @@ class Queue:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._folder = settings.lake / "erasures"
+
+    @contextmanager
+    def worked_on(self) -> Iterator[None]:
+        """Work on the requests, one process at a time: each begins with what the one before left."""
+        make_private(self._folder)
+        with held(self._folder / LOCK, "erasing people"):
+            yield
 
     def receive(self, people: list[tuple[Given, ...]], with_shared: bool) -> Request:
         """Put a request into the queue: it is on the disk when this returns."""

@@ -21,7 +21,7 @@ from flows.land.day_keys import DayKeys
 from flows.land.inbox import deliveries
 from flows.land.receipt import Receipt, day_in
 from flows.land.receipts import Receipts
-from flows.land.remove import Chosen, remove_days, remove_rows, removing
+from flows.land.remove import Chosen, remove_days, remove_rows, remove_unread, removing
 from flows.settings import Settings
 
 
@@ -58,6 +58,7 @@ def expire(
         for ended in chain(*of_datasets, _of_inbox(settings, specs, receipts, today)):
             done.append(ended)
             progress(ended)
+        remove_unread(receipts, settings, specs)
     return done
 
 

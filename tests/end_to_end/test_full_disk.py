@@ -96,3 +96,36 @@ def test_a_full_disk_is_reported_loses_nothing_and_is_healed(
     assert "error: publishing stopped" in steps["publish"]["said"]
     assert steps["publish"]["left_behind"] == []
     assert pickle.loads(marts.read_bytes()) == whole
+
+
+@pytest.mark.long
+def test_an_erasure_on_a_full_disk_goes_on_where_there_is_room_again(lake: Path, tmp_path: Path) -> None:
+    """With more and more room left it fails later and later; readers have what they had, or what is to be."""
+    disk, marts = tmp_path / "disk", tmp_path / "marts.pickle"
+    disk.mkdir()
+    free_kib = ("0", "100", "400", "1500", "4000", "12000")
+    child = [sys.executable, "-m", "tests.support.full_disk_erase_child", str(lake), str(disk), str(marts), "u-3"]
+    done = subprocess.run(
+        [*OWN_MOUNTS, *child, *free_kib],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["tries"][0]["code"] == 1
+    for tried in found["tries"]:
+        said = tried["said"]
+        if tried["code"] == 0:
+            continue
+        assert any(text in said for text in FULL), said
+        assert "Traceback" not in said and len(said) < 20_000, said
+    states = [tried["state"] for tried in found["tries"]]
+    assert all(tried["is_as_it_was"] for tried in found["tries"] if tried["state"] in ("received", "resolved")), states
+    assert found["healed_code"] == 0, found["healed_said"]
+    assert (found["state"], found["places"], found["findings"], found["left_behind"]) == ("proven", [], [], [])
+    again = settings_of(tmp_path / "again" / "home")
+    shutil.copytree(lake, again.home, symlinks=True)
+    assert pickle.loads(marts.read_bytes()).keys() == marts_of(again).keys()

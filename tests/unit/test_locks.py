@@ -44,10 +44,10 @@ def settings_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting
 
 
 @contextmanager
-def process(program: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(program: str, *given: Path | str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that has what it is to have, until it is asked to end."""
     with subprocess.Popen(
-        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", program, *map(str, given)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as made:
         try:
             assert made.stdout is not None and made.stdout.readline()
@@ -177,4 +177,7 @@ def test_a_process_is_known_by_its_command_and_its_start() -> None:
         assert began is not None and 0 <= (now - began).total_seconds() < 120
         said = f"{Path(sys.executable).name} -c 'print(1, flush=True); input()' 'an argument'"
         assert command_of(one.pid) == said, "without the folder of the program"
+    with process("print(1, flush=True); input()", "erase", "--account", "k-100") as about:
+        said = f"{Path(sys.executable).name} -c 'print(1, flush=True); input()' erase"
+        assert command_of(about.pid) == said, "whom it is about is nobody's business who waits for it"
     assert started_at(one.pid, now) is None and command_of(one.pid) is None and process_mark(one.pid) is None

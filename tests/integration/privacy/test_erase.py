@@ -1,6 +1,8 @@
 """Whoever is erased is gone from every store of the lake; everybody else is as they were."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,13 @@ from flows.build.project import Project
 from flows.cli import main
 from flows.contract.spec import Privacy, Treatment, load_specs
 from flows.land.pseudonyms import Kind
+from flows.land.retry import retry_quarantine
 from flows.land.text import read_text
 from flows.privacy import erase as erasing
 from flows.privacy.byte_scan import Patterns, files_with, forms_of
 from flows.privacy.erase import NotErasedError, erase
 from flows.privacy.identity import Given
+from flows.privacy.landed import LandedRows
 from flows.privacy.requests import Queue, Request, State
 from tests.support.contracts import changed_spec
 from tests.support.deliveries import in_format, ndjson
@@ -178,6 +182,97 @@ def test_the_receipt_names_nobody_and_says_what_was_done(peopled: Lake) -> None:
     assert said["found"]["landed_files"]["events"]["rewritten"] > 0
 
 
+@pytest.mark.parametrize("suffix", ["ndjson", "csv", "parquet", "pb"])
+@pytest.mark.parametrize("user", ["anna smith", 'an"na', "a,b", "u1", "åsa-1", "a=b=="])
+def test_an_odd_id_is_found_in_quarantine_too(lake: Lake, user: str, suffix: str) -> None:
+    odd = {"platform": "none of ours"}
+    rows = [seen(1, "d-1", user)]
+    rows += [seen(2, "d-2", "u-9", **odd), seen(3, "d-3", user, **odd), seen(4, "d-1", None, **odd)]
+    lake.land_one(f"web/events/a.{suffix}", in_format(rows, suffix))
+    Queue(lake.settings).receive([(Given(Kind.USER, user),)], with_shared=False)
+    (done,) = erase(lake.settings)
+    assert done.state is State.PROVEN
+    assert [bool(row["raw"]) for row in lake.rejects()] == [True, False, False]
+    assert not retry_quarantine(lake.settings).not_tried
+
+
+def test_an_id_that_is_the_beginning_of_another_keeps_nothing_open(lake: Lake) -> None:
+    for number in ("12345", "123456"):
+        row = account(f"account-{number}", f"u-{number}")
+        lake.land_one(f"crm/accounts/{number[-1]}.csv", in_format([row], "csv", "accounts"))
+    ask(lake, account="account-12345")
+    (done,) = erase(lake.settings)
+    assert done.state is State.PROVEN
+    assert {key for _, key in people_in(lake)} == {key_of("account", "account-123456"), key_of("user", "u-123456")}
+
+
+def test_a_file_goes_also_where_it_brought_nothing_but_rejected_rows_of_a_device(lake: Lake) -> None:
+    lake.land_one("web/events/a.ndjson", ndjson([seen(1, "d-phone", "u-anna")]))
+    rows = [seen(2, "d-phone", None, platform="none of ours"), seen(3, "d-bo", "u-bo")]
+    lake.land_one("web/events/odd.ndjson", ndjson(rows))
+    ask(lake, user="u-anna")
+    erase(lake.settings)
+    assert [path.name for path in lake.settings.inbox.rglob("*") if path.is_file()] == []
+
+
+def test_a_device_that_only_the_erased_share_keeps_nothing(lake: Lake) -> None:
+    rows = [seen(1, "d-tablet", "u-anna"), seen(2, "d-tablet", "u-bo"), seen(3, "d-tablet", None)]
+    lake.land_one("web/events/a.ndjson", ndjson(rows))
+    people = [(Given(Kind.USER, "u-anna"),), (Given(Kind.USER, "u-bo"),)]
+    Queue(lake.settings).receive(people, with_shared=False)
+    (done,) = erase(lake.settings)
+    assert done.found["pseudonyms"]["shared_devices"] == 0
+    assert lake.rows() == []
+
+
+def test_what_the_contract_does_not_know_any_more_is_named(lake: Lake) -> None:
+    lake.land_one("crm/accounts/a.csv", in_format([account("k-1", "u-1")], "csv", "accounts"))
+    lake.land_one("web/events/a.ndjson", ndjson([seen(1, "d-1", "u-1"), seen(2, "d-2", "u-2")]))
+    specs = load_specs()
+    events = specs["events"]
+    fields = tuple(field for field in events.fields if field.column != "user_key")
+    ask(lake, device="d-1")
+    (done,) = erase(lake.settings, {"events": events.model_copy(update={"fields": fields})})
+    named = {one["file"] for one in done.found["not_searched"]}
+    assert named == {"crm/accounts/a.csv", "landed/accounts", "landed/events, column user_key"}
+
+
+def test_many_people_are_looked_for_at_once(peopled: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by themselves would be looked for in all files of the lake."""
+    real, looks = LandedRows.pairs, []
+
+    def pairs(self: LandedRows, *asked: Any) -> Any:
+        looks.append(asked)
+        return real(self, *asked)
+
+    monkeypatch.setattr(LandedRows, "pairs", pairs)
+    people = [(Given(Kind.USER, f"u-{number}"),) for number in range(200)]
+    Queue(peopled.settings).receive([*people, (Given(Kind.USER, "u-anna"),)], with_shared=False)
+    (done,) = erase(peopled.settings)
+    assert done.found["pseudonyms"] == {"account": 2, "user": 201, "device": 2, "shared_devices": 1}
+    assert len(looks) < 10
+
+
+def test_two_at_once_end_each_request_once(peopled: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second began while the first was at work: what that one ended is not begun again."""
+    request = ask(peopled, user="u-anna")
+    real, second = Queue.worked_on, []
+
+    @contextmanager
+    def worked_on(self: Queue) -> Iterator[None]:
+        if not second:
+            second.append(True)
+            assert [done.state for done in erase(peopled.settings)] == [State.PROVEN]
+        with real(self):
+            yield
+
+    monkeypatch.setattr(Queue, "worked_on", worked_on)
+    assert erase(peopled.settings) == []
+    (left,) = Queue(peopled.settings).all()
+    assert (left.id, left.state, left.sealed) == (request.id, State.PROVEN, None)
+    assert left.found["before"]["landed"]["events"]["own"] == 12
+
+
 class Killed(BaseException):
     """As a process that is gone."""
 
@@ -244,6 +339,9 @@ def test_the_command_takes_a_list(peopled: Lake, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "2 people" in done.output
     assert {key for kind, key in people_in(peopled) if kind == "user_key"} == {key_of("user", "u-cilla")}
+    unknown = CliRunner(env=env).invoke(main, ["erase", "--account", "k-ana", "--yes"])
+    assert unknown.exit_code == 0 and "how the ids are spelt" in unknown.output
+    assert "how the ids are spelt" not in done.output
     again = CliRunner(env=env).invoke(main, ["erase"])
     assert "no request is open" in again.output
     listed.write_text("account\n")

@@ -217,6 +217,29 @@ def test_stopped_anywhere_it_is_whole_or_not_begun(
     busy.land_one("web/events/more.ndjson", ndjson([event(92)]))
 
 
+def test_one_that_was_killed_counts_for_nothing_also_where_the_index_is_lost(
+    busy: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, real = left(busy), commit.sync_folder
+
+    def killed_once_files_are_in_place(folder: Path) -> None:
+        if folder.name.startswith("event_date="):
+            monkeypatch.setattr(Receipts, "clean_up", lambda self: None)  # whoever is killed does not clean up
+            raise Killed
+        real(folder)
+
+    monkeypatch.setattr(commit, "sync_folder", killed_once_files_are_in_place)
+    with pytest.raises(Killed):
+        take_out(busy, "events", of_device("d-1"))
+    monkeypatch.undo()
+    assert [*busy.settings.landed.rglob("through-*")] != []
+    (busy.settings.landed / INDEX).unlink()
+    assert left(busy) == before
+    busy.land_one("web/events/more.ndjson", ndjson([event(93)]))
+    assert [*busy.settings.landed.rglob("through-*")] == []
+    assert audit(busy.settings).findings == []
+
+
 def test_the_files_of_a_folder_are_of_the_lake(busy: Lake, tmp_path: Path) -> None:
     """A removal leaves no folder of its own behind."""
     take_out(busy, "events", of_device("d-1"))

@@ -23,6 +23,7 @@ from flows.land.compact import compact
 from flows.land.land import land
 from flows.land.receipt import Receipt
 from flows.land.receipts import Receipts
+from flows.land.remove import Chosen, remove_rows, removing
 from flows.land.repartition import repartition
 from flows.settings import Settings
 from tests.support.deliveries import contents, event, ndjson
@@ -302,3 +303,26 @@ def test_it_waits_until_nobody_reads(lake: Lake, monkeypatch: pytest.MonkeyPatch
         repartition(lake.settings, nobody_reads=Busy)
     assert events_of(lake) == rows
     assert repartition(lake.settings) is not None
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["of the contract", "of an earlier contract"])
+def test_batches_whose_files_others_took_the_place_of_are_laid_out_from_these(
+    lake: Lake, is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal leaves one file of a dataset without days: batches that lost no row have none of their own then."""
+    lake.land_one("cms/contents/b.csv", contents(("c-2", "article", "Two", "2026-01-16T10:00:00Z")))
+    lake.land_one("cms/contents/c.csv", contents(("c-3", "article", "Three", "2026-01-17T10:00:00Z")))
+    specs = load_specs()
+    first = min(row["_batch_id"] for row in lake.rows("contents"))
+    chosen = Chosen(f"_batch_id = {first}", (f"_batch_id = {first}",))
+    with removing(lake.settings, specs, "a test") as receipts:
+        assert remove_rows(receipts, lake.settings, specs["contents"], chosen, "a test") is not None
+        in_force = {file.path for file in receipts.files.in_force("contents")}
+        receipts.files.remove_replaced("contents", in_force)
+    rows = lake.rows("contents")
+    assert len(rows) == 2
+    monkeypatch.setattr(layout, "organisation_timezone", lambda: KIRITIMATI)
+    known = {name: spec for name, spec in specs.items() if is_known or name != "contents"}
+    assert repartition(lake.settings, known) is not None
+    assert lake.rows("contents") == rows
+    assert {file.rows for receipt in lake.receipts() for file in receipt.files if receipt.dataset == "contents"} == {1}

@@ -3,7 +3,7 @@
 import shutil
 import stat
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +18,11 @@ from flows.land.day_keys import DayKeys
 from flows.land.land import land
 from flows.land.layout import FILE
 from flows.land.quarantine import opened
+from flows.land.remove import remove_days, removing
 from flows.land.repartition import repartition
 from flows.land.retry import retry_quarantine
 from flows.land.text import STORE, read_text
+from flows.privacy.retention import expire
 from tests.support.contracts import changed_spec
 from tests.support.deliveries import csv_of, in_format, ndjson
 from tests.support.lake import Lake, quarantined
@@ -119,6 +121,25 @@ def test_compaction_and_another_time_zone_leave_text_where_its_rows_are(
     assert lake.texts() == texts
     assert not (lake.settings.lake / ".repartitioned").exists()
     lake.assert_whole()
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_a_lake_is_laid_out_again_though_all_rows_of_a_text_were_removed(
+    lake: Lake, is_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.land_one("telephony/calls/a.ndjson", ndjson([call(1), call(2, day=2)]))
+    day = lake.rows("calls")[0]["event_date"]
+    with removing(lake.settings, load_specs(), "a test") as receipts:
+        assert remove_days(receipts, lake.settings, CALLS, day + timedelta(days=1), "a test") is not None
+    if is_over:
+        expire(lake.settings, today=day + timedelta(days=CALLS.retention_days + 3))
+    texts = lake.texts()
+    monkeypatch.setattr("flows.land.layout.organisation_timezone", lambda: "Pacific/Auckland")
+    assert repartition(lake.settings) is not None
+    assert lake.rows("calls") == []
+    assert lake.texts() == texts
+    assert bool(texts) is not is_over
+    assert audit(lake.settings).findings == []
 
 
 def test_a_lake_that_landed_text_in_clear_is_refused_and_redacted_by_one_command(lake: Lake) -> None:
