@@ -744,7 +744,8 @@ create table dim_accounts as
 select
     cast(account_key as uuid) as account_key,
     cast(user_key as uuid) as user_key,
-    cast(year(birth_date) // 10 * 10 as integer) as birth_decade,
+    cast(birth_year // 10 * 10 as integer) as birth_decade,
+    country,
     cast(timezone('Europe/Stockholm', timezone('UTC', created_at)) as date) as created_date,
     updated_at
 from read_parquet(getvariable('landed') || '/accounts/batch-*/data.parquet', union_by_name = true)

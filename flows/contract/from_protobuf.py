@@ -16,6 +16,8 @@ from flows.contract.spec import (
     Privacy,
     Redelivery,
     Treatment,
+    Truncate,
+    Truncation,
 )
 
 
@@ -163,7 +165,20 @@ def _field_spec(pool: descriptor_pool.DescriptorPool, field: Any, payload: str |
         if option.HasField("flag")
         else None,
         per_delivery=option.per_delivery,
+        truncate=_truncate(field, option),
     )
+
+
+def _truncate(field: Any, option: Any) -> Truncate | None:
+    if not option.HasField("truncate"):
+        return None
+    truncate = option.truncate
+    to = _enum(truncate, "to", "TRUNCATION_", "")
+    if not (to and truncate.description and re.fullmatch(r"[a-z][a-z0-9_]*", truncate.column)):
+        raise ValueError(
+            f"{field.full_name}: truncate needs `to`, a `column` in small letters, digits and _, and a `description`"
+        )
+    return Truncate(to=Truncation(to), column=truncate.column, description=truncate.description)
 
 
 def _type(field: Any, logical: str) -> str:
@@ -194,7 +209,8 @@ def _check_shared_names(message: str, fields: list[FieldSpec]) -> None:
     seen: dict[str, FieldSpec] = {}
     for field in fields:
         first = seen.setdefault(field.name, field)
-        if (first.type, first.privacy, first.treatment) != (field.type, field.privacy, field.treatment):
+        alike = [(f.type, f.privacy, f.treatment, f.truncate) for f in (first, field)]
+        if alike[0] != alike[1]:
             raise ValueError(
                 f"{message}: {first.path} and {field.path} share the column {field.name} "
                 "but differ in type, privacy or treatment; rename one or make them agree"

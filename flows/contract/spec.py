@@ -47,8 +47,16 @@ class Treatment(StrEnum):
 
     KEEP = "keep"
     PSEUDONYMISE = "pseudonymise"
+    TRUNCATE = "truncate"
     REDACT = "redact"
     DROP = "drop"
+
+
+class Truncation(StrEnum):
+    """A coarser value that landing makes of a field's."""
+
+    YEAR = "year"
+    COUNTRY = "country"
 
 
 class Redelivery(StrEnum):
@@ -67,6 +75,14 @@ class Flag(_Frozen):
 
     column: str
     pattern: str
+    description: str
+
+
+class Truncate(_Frozen):
+    """What lands of a field in its place: a coarser value, in a column of another name."""
+
+    to: Truncation
+    column: str
     description: str
 
 
@@ -111,6 +127,7 @@ class FieldSpec(_Frozen):
     max: float | None = None
     flag: Flag | None = None
     per_delivery: bool = False
+    truncate: Truncate | None = None
 
     @property
     def path(self) -> str:
@@ -127,7 +144,12 @@ class FieldSpec(_Frozen):
         """The column it lands in: a pseudonymised ``device_id`` lands as ``device_key``."""
         if self.treatment is Treatment.PSEUDONYMISE:
             return f"{self.name.removesuffix('_id')}_key"
-        return self.name
+        return self.truncate.column if self.truncate else self.name
+
+    @property
+    def lands(self) -> bool:
+        """Whether something of its value stands in a column of its own; a flag of it may, where it does not."""
+        return self.treatment in (Treatment.KEEP, Treatment.PSEUDONYMISE, Treatment.TRUNCATE)
 
 
 class Held(_Frozen):
@@ -182,6 +204,11 @@ class DatasetSpec(_Frozen):
         return tuple(field for field in self.fields if field.treatment is Treatment.REDACT)
 
     @property
+    def truncated(self) -> tuple[FieldSpec, ...]:
+        """The fields of which a coarser value lands, and nothing else."""
+        return tuple(field for field in self.fields if field.treatment is Treatment.TRUNCATE)
+
+    @property
     def in_no_landed_file(self) -> frozenset[str]:
         """The names of free text, redacted or dropped."""
         texts = (field for field in self.fields if field.privacy is Privacy.FREE_TEXT)
@@ -193,7 +220,7 @@ class DatasetSpec(_Frozen):
         Fields of one name in several payloads share a column. A list whose values the contract names is a column a
         value.
         """
-        kept = [f for f in self.fields if f.treatment in (Treatment.KEEP, Treatment.PSEUDONYMISE)]
+        kept = [f for f in self.fields if f.lands]
         event_type = Column(
             name="event_type",
             type="string",
@@ -263,6 +290,9 @@ def _columns_of(field: FieldSpec) -> Iterator[Column]:
                 holds=Held(field=field.name, value=value),
             )
         return
+    if field.truncate:
+        yield _truncated(field, field.truncate)
+        return
     pseudonymised = field.treatment is Treatment.PSEUDONYMISE
     yield Column(
         name=field.column,
@@ -271,6 +301,25 @@ def _columns_of(field: FieldSpec) -> Iterator[Column]:
         privacy="pseudonym" if pseudonymised else field.privacy,
         required=field.required and field.payload is None,
         accepted_values=field.accepted_values if field.payload is None else (),
+    )
+
+
+# Of a truncated value: its type, and the class that it has at most.
+_TRUNCATED = {
+    Truncation.YEAR: ("integer", Privacy.QUASI_IDENTIFIER),
+    Truncation.COUNTRY: ("string", Privacy.BEHAVIOUR),
+}
+
+
+def _truncated(field: FieldSpec, truncate: Truncate) -> Column:
+    """Every date has a year; not every address says its country."""
+    kind, most = _TRUNCATED[truncate.to]
+    return Column(
+        name=truncate.column,
+        type=kind,
+        description=truncate.description,
+        privacy=min(field.privacy, most, key=[*Privacy].index),
+        required=field.required and field.payload is None and truncate.to is Truncation.YEAR,
     )
 
 

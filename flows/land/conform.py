@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from flows.clock import organisation_timezone
 from flows.contract.spec import Column, DatasetSpec, Treatment
 from flows.land.conform_sql import columnar_sql, json_columns, json_sql
-from flows.land.derived import event_dates, held_in_lists
+from flows.land.derived import event_dates, held_in_lists, truncated
 from flows.land.fast_path.columns import STRINGS, Columns, from_table, judge
 from flows.land.fast_path.json_columns import Lines
 from flows.land.fit import fit
@@ -181,7 +181,7 @@ class Conformer:
         lines: pa.ChunkedArray,
         batch_id: int,
     ) -> pa.Table:
-        """The landed columns: pseudonyms, flags and the day made, what is not to land left out; and the free text."""
+        """The landed columns, pseudonyms, flags, coarser values and days made, others left out; and the free text."""
         made = dict(values)
         if kind is not None:
             payloads = pa.DictionaryArray.from_arrays(pa.array(kind, pa.int32(), mask=kind < 0), self.spec.payloads)
@@ -192,6 +192,8 @@ class Conformer:
                 made[f.flag.column] = pa.repeat(pa.scalar(False), len(lines)) if found is None else found
             if f.name in values and f.treatment is Treatment.PSEUDONYMISE:
                 made[f.column] = self._pseudonymiser.column(f.column, values[f.name])
+            if f.name in values and f.truncate:
+                made[f.column] = truncated(values[f.name], f.truncate.to)
             if f.type == "string[]" and f.accepted_values:
                 made |= held_in_lists(self.spec, f.name, values.get(f.name), len(lines))
         if self.spec.day_of:

@@ -1,10 +1,11 @@
-"""Columns that landing works out of others: the day of a row, and what its lists hold."""
+"""Columns that landing works out of others: the day of a row, what its lists hold, and coarser values."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.contract.spec import DatasetSpec
+from flows.contract.spec import DatasetSpec, Truncation
+from flows.land.countries import country_of
 from flows.land.days import local_days
 from flows.land.fast_path.columns import EARLIEST, LATEST
 
@@ -38,6 +39,17 @@ def held_in_lists(
         holds[rows[pc.fill_null(pc.equal(values, value), False).to_numpy(zero_copy_only=False)]] = True
         found[name] = pa.array(holds)
     return found
+
+
+def truncated(values: pa.Array | pa.ChunkedArray, to: Truncation) -> pa.Array:
+    """The coarser value of each of these: a date's year, or the country that an address ends in, as a dictionary."""
+    values = _whole(values)
+    if to is Truncation.YEAR:
+        return pc.year(values.cast(pa.date32())).cast(pa.int32())
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    countries = [country_of(address) for address in values.dictionary.to_pylist()]
+    return pa.array(countries, pa.string()).take(values.indices).dictionary_encode()
 
 
 def _whole(values: pa.Array | pa.ChunkedArray) -> pa.Array:

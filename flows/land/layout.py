@@ -6,6 +6,7 @@ and not added to: it is laid out again first, by one command.
 
 import json
 import shutil
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,8 +29,9 @@ class Layout(BaseModel):
     """The rules by which the files of a lake were laid out.
 
     ``timezone`` is that of the days. ``day_of`` names for each dataset that is laid out by day the timestamp whose day
-    it is; ``texts`` names the fields of free text, which stand in no landed file. ``number``
-    grows each time that the lake is laid out again: what was known of its files is then of no use.
+    it is; ``texts`` names the fields of free text, ``truncated`` those of which a coarser value lands: neither stand in
+    landed files. ``number`` grows each time that the lake is laid out again: what was known of its files is then of no
+    use.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +41,11 @@ class Layout(BaseModel):
     timezone: str
     day_of: dict[str, str]
     texts: dict[str, tuple[str, ...]] = {}
+    truncated: dict[str, tuple[str, ...]] = {}
+
+    def not_in_clear(self, dataset: str) -> frozenset[str]:
+        """The fields of a dataset that stand in no landed file as they were sent."""
+        return frozenset((*self.texts.get(dataset, ()), *self.truncated.get(dataset, ())))
 
 
 def wanted_layout(specs: dict[str, DatasetSpec], noted: Layout | None = None) -> Layout:
@@ -49,12 +56,14 @@ def wanted_layout(specs: dict[str, DatasetSpec], noted: Layout | None = None) ->
         number=noted.number if noted else 1,
         timezone=organisation_timezone(),
         day_of=dict(sorted(day_of.items())),
-        texts={
-            name: tuple(sorted(specs[name].in_no_landed_file))
-            for name in sorted(specs)
-            if specs[name].in_no_landed_file
-        },
+        texts=_named({name: spec.in_no_landed_file for name, spec in specs.items()}),
+        truncated=_named({name: {field.name for field in spec.truncated} for name, spec in specs.items()}),
     )
+
+
+def _named(fields: Mapping[str, Set[str]]) -> dict[str, tuple[str, ...]]:
+    """Fields by dataset, in order; datasets without any left out."""
+    return {name: tuple(sorted(fields[name])) for name in sorted(fields) if fields[name]}
 
 
 def read_layout(landed: Path) -> Layout | None:
@@ -100,10 +109,12 @@ def check_layout(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout:
             f"the lake {settings.lake} holds {name} {f'by the day of {is_of}' if is_of else 'not by day'}, and the "
             f"contract wants them {f'by the day of {want}' if want else 'not by day'}; {REMEDY}"
         )
-    if found := _text_in_clear(settings, layout, wanted):
+    if found := _in_clear(settings, layout, wanted):
+        name, field = found
+        how = "truncated" if field in wanted.truncated.get(name, ()) else "redacted and encrypted"
         raise TidemarkError(
-            f"the lake {settings.lake} holds {found} in clear, as an earlier Tidemark landed it, and the contract "
-            f"wants it redacted and encrypted; {REMEDY}"
+            f"the lake {settings.lake} holds {name}.{field} in clear, as an earlier Tidemark landed it, and the "
+            f"contract wants it {how}; {REMEDY}"
         )
     return wanted
 
@@ -139,7 +150,7 @@ def layout_after(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout | 
     if layout is None:
         return wanted if has_batches(settings.landed) else None
     is_by_day_wanted = layout.timezone == wanted.timezone and not _differing(settings, layout, wanted)
-    if is_by_day_wanted and not _text_in_clear(settings, layout, wanted):
+    if is_by_day_wanted and not _in_clear(settings, layout, wanted):
         return None
     return wanted.model_copy(update={"number": layout.number + 1})
 
@@ -151,14 +162,14 @@ def _differing(settings: Settings, layout: Layout, wanted: Layout) -> str | None
     return next((name for name in differing if has_batches(settings.landed, name)), None)
 
 
-def _text_in_clear(settings: Settings, layout: Layout, wanted: Layout) -> str | None:
-    """The first field of free text, as dataset and name, that stands in landed files: it landed before it was one."""
-    for name, fields in wanted.texts.items():
-        newer = {*fields} - {*layout.texts.get(name, ())}
+def _in_clear(settings: Settings, layout: Layout, wanted: Layout) -> tuple[str, str] | None:
+    """The first field, with its dataset, that stands in landed files though it is to be in none: it landed before."""
+    for name in sorted({*wanted.texts, *wanted.truncated}):
+        newer = wanted.not_in_clear(name) - layout.not_in_clear(name)
         for path in settings.landed.glob(f"{name}/batch-*/{RECEIPT}") if newer else ():
             landed = json.loads(path.read_text(encoding="utf-8")).get("columns") or ()
             if found := sorted(newer.intersection(landed)):
-                return f"{name}.{found[0]}"
+                return name, found[0]
     return None
 
 

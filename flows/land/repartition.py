@@ -26,7 +26,7 @@ from flows.files import sync_folder
 from flows.land.compact import LOCK as COMPACTION_LOCK
 from flows.land.conform import ARROW_TYPES, landed_schema
 from flows.land.day_keys import DayKeys
-from flows.land.derived import event_dates, held_in_lists
+from flows.land.derived import event_dates, held_in_lists, truncated
 from flows.land.file_index import compacted_with
 from flows.land.land import LOCK as LANDING_LOCK
 from flows.land.landed_files import LandedFiles
@@ -238,11 +238,17 @@ def _with_texts(
 
 
 def _is_of_old_form(settings: Settings, spec: DatasetSpec, old: Receipt) -> bool:
-    """Whether its files hold lists of accepted values as lists, as before there was a layout, or free text in clear."""
+    """Whether its files hold what no landed file holds any more."""
     (file,) = old.files
     path = compacted_with(settings, old, file) or settings.lake / file.path
-    before = {column.holds.field for column in spec.columns() if column.holds} | spec.in_no_landed_file
+    before = _in_other_form(spec)
     return bool(before) and not before.isdisjoint(pq.read_schema(path).names)
+
+
+def _in_other_form(spec: DatasetSpec) -> frozenset[str]:
+    """Fields that no longer land under their name: lists of accepted values, free text, and what is truncated."""
+    lists = (column.holds.field for column in spec.columns() if column.holds)
+    return frozenset((*lists, *spec.in_no_landed_file, *(field.name for field in spec.truncated)))
 
 
 def _linked(settings: Settings, old: Receipt, made: Path) -> Receipt:
@@ -312,8 +318,8 @@ def as_wanted(rows: pa.Table, spec: DatasetSpec, zone: str) -> pa.Table:
     A column that it did not have then is NULL; one that it has no more is kept, after the others.
     """
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
-    elsewhere = {"event_date", *(column.holds.field for column in spec.columns() if column.holds)}
-    elsewhere |= spec.in_no_landed_file
+    elsewhere = {"event_date"} | _in_other_form(spec)
+    in_clear = {f.column: (f.name, f.truncate.to) for f in spec.fields if f.truncate and f.name in rows.schema.names}
     for column in spec.columns():
         wanted = ARROW_TYPES[column.type]
         if column.name == "event_date":
@@ -321,6 +327,9 @@ def as_wanted(rows: pa.Table, spec: DatasetSpec, zone: str) -> pa.Table:
         elif column.name in rows.schema.names:
             values = rows[column.name]
             columns[column.name] = values.dictionary_encode() if pa.types.is_dictionary(wanted) else values.cast(wanted)
+        elif column.name in in_clear:
+            name, to = in_clear[column.name]
+            columns[column.name] = truncated(rows[name], to)
         elif column.holds and column.holds.field in rows.schema.names:
             # Of before such lists landed as a column a value.
             columns |= held_in_lists(spec, column.holds.field, rows[column.holds.field], rows.num_rows)

@@ -1,5 +1,6 @@
 """What each table of a takeout is, and what each of its fields means: from the contract and the models' YAML."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -26,7 +27,8 @@ class Field:
 class Meaning:
     """A table: what a row of it is, ``how`` it came to be there, from whom, and its fields.
 
-    ``not_kept`` are fields that were delivered with it and dropped as they landed.
+    ``not_kept`` are fields that were delivered with it and dropped as they landed; ``truncated`` those of which only a
+    coarser value is held, and in which field.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Meaning:
     fields: tuple[Field, ...]
     made_from: tuple[str, ...] = ()
     not_kept: tuple[str, ...] = ()
+    truncated: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def meaning_of_dataset(spec: DatasetSpec) -> Meaning:
@@ -57,6 +60,7 @@ def meaning_of_dataset(spec: DatasetSpec) -> Meaning:
         source=spec.source,
         fields=(*(_field(spec, column) for column in spec.columns()), superseded),
         not_kept=tuple(field.path for field in spec.fields if field.treatment is Treatment.DROP),
+        truncated={field.path: field.column for field in spec.truncated},
     )
 
 
@@ -79,7 +83,7 @@ def _lands_in(field: FieldSpec, column: Column) -> bool:
         return column.holds.field == field.name
     if field.flag and field.flag.column == column.name:
         return True
-    return field.treatment in (Treatment.KEEP, Treatment.PSEUDONYMISE) and field.column == column.name
+    return field.lands and field.column == column.name
 
 
 def _purposes(fields: Iterable[FieldSpec]) -> tuple[str, ...]:
@@ -89,7 +93,7 @@ def _purposes(fields: Iterable[FieldSpec]) -> tuple[str, ...]:
 def meaning_of_mart(holding: Holding, specs: dict[str, DatasetSpec]) -> Meaning:
     """A published table. It serves the purposes of what it is worked out from, and lasts no longer."""
     origins = [specs[name] for name in holding.made_from if name in specs]
-    kept = (f for spec in origins for f in spec.fields if f.treatment in (Treatment.KEEP, Treatment.PSEUDONYMISE))
+    kept = (f for spec in origins for f in spec.fields if f.lands)
     purposes = _purposes(kept)
     days = max((spec.retention_days for spec in origins), default=0)
     return Meaning(

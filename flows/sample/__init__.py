@@ -245,7 +245,7 @@ class _Maker:
             tables.CONTENT_VERSIONS,
             tables.adverts(initial_adverts, max(4, initial_adverts // 40), number),
             tables.ADVERT_VERSIONS,
-            tables.account_versions(self.people, number),
+            people_sql.account_versions(self.people, number),
         )
 
     def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""SQL of who uses the products: people, and the devices they have."""
+"""SQL of who uses the products: people, and the devices and accounts they have."""
 
 from __future__ import annotations
 
@@ -108,3 +108,71 @@ PEOPLE = """
     create or replace table people as
     select person_no, count(*) as devices_count from devices group by person_no order by person_no
 """
+
+
+def account_versions(people: int, days: int) -> str:
+    """People with an account. Every name, number and address is one that nobody can have."""
+    return f"""
+    create or replace table account_versions as
+    with people as (
+        select
+            range as person_no,
+            -- Who can be logged in had an account before the lake began; some sign up while it lasts.
+            if(
+                rnd(range, 'account') < 0.6,
+                -1 - pick(range, 'account age', 700),
+                pick(range, 'signs up', {days})
+            ) as day
+        from range({people})
+        where rnd(range, 'account') < 0.7
+    ),
+    accounts as (
+        select
+            person_no,
+            people.day,
+            coalesce(start_ms, (select min(start_ms) from days) + people.day * 86400000)
+                + pick(person_no, 'signed up at', 82800000) as created_ms
+        from people left join days using (day)
+    ),
+    changes as (
+        select
+            person_no, created_ms,
+            days.start_ms + pick(person_no * 4096 + days.day, 'account changed at', 82800000) as updated_ms
+        from accounts, days
+        where days.day > accounts.day and rnd(person_no * 4096 + days.day, 'account change') < 0.002
+    ),
+    versions as (
+        select person_no, created_ms, created_ms as updated_ms from accounts
+        union all
+        select * from changes
+    ),
+    counted as (
+        select *, row_number() over (partition by person_no order by updated_ms) as version from versions
+    )
+    select
+        'k-' || person_no as account_id,
+        'u-' || person_no as user_id,
+        'person' || person_no || if(version > 1, '.' || version, '') || '@example.org' as email,
+        -- +46 70 174 06 05 to 99 are kept for fiction.
+        '+46 70 174 06 ' || lpad((5 + pick(person_no + version, 'phone', 95))::varchar, 2, '0') as phone,
+        choose(person_no, 'first name', ['Alva', 'Bo', 'Cilla', 'David', 'Elsa', 'Frans', 'Greta', 'Hugo'])
+            || choose(person_no, 'last name', [' Exempelsson', ' Provberg', ' Testgren', ' Låtsaslund',
+                ' Påhitt'])
+            as full_name,
+        date '1940-01-01' + pick(person_no, 'born', 24000)::int as birth_date,
+        -- Towns and streets that are nowhere; countries as different people write them, and some not at all.
+        if(
+            rnd(person_no, 'has address') < 0.9,
+            choose(person_no, 'street', ['Exempelgatan', 'Provvägen', 'Testbacken', 'Låtsasgränd'])
+                || ' ' || (1 + pick(person_no + version, 'house', 80))
+                || choose(person_no, 'town', [
+                    ', 123 45 Provköping, Sverige', ', 123 45 Provköping, Sverige', ', 543 21 Testinge, Sweden',
+                    ', 543 21 Testinge, SE', ', 543 21 Testinge', ', 0123 Prøveby, Norge', ', 01234 Koekylä, Suomi',
+                    ', 1234 Prøvestad, DNK'
+                ]),
+            null
+        ) as address,
+        created_ms,
+        updated_ms
+    from counted
+    """

@@ -1,4 +1,4 @@
-"""The tables of the sample lake: contents, adverts, accounts and calls, as named SQL steps.
+"""The tables of the sample lake and how they are delivered: contents, adverts, accounts and calls, as SQL steps.
 
 Each table is a list of versions, worked out for all days at the start; a day's extract is the rows created or
 changed that day (in the first extract: every row there is), each in its last version of that day.
@@ -182,62 +182,6 @@ ADVERT_VERSIONS = """
 """
 
 
-def account_versions(people: int, days: int) -> str:
-    """People with an account. Every name, number and address is one that nobody can have."""
-    return f"""
-    create or replace table account_versions as
-    with people as (
-        select
-            range as person_no,
-            -- Who can be logged in had an account before the lake began; some sign up while it lasts.
-            if(
-                rnd(range, 'account') < 0.6,
-                -1 - pick(range, 'account age', 700),
-                pick(range, 'signs up', {days})
-            ) as day
-        from range({people})
-        where rnd(range, 'account') < 0.7
-    ),
-    accounts as (
-        select
-            person_no,
-            people.day,
-            coalesce(start_ms, (select min(start_ms) from days) + people.day * 86400000)
-                + pick(person_no, 'signed up at', 82800000) as created_ms
-        from people left join days using (day)
-    ),
-    changes as (
-        select
-            person_no, created_ms,
-            days.start_ms + pick(person_no * 4096 + days.day, 'account changed at', 82800000) as updated_ms
-        from accounts, days
-        where days.day > accounts.day and rnd(person_no * 4096 + days.day, 'account change') < 0.002
-    ),
-    versions as (
-        select person_no, created_ms, created_ms as updated_ms from accounts
-        union all
-        select * from changes
-    ),
-    counted as (
-        select *, row_number() over (partition by person_no order by updated_ms) as version from versions
-    )
-    select
-        'k-' || person_no as account_id,
-        'u-' || person_no as user_id,
-        'person' || person_no || if(version > 1, '.' || version, '') || '@example.org' as email,
-        -- +46 70 174 06 05 to 99 are kept for fiction.
-        '+46 70 174 06 ' || lpad((5 + pick(person_no + version, 'phone', 95))::varchar, 2, '0') as phone,
-        choose(person_no, 'first name', ['Alva', 'Bo', 'Cilla', 'David', 'Elsa', 'Frans', 'Greta', 'Hugo'])
-            || choose(person_no, 'last name', [' Exempelsson', ' Provberg', ' Testgren', ' Låtsaslund',
-                ' Påhitt'])
-            as full_name,
-        date '1940-01-01' + pick(person_no, 'born', 24000)::int as birth_date,
-        created_ms,
-        updated_ms
-    from counted
-    """
-
-
 # What can be shown or opened on a day. A piece of content is on offer from the quarter of the day after its
 # publication, news fading within days; an advert from the day after its listing until it is sold.
 DAY_CONTENTS = """
@@ -320,7 +264,7 @@ EXTRACTS = (
         "csv",
         f"""
         select
-            account_id, user_id, email, phone, full_name, birth_date,
+            account_id, user_id, email, phone, full_name, birth_date, address,
             iso(created_ms) as created_at, iso(updated_ms) as updated_at
         from account_versions
         where updated_ms >= {{first_ms}} and updated_ms < {{end_ms}}

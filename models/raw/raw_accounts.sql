@@ -10,9 +10,10 @@ with landed as (
 select
     account_key,
     user_key,
-    birth_date,
+    birth_year,
     created_at,
     updated_at,
+    country,
     _batch_id,
     _line
 from landed

@@ -23,9 +23,13 @@ LONG = [
     rb"person\d+[.\d]*@example\.org", rb"[a-z]+\.[a-z]+@example\.org", rb"70[ -]?174[ -]?06",
     rb"Exempelsson", rb"Provberg", rb"Testgren", "Låtsaslund".encode(),
     "Påhitt(?![a-z])".encode(), rb"Provgatan", rb"\bd-[0-9a-f]{11}\b", rb"192\.0\.2\.\d", rb"Mozilla/5\.0",
+    rb"Exempelgatan", "Provvägen".encode(), rb"Testbacken", "Låtsasgränd".encode(), "Provköping".encode(), rb"Testinge",
+    rb"\b(?:19[4-9]\d|200[0-5])-[01]\d-[0-3]\d\b",
 ]  # fmt: skip
 SHORT = [rb"\bu-\d+\b", rb"\bk-\d+\b"]
-IN_BYTES, IN_VALUES = (re.compile(b"|".join(patterns)) for patterns in (LONG, LONG + SHORT))
+# How Python shows a day that people of the sample were born on.
+BORN = [rb"datetime\.date\((?:19[4-9]\d|200[0-5]), "]
+IN_BYTES, IN_VALUES = (re.compile(b"|".join(patterns)) for patterns in (LONG, LONG + SHORT + BORN))
 # Where people may be: as delivered, as the sample knows them, and the keys themselves.
 APART = ("lake/inbox", "sample", "secrets")
 
@@ -72,6 +76,15 @@ def test_nobody_is_found_in_any_byte_past_landing(sample_run: Run) -> None:
             found[name].update(IN_VALUES.findall(said))
     assert {name: people for name, people in found.items() if people} == {}
     assert {"lake", "warehouse", "published"} <= {name.split("/")[0] for name in found}
+
+
+def test_of_birth_dates_and_addresses_the_year_and_the_country_are_left(sample_run: Run) -> None:
+    settings = sample_run[0]
+    with duckdb.connect(str(settings.published / "current" / "marts.duckdb"), read_only=True) as marts:
+        decades = {decade for (decade,) in marts.execute("select distinct birth_decade from dim_accounts").fetchall()}
+        lands = {country for (country,) in marts.execute("select distinct country from dim_accounts").fetchall()}
+    assert decades == {1940, 1950, 1960, 1970, 1980, 1990, 2000}
+    assert lands == {"SE", "NO", "FI", "DK", None}
 
 
 def test_what_the_text_store_keeps_names_nobody(sample_run: Run) -> None:

@@ -326,7 +326,7 @@ def states_of(case: Case, number: int) -> list[tuple[State, dict[str, Any]]]:
             row |= {"seller_id": f"s-{state.value}", "updated_at": updated}
         elif state.dataset == "accounts":
             row = {"account_id": f"m-{state.thing}-{number}", "user_id": f"u-{state.value}", "updated_at": updated}
-            row |= {"created_at": updated, "birth_date": f"19{state.value}0-01-01"}
+            row |= {"created_at": updated, "birth_date": f"19{state.value}0-01-01", "address": "Provgatan 1, Sverige"}
         else:
             row = {"call_id": f"t-{state.thing}-{number}", "advert_id": f"a-{1 + state.value % 2}-{number}"}
             # A later delivery may say that the call was on another day.

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from flows.contract.spec import DatasetSpec, FieldSpec, load_specs
+from flows.contract.spec import DatasetSpec, FieldSpec, Truncate, Truncation, load_specs
 from flows.errors import FileRefusedError
 from flows.land import conform
 from flows.land.conform import Conformed, Conformer
@@ -36,6 +36,8 @@ from tests.support.lake import KEY, Lake
 from tests.support.rows import BAD, GOOD
 
 EVENTS = load_specs()["events"]
+YEAR = Truncate(to=Truncation.YEAR, column="year", description="The year.")
+COUNTRY = Truncate(to=Truncation.COUNTRY, column="country", description="The country.")
 # Every type, and every condition that a field can have.
 THINGS = small_spec(
     [
@@ -51,6 +53,8 @@ THINGS = small_spec(
         field_of("word", pattern="[a-z]*.?"),
         field_of("level", required=True, accepted_values=("1", "high")),
         field_of("text"),
+        field_of("born", "date", treatment="truncate", truncate=YEAR),
+        field_of("home", treatment="truncate", truncate=COUNTRY),
     ]
 )["things"]
 TOKENS = {
@@ -100,6 +104,7 @@ TOKENS = {
         '"a"', '""', '"1"', '"high"', '"News"', '"news"', '"abc\\n"', '"å"', '"a b"', '"null"', '"a\\"b"', '"\t"',
         '"ios"', '"  "', '"\u3000"', '"00000000-0000-0000-0000-000000000000"', '"{00000000000000000000000000000000}"',
         '"[1,]"', '"[NaN]"', "5", "true", "{}", "[]", '"x', '"[1]"', '"{}"', '"crawler"', '"' + "x" * 300 + '"',
+        '"1 Road, Sverige"', '"1 Road; Oslo, NOR"', '"1 Road, FI"',
     ],
 }  # fmt: skip
 ANY_TOKEN = st.sampled_from(["null", *(token for tokens in TOKENS.values() for token in tokens), "nul", "", "}", "{"])

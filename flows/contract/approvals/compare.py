@@ -40,7 +40,7 @@ def _of_dataset(before: DatasetSpec, after: DatasetSpec) -> Iterator[Weakening]:
         name = f"{after.name}.{field.path}"
         if _is_below(field.privacy, was.privacy):
             yield Weakening(f"{name}: class lowered from {was.privacy} to {field.privacy}", was.privacy, field.privacy)
-        if _is_below(field.treatment, was.treatment):
+        if _is_weaker(field.treatment, was.treatment):
             change = f"{name}: treatment weakened from {was.treatment} to {field.treatment}"
             yield Weakening(change, was.treatment, field.treatment)
         for purpose in field.purposes:
@@ -58,6 +58,11 @@ def _is_below(one: StrEnum, other: StrEnum) -> bool:
     """Whether it is defined before the other: the enums of the contract go from the weakest to the strongest."""
     order = [*type(one)]
     return order.index(one) < order.index(other)
+
+
+def _is_weaker(now: Treatment, was: Treatment) -> bool:
+    """A keyed hash tells people apart, a truncated value says something of them: each is weaker than the other."""
+    return _is_below(now, was) or (was, now) == (Treatment.PSEUDONYMISE, Treatment.TRUNCATE)
 
 
 def _of_retention(name: str, was: FieldSpec, now: FieldSpec, of_was: int, of_now: int) -> Iterator[Weakening]:

@@ -1,4 +1,4 @@
-"""Generate what follows from the contract: landing specs; raw, staging and history models with docs and tests.
+"""Generate what follows from the contract: landing specs, models with docs and tests, and the page of what is kept.
 
 ``python -m flows.contract.generate`` writes the files; ``--check`` writes nothing and exits 1 where a committed file
 differs from what the contract would generate.
@@ -14,6 +14,7 @@ import click
 from flows.contract.from_protobuf import specs_from_descriptors
 from flows.contract.generate import columns, history, raw, staging
 from flows.contract.generate.documents import NOTICE
+from flows.contract.generate.privacy_page import PAGE, privacy_page
 from flows.contract.spec import DatasetSpec
 
 GENERATED = Path("contracts/generated")
@@ -46,7 +47,11 @@ def generate(descriptors: bytes, project: Path) -> dict[Path, bytes]:
     """
     try:
         specs = specs_from_descriptors(descriptors)
-        files = {GENERATED / "contract.binpb": descriptors, raw.SOURCES: raw.sources_yaml(specs)}
+        files = {
+            GENERATED / "contract.binpb": descriptors,
+            raw.SOURCES: raw.sources_yaml(specs),
+            PAGE: privacy_page(specs),
+        }
         for spec in specs:
             files |= _dataset(spec)
     except ValueError as error:

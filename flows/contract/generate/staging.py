@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.contract.generate.documents import column_yaml, sql_document, yaml_document
-from flows.contract.spec import Column, DatasetSpec, FieldSpec, Treatment
+from flows.contract.spec import Column, DatasetSpec, FieldSpec
 
 FOLDER = Path("models/staging")
 
@@ -39,8 +39,8 @@ def staged_columns(spec: DatasetSpec) -> list[Staged]:
 
 
 def _staged(spec: DatasetSpec, column: Column) -> Staged:
-    fields = [f for f in spec.fields if f.column == column.name and f.treatment is not Treatment.DROP]
-    values = tuple(dict.fromkeys(value for f in fields for value in f.accepted_values))
+    fields = [f for f in spec.fields if f.lands and f.column == column.name]
+    values = tuple(dict.fromkeys(value for f in fields if not f.truncate for value in f.accepted_values))
     described = column.model_copy(update={"description": _description(column, fields, values)})
     # Rows landed before the contract had the column read NULL in it.
     if column.holds or any(f.flag and f.flag.column == column.name for f in spec.fields):

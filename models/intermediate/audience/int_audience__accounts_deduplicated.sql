@@ -41,9 +41,10 @@ newest as (
 select
     account_key,
     user_key,
-    birth_date,
+    birth_year,
     created_at,
     updated_at,
+    country,
     _batch_id,
     _line
 from newest

@@ -20,7 +20,7 @@ newest as (
 coarsened as (
     select
         *,
-        cast(extract(year from birth_date) as integer) as birth_year,
+        birth_year - birth_year % 10 as birth_decade,
         {{ local_date('created_at') }} as created_date
     from newest
 )
@@ -28,7 +28,8 @@ coarsened as (
 select
     account_key,
     user_key,
-    birth_year - birth_year % 10 as birth_decade,
+    birth_decade,
+    country,
     created_date,
     updated_at
 from coarsened

@@ -150,13 +150,16 @@ def test_each_table_and_field_is_explained(export: Export) -> None:
     assert all(
         row["meaning"] and row["privacy"] and row["purposes"] and row["retention_days"] for row in explained.values()
     )
-    birth = explained["accounts", "birth_date"]
+    birth = explained["accounts", "birth_year"]
     assert (birth["privacy"], birth["purposes"], birth["retention_days"]) == ("quasi_identifier", "analytics", "400")
     assert (
         explained["events", "has_analytics_consent"]["purposes"] == "advertising analytics operations personalisation"
     )
     said = document(folder)
     assert {table["name"]: table["not_kept"] for table in said["tables"]}["accounts"] == ["email", "phone", "full_name"]
+    assert {table["name"]: table["truncated"] for table in said["tables"] if table["truncated"]} == {
+        "accounts": {"birth_date": "birth_year", "address": "country"}
+    }
     assert [one["name"] for one in said["not_linked"]] == ["adverts", "calls", "contents"]
     assert said["contract"] == {name: spec.version for name, spec in load_specs().items()}
 

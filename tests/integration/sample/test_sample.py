@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from flows import sample
 from flows.contract.spec import DESCRIPTORS, load_specs
+from flows.land.countries import country_of
 
 EVENTS, DAYS, SEED = 40_000, 15, 7
 SPEC = load_specs()["events"]
@@ -360,6 +361,7 @@ def test_tables_arrive_daily_and_change(home: Path, result: sample.SampleResult,
     assert any(row[-1] < row[0] for row in prices.values())
     assert {row["status"] for row in adverts} == {"listed", "sold"}
     assert all(row["email"].endswith("@example.org") for row in accounts)
+    assert {country_of(row["address"]) for row in accounts} == {"SE", "NO", "FI", "DK", None}
     assert {call["call_id"] for call in calls} == truth["call_topic"].keys()
     assert len(calls) == len({call["call_id"] for call in calls})
     assert len(set(truth["call_topic"].values())) == 6

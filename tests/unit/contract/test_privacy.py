@@ -11,7 +11,8 @@ from flows.contract.generate import generate
 from flows.contract.spec import DESCRIPTORS, PROJECT, Privacy, Treatment, descriptors, load_specs
 from tests.support.contracts import changed, changed_dataset, changed_spec
 
-PSEUDONYMISE, DROP, REDACT = 1, 2, 3
+PSEUDONYMISE, DROP, REDACT, TRUNCATE = 1, 2, 3, 4
+YEAR, COUNTRY = 1, 2
 NONE, BEHAVIOUR, QUASI, IDENTIFIER, DIRECT, FREE_TEXT = range(1, 7)
 
 
@@ -23,6 +24,9 @@ def with_options(**options: Any) -> Any:
             option.ClearField(name)
             if isinstance(value, list):
                 getattr(option, name).extend(value)
+            elif isinstance(value, dict):
+                for key, part in value.items():
+                    setattr(getattr(option, name), key, part)
             else:
                 setattr(option, name, value)
 
@@ -95,6 +99,61 @@ def test_days_of_a_field_s_own_are_enough() -> None:
     fields = tuple(field.model_copy(update={"retention_days": 30}) for field in spec.fields)
     assert privacy.privacy_faults(spec)
     assert privacy.privacy_faults(spec.model_copy(update={"fields": fields})) == []
+
+
+def truncating(to: int, column: str = "coarse", **more: Any) -> dict[str, Any]:
+    truncate = {"to": to, "column": column, "description": "A coarser value."}
+    return {"treatment": TRUNCATE, "privacy": DIRECT, "truncate": truncate} | more
+
+
+@pytest.mark.parametrize(
+    ("field", "options", "error"),
+    [
+        ("country", {"treatment": TRUNCATE}, r"country: has TREATMENT_TRUNCATE and does not say .*; add `truncate:`$"),
+        ("country", truncating(COUNTRY, treatment=DROP), r"and is not truncated; add `treatment: TREATMENT_TRUNCATE`$"),
+        ("country", truncating(YEAR), r"is truncated to its year, which only a LOGICAL_DATE has; choose another"),
+        ("occurred_at", truncating(COUNTRY), r"its country, which only a string has; choose another"),
+        ("country", truncating(COUNTRY, privacy=FREE_TEXT), r"is free text, which is redacted or dropped as a whole"),
+        (
+            "country",
+            truncating(COUNTRY, "user_agent"),
+            r"in the column user_agent, which is a field's name; give the column",
+        ),
+        ("country", truncating(COUNTRY, "country"), r"in the column country, which is a field's name; give the column"),
+        ("country", truncating(COUNTRY, "event_type"), r"would share the column event_type; rename"),
+        ("country", truncating(COUNTRY, "Land"), r"country: truncate needs `to`, a `column` in small letters"),
+        ("country", truncating(0), r"country: truncate needs `to`"),
+    ],
+)
+def test_a_truncation_that_cannot_be_is_refused(field: str, options: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        specs_from_descriptors(changed(field, with_options(**options)))
+
+
+def test_a_direct_identifier_may_land_truncated() -> None:
+    (events,) = (s for s in specs_from_descriptors(changed("country", with_options(**truncating(COUNTRY))))
+                 if s.name == "events")  # fmt: skip
+    assert "coarse" in {column.name for column in events.columns()}
+
+
+def test_a_key_is_not_truncated() -> None:
+    with pytest.raises(ValueError, match=r"Account\.account_id: is part of the dataset's key, and a coarser value"):
+        specs_from_descriptors(changed("account_id", with_options(**truncating(COUNTRY)), "Account", "accounts"))
+
+
+def test_a_birth_date_does_not_land_to_the_day() -> None:
+    def kept(field: Any, option: Any) -> None:
+        option.ClearField("truncate")
+        option.ClearField("treatment")
+
+    with pytest.raises(ValueError, match=r"birth_date: is a date that narrows .*TREATMENT_TRUNCATE.*TREATMENT_DROP`$"):
+        specs_from_descriptors(changed("birth_date", kept, "Account", "accounts"))
+
+    def dropped(field: Any, option: Any) -> None:
+        kept(field, option)
+        option.treatment = DROP
+
+    specs_from_descriptors(changed("birth_date", dropped, "Account", "accounts"))
 
 
 def test_a_field_of_a_payload_is_named_with_it_and_every_fault_is() -> None:

@@ -16,10 +16,12 @@ from flows.contract.spec import (
     Purpose,
     Redelivery,
     Treatment,
+    Truncate,
+    Truncation,
     load_specs,
 )
 from tests.support.contracts import Change, changed, changed_dataset
-from tests.support.deliveries import field_of
+from tests.support.deliveries import field_of, small_spec
 
 ALL_FIELDS = [pytest.param(spec, f, id=f"{spec.name}.{f.path}") for spec in load_specs().values() for f in spec.fields]
 
@@ -188,11 +190,40 @@ def test_only_a_dataset_that_names_a_day_is_laid_out_by_it() -> None:
     ("name", "treatment", "column"),
     [
         ("device_id", Treatment.PSEUDONYMISE, "device_key"), ("email", Treatment.PSEUDONYMISE, "email_key"),
-        ("device_id", Treatment.KEEP, "device_id"),
+        ("device_id", Treatment.KEEP, "device_id"), ("birth_date", Treatment.TRUNCATE, "year"),
     ],
 )  # fmt: skip
 def test_a_field_lands_in_the_column_its_treatment_says(name: str, treatment: Treatment, column: str) -> None:
-    assert field_of(name, treatment=treatment).column == column
+    year = Truncate(to=Truncation.YEAR, column="year", description="The year.")
+    truncate = year if treatment is Treatment.TRUNCATE else None
+    assert field_of(name, treatment=treatment, truncate=truncate).column == column
+
+
+@pytest.mark.parametrize(
+    ("to", "privacy", "column"),
+    [
+        ("year", "quasi_identifier", ("integer", "quasi_identifier", True)),
+        ("year", "direct_identifier", ("integer", "quasi_identifier", True)),
+        ("year", "none", ("integer", "none", True)),
+        # Not every address says its country.
+        ("country", "direct_identifier", ("string", "behaviour", False)),
+    ],
+)
+def test_type_and_class_of_a_truncated_column_follow_from_the_field(
+    to: str, privacy: str, column: tuple[str, str, bool]
+) -> None:
+    truncate = Truncate(to=Truncation(to), column="coarse", description="Coarser.")
+    field = field_of("fine", treatment="truncate", truncate=truncate, privacy=privacy, required=True)
+    (made,) = (one for one in small_spec([field])["things"].columns() if one.name == "coarse")
+    assert (made.type, made.privacy, made.required) == column
+    assert made.description == "Coarser."
+
+
+def test_accounts_land_the_year_and_the_country_alone() -> None:
+    columns = {column.name: column for column in load_specs()["accounts"].columns()}
+    assert not {"birth_date", "address"} & {*columns}
+    assert (columns["birth_year"].type, columns["birth_year"].privacy) == ("integer", "quasi_identifier")
+    assert (columns["country"].type, columns["country"].privacy) == ("string", "behaviour")
 
 
 def test_the_wire_form_of_the_event_only_grows() -> None:

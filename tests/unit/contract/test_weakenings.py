@@ -12,7 +12,7 @@ from tests.support.deliveries import field_of
 
 # From what protects least to what protects most, said here once more on purpose.
 CLASSES = ["none", "behaviour", "quasi_identifier", "identifier", "direct_identifier", "free_text"]
-TREATMENTS = ["keep", "pseudonymise", "redact", "drop"]
+TREATMENTS = ["keep", "pseudonymise", "truncate", "redact", "drop"]
 PURPOSES = ["analytics", "personalisation", "advertising", "operations"]
 # Of a field, below those of the dataset; 0 is the dataset's.
 FIELD_DAYS = [0, 90, 30, 1]
@@ -58,6 +58,21 @@ PAIRS: list[tuple[dict[str, Any], dict[str, Any], list[str], list[str]]] = [
     ),
     ({"treatment": "pseudonymise"}, {}, ["treatment weakened from pseudonymise to keep"], []),
     ({"treatment": "drop"}, {}, ["treatment weakened from drop to keep"], []),
+    ({"treatment": "truncate"}, {}, ["treatment weakened from truncate to keep"], []),
+    ({"treatment": "drop"}, {"treatment": "truncate"}, ["treatment weakened from drop to truncate"], []),
+    # A keyed hash tells people apart, a truncated value says something of them.
+    (
+        {"treatment": "pseudonymise"},
+        {"treatment": "truncate"},
+        ["treatment weakened from pseudonymise to truncate"],
+        ["treatment weakened from truncate to pseudonymise"],
+    ),
+    (
+        {"treatment": "truncate"},
+        {"treatment": "truncate", "flag": flag("bot")},
+        ["flag is_bot added, matching bot"],
+        [],
+    ),
     ({}, {"purposes": ("analytics", "advertising")}, ["purpose advertising added"], []),
     ({}, {"purposes": ("operations",)}, ["purpose operations added"], ["purpose analytics added"]),
     (
@@ -235,6 +250,10 @@ def option_changes(draw: st.DrawFn) -> tuple[DatasetSpec, DatasetSpec, set[str],
             "required": ordered(path, "required dropped", [False, True]),
             "purposes": draw(st.tuples(*[st.lists(st.sampled_from(PURPOSES), unique=True)] * 2)),
         }
+        # Of these two each is weaker than the other.
+        for found, treatments in ((there, options["treatment"]), (back, options["treatment"][::-1])):
+            if treatments == ("pseudonymise", "truncate"):
+                found.add(f"{path}: treatment weakened from pseudonymise to truncate")
         there |= {f"{path}: purpose {each} added" for each in {*options["purposes"][1]} - {*options["purposes"][0]}}
         back |= {f"{path}: purpose {each} added" for each in {*options["purposes"][0]} - {*options["purposes"][1]}}
         own = [draw(st.sampled_from(FIELD_DAYS)) for _ in sides]

@@ -73,6 +73,7 @@ def test_the_layout_is_noted_before_the_first_batch(lake: Lake, monkeypatch: pyt
         timezone="Europe/Stockholm",
         day_of=DAYS,
         texts={"calls": ("transcript",), "events": ("query",)},
+        truncated={"accounts": ("address", "birth_date")},
     )
 
 
