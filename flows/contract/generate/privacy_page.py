@@ -81,8 +81,8 @@ STORES = (
     (
         "`published`",
         "The marts: tables for everybody's questions, worked out from the warehouse",
-        "Everybody who may read the folder: give that right as the marts' contents allow",
-        "As what landed, in the newest version; earlier versions as long as they are kept",
+        "By the visibility of each table: everybody, the group of internal, or that of restricted",
+        "As what landed; when rows end or people are erased, every earlier version goes",
     ),
     (
         "`secrets`, `lake/keys`",
