@@ -287,6 +287,54 @@ from (
 where not is_bot
 group by event_date, product, platform, device_key;
 
+-- A group is a day's devices of a product and platform. What one of fewer than ten did is left out of every figure, and
+-- a sum of which one device has more than half is withheld, with those of the next larger platforms until one does not.
+create temp table audience_groups as
+with counted as (
+    select
+        event_date,
+        product,
+        platform,
+        sum(sessions_count) as sessions_count,
+        sum(views_count) as views_count,
+        sum(active_ms) as active_ms,
+        max(sessions_count) as most_sessions,
+        max(views_count) as most_views,
+        max(active_ms) as most_ms,
+        count(*) as devices_count
+    from active
+    group by event_date, product, platform
+    having count(*) >= 10
+),
+
+accumulated as (
+    select
+        *,
+        coalesce(max(most_views) over views_before > 0.5 * sum(views_count) over views_before, false) as joins_in_views,
+        coalesce(max(most_ms) over ms_before > 0.5 * sum(active_ms) over ms_before, false) as joins_in_ms
+    from counted
+    window
+        views_before as (
+            partition by event_date, product
+            order by most_views > 0.5 * views_count desc, devices_count, platform
+            rows between unbounded preceding and 1 preceding
+        ),
+        ms_before as (
+            partition by event_date, product
+            order by most_ms > 0.5 * active_ms desc, devices_count, platform
+            rows between unbounded preceding and 1 preceding
+        )
+)
+
+select
+    event_date,
+    product,
+    platform,
+    if(most_sessions > 0.5 * sessions_count, null, sessions_count) as sessions_count,
+    if(most_views > 0.5 * views_count or joins_in_views, null, views_count) as views_count,
+    if(most_ms > 0.5 * active_ms or joins_in_ms, null, active_ms) as active_ms
+from accumulated;
+
 -- Distinct devices of 7 and 28 days: each day of a device counts from that day until the device comes again or
 -- is forgotten, so adding 1 at the one end and taking 1 away at the other sums to each day's distinct devices.
 create table agg_audience_daily as
@@ -297,28 +345,25 @@ with covers as (
         platform,
         least(event_date + 7, coalesce(returned_date, event_date + 7)) as until_7d,
         least(event_date + 28, coalesce(returned_date, event_date + 28)) as until_28d,
-        count(*) as devices_count,
-        sum(sessions_count) as sessions_count,
-        sum(views_count) as views_count,
-        sum(active_ms) as active_ms
+        count(*) as devices_count
     from (
         select
             *,
             lead(event_date) over (partition by product, platform, device_key order by event_date) as returned_date
         from active
+        semi join audience_groups using (event_date, product, platform)
     )
     group by all
 ),
 
 changes as (
     select
-        event_date, product, platform, devices_count, sessions_count, views_count, active_ms,
-        devices_count as change_7d, devices_count as change_28d
+        event_date, product, platform, devices_count, devices_count as change_7d, devices_count as change_28d
     from covers
     union all
-    select until_7d, product, platform, 0, 0, 0, 0, -devices_count, 0 from covers
+    select until_7d, product, platform, 0, -devices_count, 0 from covers
     union all
-    select until_28d, product, platform, 0, 0, 0, 0, 0, -devices_count from covers
+    select until_28d, product, platform, 0, 0, -devices_count from covers
 ),
 
 daily as (
@@ -327,9 +372,6 @@ daily as (
         product,
         platform,
         sum(devices_count) as devices_count,
-        sum(sessions_count) as sessions_count,
-        sum(views_count) as views_count,
-        sum(active_ms) as active_ms,
         sum(sum(change_7d)) over up_to_day as devices_7d_count,
         sum(sum(change_28d)) over up_to_day as devices_28d_count
     from changes
@@ -337,18 +379,22 @@ daily as (
     window up_to_day as (partition by product, platform order by event_date)
 )
 
+-- Each product with each platform of a day: a group that is left out has a row of NULLs, as one of nobody has.
 select
     event_date,
     product,
     platform,
-    cast(devices_count as bigint) as devices_count,
-    cast(sessions_count as bigint) as sessions_count,
-    cast(views_count as bigint) as views_count,
-    cast(active_ms as double) / 1000 as engaged_seconds,
-    cast(devices_7d_count as bigint) as devices_7d_count,
-    cast(devices_28d_count as bigint) as devices_28d_count
-from daily
-where devices_count > 0;
+    cast(d.devices_count as bigint) as devices_count,
+    cast(g.sessions_count as bigint) as sessions_count,
+    cast(g.views_count as bigint) as views_count,
+    cast(g.active_ms as double) / 1000 as engaged_seconds,
+    cast(d.devices_7d_count as bigint) as devices_7d_count,
+    cast(d.devices_28d_count as bigint) as devices_28d_count,
+    g.sessions_count is null or g.views_count is null or g.active_ms is null as is_suppressed
+from (select distinct event_date, product from audience_groups)
+inner join (select distinct event_date, platform from audience_groups) using (event_date)
+left join (from daily where devices_count > 0) as d using (event_date, product, platform)
+left join audience_groups as g using (event_date, product, platform);
 
 ---------------------------------------------------------------------------------------------------------------
 -- Content
@@ -425,6 +471,13 @@ select
     is_bot
 from reads;
 
+create temp table content_groups as
+select event_date, product, platform
+from fct_content_engagement
+where not is_bot
+group by event_date, product, platform
+having count(distinct device_key) >= 10;
+
 create table agg_content_daily as
 select
     event_date,
@@ -439,20 +492,17 @@ select
     cast(sum(reactions_count) as bigint) as reactions_count,
     count(*) filter (where is_read) / count(*) as read_rate
 from fct_content_engagement
+semi join content_groups using (event_date, product, platform)
 where not is_bot
 group by event_date, product, content_type, content_id;
 
+-- All of a content's devices by day, week and month; and by month those of its platforms and of its kinds of account: not the
+-- parts of fewer than ten, nor the next larger while fewer than ten are left out, so that the total does not give these.
 create table agg_content_periods as
-with periods as (
-    select e.*, p.*, case when user_key is null then 'logged_out' else 'logged_in' end as kind
-    from fct_content_engagement as e
-    cross join lateral (
-        select 'day' as period_type, e.event_date as period_start_date, e.event_date as period_end_date
-        union all
-        select 'week', cast(date_trunc('week', e.event_date) as date), cast(date_trunc('week', e.event_date) as date) + 6
-        union all
-        select 'month', cast(date_trunc('month', e.event_date) as date), last_day(e.event_date)
-    ) as p
+with engagement as (
+    select *, case when user_key is null then 'logged_out' else 'logged_in' end as kind
+    from fct_content_engagement
+    semi join content_groups using (event_date, product, platform)
     where not is_bot
 ),
 
@@ -462,14 +512,66 @@ devices as (
         period_type,
         period_start_date,
         period_end_date,
-        coalesce(platform, 'all') as platform,
-        coalesce(kind, 'all') as account_kind,
         bool_or(is_read) as is_read,
         bool_or(is_enjoyed) as is_enjoyed
-    from periods
-    group by
-        content_id, period_type, period_start_date, period_end_date, device_key,
-        grouping sets ((), (periods.platform), (kind))
+    from engagement as e
+    cross join lateral (
+        select 'day' as period_type, e.event_date as period_start_date, e.event_date as period_end_date
+        union all
+        select 'week', cast(date_trunc('week', e.event_date) as date), cast(date_trunc('week', e.event_date) as date) + 6
+        union all
+        select 'month', cast(date_trunc('month', e.event_date) as date), last_day(e.event_date)
+    )
+    group by content_id, period_type, period_start_date, period_end_date, device_key
+),
+
+parts as (
+    select
+        content_id,
+        coalesce(platform, 'all') as platform,
+        coalesce(kind, 'all') as account_kind,
+        month_start_date,
+        count(*) as devices_count,
+        count(*) filter (where is_read) as readers_count,
+        count(*) filter (where is_enjoyed) as enjoyers_count
+    from (
+        select
+            content_id,
+            cast(date_trunc('month', event_date) as date) as month_start_date,
+            platform,
+            kind,
+            bool_or(is_read) as is_read,
+            bool_or(is_enjoyed) as is_enjoyed
+        from engagement
+        group by content_id, month_start_date, device_key, grouping sets ((engagement.platform), (kind))
+    )
+    group by all
+),
+
+parts_shown as (
+    select
+        *,
+        readers_count >= 10 and coalesce(sum(readers_count) over by_readers, 0) not between 1 and 9 as shows_readers,
+        shows_readers
+        and enjoyers_count >= 10 and coalesce(sum(enjoyers_count) over by_enjoyers, 0) not between 1 and 9 as shows_enjoyers
+    from parts
+    window
+        by_devices as (
+            partition by month_start_date, content_id, platform = 'all'
+            order by devices_count, platform, account_kind
+            rows between unbounded preceding and 1 preceding
+        ),
+        by_readers as (
+            partition by month_start_date, content_id, platform = 'all'
+            order by readers_count, platform, account_kind
+            rows between unbounded preceding and 1 preceding
+        ),
+        by_enjoyers as (
+            partition by month_start_date, content_id, platform = 'all'
+            order by enjoyers_count, platform, account_kind
+            rows between unbounded preceding and 1 preceding
+        )
+    qualify devices_count >= 10 and coalesce(sum(devices_count) over by_devices, 0) not between 1 and 9
 )
 
 select
@@ -477,18 +579,48 @@ select
     period_type,
     period_start_date,
     period_end_date,
-    platform,
-    account_kind,
+    'all' as platform,
+    'all' as account_kind,
     count(*) as devices_count,
     count(*) filter (where is_read) as readers_count,
-    count(*) filter (where is_enjoyed) as enjoyers_count
+    count(*) filter (where is_enjoyed) as enjoyers_count,
+    false as is_suppressed
 from devices
-group by all;
+group by all
+union all
+select
+    content_id,
+    'month',
+    month_start_date,
+    last_day(month_start_date),
+    platform,
+    account_kind,
+    devices_count,
+    if(shows_readers, readers_count, null),
+    if(shows_enjoyers, enjoyers_count, null),
+    not (shows_readers and shows_enjoyers)
+from parts_shown;
 
 -- Distinct devices that were active, read and enjoyed. Days, weeks and months are counted; the 7 and 28 days that
 -- end with each day are summed from where each device begins and ends to count, as in agg_audience_daily.
 create table agg_audience_periods as
-with roles as (
+with readers as (
+    select distinct
+        unnest(case when is_enjoyed then ['reader', 'enjoyer'] else ['reader'] end) as role,
+        event_date, product, platform, device_key
+    from fct_content_engagement
+    where is_read and not is_bot
+),
+
+reader_groups as (
+    select role, event_date, product, platform
+    from readers
+    semi join audience_groups using (event_date, product, platform)
+    group by role, event_date, product, platform
+    having count(*) >= 10
+),
+
+roles as (
     select distinct
         role,
         event_date,
@@ -496,12 +628,13 @@ with roles as (
         case when by_platform then platform else 'all' end as platform,
         device_key
     from (
-        select 'active' as role, event_date, product, platform, device_key from active
+        select 'active' as role, event_date, product, platform, device_key
+        from active
+        semi join audience_groups using (event_date, product, platform)
         union all
-        select unnest(case when is_enjoyed then ['reader', 'enjoyer'] else ['reader'] end),
-            event_date, product, platform, device_key
-        from fct_content_engagement
-        where is_read and not is_bot
+        select role, event_date, product, platform, device_key
+        from readers
+        semi join reader_groups using (role, event_date, product, platform)
     )
     cross join (values (true, true), (true, false), (false, true), (false, false)) as cuts (by_product, by_platform)
 ),
@@ -555,6 +688,32 @@ windows as (
     )
     group by days_count, event_date, product, platform
     window up_to_day as (partition by days_count, product, platform order by event_date)
+),
+
+counted as (
+    select
+        period_type,
+        period_start_date,
+        period_end_date,
+        product,
+        platform,
+        count(distinct device_key) filter (where role = 'active') as devices_count,
+        count(distinct device_key) filter (where role = 'reader') as readers_count,
+        count(distinct device_key) filter (where role = 'enjoyer') as enjoyers_count
+    from calendar
+    group by period_type, period_start_date, period_end_date, product, platform
+    union all
+    select
+        days_count || '_days',
+        event_date - days_count + 1,
+        event_date,
+        product,
+        platform,
+        cast(devices_count as bigint),
+        cast(readers_count as bigint),
+        cast(enjoyers_count as bigint)
+    from windows
+    where began_count > 0
 )
 
 select
@@ -563,23 +722,14 @@ select
     period_end_date,
     product,
     platform,
-    count(distinct device_key) filter (where role = 'active') as devices_count,
-    count(distinct device_key) filter (where role = 'reader') as readers_count,
-    count(distinct device_key) filter (where role = 'enjoyer') as enjoyers_count
-from calendar
-group by period_type, period_start_date, period_end_date, product, platform
-union all
-select
-    days_count || '_days',
-    event_date - days_count + 1,
-    event_date,
-    product,
-    platform,
-    cast(devices_count as bigint),
-    cast(readers_count as bigint),
-    cast(enjoyers_count as bigint)
-from windows
-where began_count > 0;
+    nullif(devices_count, 0) as devices_count,
+    nullif(readers_count, 0) as readers_count,
+    nullif(enjoyers_count, 0) as enjoyers_count,
+    coalesce(least(c.devices_count, c.readers_count, c.enjoyers_count), 0) = 0 as is_suppressed
+from (select period_type, period_start_date, period_end_date, product from counted where platform = 'all')
+inner join (select period_type, period_start_date, period_end_date, platform from counted where product = 'all')
+    using (period_type, period_start_date, period_end_date)
+left join counted as c using (period_type, period_start_date, period_end_date, product, platform);
 
 ---------------------------------------------------------------------------------------------------------------
 -- Adverts

@@ -107,7 +107,7 @@ def deliver_late(settings: Settings) -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Rows]:
     settings = settings_of(tmp_path_factory.mktemp("built"))
-    sample.generate(settings.home, 6_000, 6, 13)
+    sample.generate(settings.home, 30_000, 6, 13)
     run_all(settings)
     return settings, rows_of(settings)
 
@@ -145,6 +145,7 @@ def test_a_selection_is_rebuilt_with_what_is_made_from_it_and_nothing_else(lake:
         FRAGMENTS,
         "int_audience__session_fragments_continued",
         "int_audience__devices_active",
+        "int_audience__groups_counted",
         "fct_sessions",
         "agg_audience_daily",
         "agg_audience_periods",

@@ -66,7 +66,7 @@ def project(tmp_path: Path) -> Path:
 def settings(project: Path) -> Settings:
     """The project's own home, ``data/``, in which a small sample has landed and nothing is built."""
     made = Settings(home=project / "data", settle_seconds=0)
-    sample.generate(made.home, 2_000, 2, 5)
+    sample.generate(made.home, 20_000, 2, 5)
     land(made)
     return made
 

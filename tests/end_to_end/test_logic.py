@@ -153,6 +153,7 @@ def test_variables_given_to_one_build_are_gone_with_the_next(settings: Settings)
         "int_audience__session_fragments_split",
         "int_audience__session_fragments_continued",
         "int_audience__devices_active",
+        "int_audience__groups_counted",
         "fct_sessions",
         "agg_audience_daily",
         "agg_audience_periods",
@@ -199,7 +200,10 @@ def test_a_model_built_before_what_it_reads_is_built_again_with_it(settings: Set
     by_hand = ["build", "--select", "int_audience__session_fragments_continued"]
     enter_landings(settings)
     dbt_module._invoke(settings, by_hand, "", read_project(settings).manifest)
-    for names in ("int_audience__devices_active", "agg_audience_daily agg_audience_periods fct_sessions"):
+    for names in (
+        "int_audience__devices_active int_audience__groups_counted",
+        "agg_audience_daily agg_audience_periods fct_sessions",
+    ):
         # What holds of all of them cannot hold yet.
         assert_good(build(settings, ("--select", names, "--exclude-resource-type", "test")))
     assert_good(build_pending(settings))

@@ -11,11 +11,13 @@ from datetime import date
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 from hypothesis import event
 from hypothesis import strategies as st
 
+from flows.build import dbt
 from flows.build.build import build, build_pending
 from flows.build.warehouse import open_warehouse
 from flows.land.compact import compact
@@ -24,10 +26,12 @@ from flows.publish.publish import publish
 from flows.run import run
 from flows.settings import Settings
 from tests.properties.cases import STEPS, Case, as_delivered, as_landed, copies_of, number_of, states_of
-from tests.properties.oracle import ENVELOPE, MARTS, PAYLOADS, Event, deduplicated, local_day
+from tests.properties.oracle import ENVELOPE, PAYLOADS, Event, deduplicated, local_day
+from tests.properties.oracle_people import MARTS, Rules
 from tests.support.deliveries import in_format, ndjson
 from tests.support.lake import KEY
 from tests.support.processes import FORKSERVER
+from tests.support.workshop import Workshop
 
 SUFFIXES = ("ndjson", "ndjson.gz", "pb", "parquet")
 NO_TESTS = ("--exclude-resource-type", "test")
@@ -64,10 +68,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the cases' copies are split into files, landed and built; ``order`` decides the order of rows."""
+    """How the cases' copies are split into files, landed and built; ``order`` decides the order of rows, ``rules``
+    which groups are shown."""
 
     steps: tuple[Step, ...]
     order: int
+    rules: Rules
 
 
 _STEP = st.builds(
@@ -79,21 +85,35 @@ _STEP = st.builds(
     killed_in=st.sampled_from([None, None, None, None, None, "land", "compact", "build", "build", "publish"]),
     killed_at=st.integers(0, 20),
 )
+# Cases have few devices: all are shown, or those that are two together.
+RULES = (Rules(smallest_group=1, largest_share=1), Rules(smallest_group=2, largest_share=0.5))
 PLAN = st.builds(
-    Plan, steps=st.lists(_STEP, min_size=STEPS, max_size=STEPS).map(tuple), order=st.integers(0, 2**32 - 1)
+    Plan,
+    steps=st.lists(_STEP, min_size=STEPS, max_size=STEPS).map(tuple),
+    order=st.integers(0, 2**32 - 1),
+    rules=st.sampled_from(RULES),
 )
 
 
 class Home:
-    """A home for one life after another. What dbt knows of the project stays, so that it is parsed only once."""
+    """A home for one life after another, by the same rules of which groups are shown. What dbt knows of the project
+    stays, so that it is parsed only once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rules: Rules) -> None:
+        self.rules = rules
+        self.project = Workshop(folder / "project")
+        self.project.set_variables(rules._asdict())
         self.settings = Settings(home=folder, settle_seconds=0, pseudonym_key=KEY)  # type: ignore[arg-type]
         # Seconds a phase usually takes: kills are spread over them. Runs that are not killed put them right.
         self.usual = {"land": 0.15, "compact": 0.3, "build": 5.0, "publish": 0.4}
 
     def live(self, cases: Sequence[Case], plan: Plan) -> dict[int, str]:
         """Live the cases by the plan: what is wrong afterwards, by the number of the case."""
+        assert plan.rules == self.rules
+        with mock.patch.object(dbt, "PROJECT", self.project.folder):
+            return self._live(cases, plan)
+
+    def _live(self, cases: Sequence[Case], plan: Plan) -> dict[int, str]:
         self._forget()
         copies = self._deliver_and_run(cases, plan)
         assert run(self.settings).is_good
@@ -108,7 +128,7 @@ class Home:
         events = deduplicated(map(as_landed, copies))
         wrong.compare(DEDUPLICATED, "the oracle", kept, Counter(map(_as_kept, events)))
         for name, (_, rows) in MARTS.items():
-            wrong.compare(name, "the oracle", known[name], Counter(map(tuple, rows(events))))
+            wrong.compare(name, "the oracle", known[name], Counter(map(tuple, rows(events, self.rules))))
         for name, expected in self._built_at_once().items():
             wrong.compare(name, "one full build", published.pop(name), expected)
         assert not published, f"published and not built: {sorted(published)}"
@@ -188,7 +208,9 @@ class Home:
         """Run in a process of its own and kill that so far into the phase; it may be done sooner."""
         phase = step.killed_in or ""
         here, there = FORKSERVER.Pipe(duplex=False)
-        process = FORKSERVER.Process(target=_work_and_report, args=(self.settings.home, step, there))
+        process = FORKSERVER.Process(
+            target=_work_and_report, args=(self.settings.home, self.project.folder, step, there)
+        )
         process.start()
         there.close()
         try:
@@ -221,7 +243,8 @@ def work(settings: Settings, step: Step, reached: Callable[[str], None]) -> None
     reached("end")
 
 
-def _work_and_report(home: Path, step: Step, report: Connection) -> None:
+def _work_and_report(home: Path, project: Path, step: Step, report: Connection) -> None:
+    dbt.PROJECT = project
     work(Settings(home=home, settle_seconds=0, pseudonym_key=KEY), step, report.send)  # type: ignore[arg-type]
 
 

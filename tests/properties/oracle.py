@@ -2,6 +2,7 @@
 
 An event is a dictionary of the landed columns, every one of them, with None for NULL. Moments are UTC without a zone.
 Each function below gives the rows of the mart it is named after; keys made from other columns are left out.
+tests/properties/oracle_people.py has the aggregates of people.
 """
 
 import csv
@@ -117,8 +118,8 @@ def fct_sessions(events: list[Event]) -> list[Session]:
             ended_date=local_day(session[-1]["occurred_at"]),
             ended_at=session[-1]["occurred_at"],
             events_count=len(session),
-            content_views_count=_count(session, "content_view"),
-            engaged_seconds=_active_ms(session) / 1000,
+            content_views_count=count(session, "content_view"),
+            engaged_seconds=active_ms(session) / 1000,
             is_bot=any(e["is_bot"] for e in session),
         )
         for session in split_into_sessions(events)
@@ -131,93 +132,15 @@ def _last_user(events: list[Event]) -> UUID | None:
     return users[-1] if users else None
 
 
-def _count(events: list[Event], event_type: str) -> int:
+def count(events: list[Event], event_type: str) -> int:
     return sum(e["event_type"] == event_type for e in events)
 
 
-def _active_ms(events: list[Event]) -> int:
+def active_ms(events: list[Event]) -> int:
     return sum(e["active_ms"] or 0 for e in events if e["event_type"] == "content_progress")
 
 
-# --- audience --------------------------------------------------------------------------------------------------------
-
-
-class Audience(NamedTuple):
-    event_date: date
-    product: str
-    platform: str
-    devices_count: int
-    sessions_count: int
-    views_count: int
-    engaged_seconds: float
-    devices_7d_count: int
-    devices_28d_count: int
-
-
-def agg_audience_daily(events: list[Event]) -> list[Audience]:
-    """One row per day, product and platform with somebody there. What a session did in a day counts for the platform
-    it began that day on, unless the client named itself a robot that day; the session counts on its first day."""
-    active: dict[tuple[date, str, str], list[tuple[UUID, bool, list[Event]]]] = defaultdict(list)
-    for key, device, begins, part in _parts_of_days(events):
-        active[key].append((device, begins, part))
-    devices = {key: {device for device, _, _ in parts} for key, parts in active.items()}
-
-    def devices_of_days(day: date, product: str, platform: str, days: int) -> int:
-        past = [devices.get((day - timedelta(n), product, platform), set()) for n in range(days)]
-        return len(set().union(*past))
-
-    return [
-        Audience(
-            *key,
-            devices_count=len(devices[key]),
-            sessions_count=sum(begins for _, begins, _ in parts),
-            views_count=sum(_count(part, "content_view") for _, _, part in parts),
-            engaged_seconds=sum(_active_ms(part) for _, _, part in parts) / 1000,
-            devices_7d_count=devices_of_days(*key, days=7),
-            devices_28d_count=devices_of_days(*key, days=28),
-        )
-        for key, parts in active.items()
-    ]
-
-
-class AudiencePeriod(NamedTuple):
-    period_type: str
-    period_start_date: date
-    period_end_date: date
-    product: str
-    platform: str
-    devices_count: int
-    readers_count: int
-    enjoyers_count: int
-
-
-# Distinct devices in each role, by period, product and platform.
-Met = dict[tuple[str, date, date, str, str], dict[str, set[UUID]]]
-
-
-def agg_audience_periods(events: list[Event]) -> list[AudiencePeriod]:
-    """One row per period, product and platform, 'all' among them, with somebody there. Windows of 7 and 28 days end on
-    days with somebody there."""
-    done = [("active", *key, device) for key, device, _, _ in _parts_of_days(events)]
-    for row in fct_content_engagement(events):
-        if row.is_read and not row.is_bot:
-            roles = ["reader", "enjoyer"] if row.is_enjoyed else ["reader"]
-            done += [(role, row.event_date, row.product, row.platform, row.device_key) for role in roles]
-    met: Met = defaultdict(lambda: defaultdict(set))
-    busy: set[tuple[date, str, str]] = set()
-    for role, day, product, platform, device in done:
-        for cut in ((product, platform), (product, "all"), ("all", platform), ("all", "all")):
-            busy.add((day, *cut))
-            for period in [*_calendar(day), *_windows(day)]:
-                met[*period, *cut][role].add(device)
-    return [
-        AudiencePeriod(*key, *(len(devices[role]) for role in ("active", "reader", "enjoyer")))
-        for key, devices in met.items()
-        if not key[0].endswith("_days") or (key[2], *key[3:]) in busy
-    ]
-
-
-def _parts_of_days(events: list[Event]) -> list[tuple[tuple[date, str, str], UUID, bool, list[Event]]]:
+def parts_of_days(events: list[Event]) -> list[tuple[tuple[date, str, str], UUID, bool, list[Event]]]:
     """What each session did in each of its days, robots left out: under the day, product and platform that it began
     that day on, with its device and whether the session began there."""
     found = []
@@ -230,22 +153,6 @@ def _parts_of_days(events: list[Event]) -> list[tuple[tuple[date, str, str], UUI
                 key = day, part[0]["product"], part[0]["platform"]
                 found.append((key, part[0]["device_key"], part[0] is session[0], part))
     return found
-
-
-def _calendar(day: date) -> list[tuple[str, date, date]]:
-    """The day, week and month that hold a day, each with its first and last day."""
-    monday = day - timedelta(day.weekday())
-    next_month = (day.replace(day=28) + timedelta(4)).replace(day=1)
-    return [
-        ("day", day, day),
-        ("week", monday, monday + timedelta(6)),
-        ("month", day.replace(day=1), next_month - timedelta(1)),
-    ]
-
-
-def _windows(day: date) -> list[tuple[str, date, date]]:
-    """The windows of 7 and 28 days that hold a day."""
-    return [(f"{n}_days", day + timedelta(i - n + 1), day + timedelta(i)) for n in (7, 28) for i in range(n)]
 
 
 # --- engagement with content -----------------------------------------------------------------------------------------
@@ -268,20 +175,6 @@ class Engagement(NamedTuple):
     is_bot: bool
 
 
-class ContentDay(NamedTuple):
-    event_date: date
-    product: str
-    content_type: str
-    content_id: str
-    views_count: int
-    devices_count: int
-    readers_count: int
-    enjoyers_count: int
-    engaged_seconds: float
-    reactions_count: int
-    read_rate: float
-
-
 def fct_content_engagement(events: list[Event]) -> list[Engagement]:
     """One row per device, content and day; product, type and platform are those of its first event."""
     rules = {(rule["product"], rule["content_type"]): rule for rule in _seed("engagement_rules")}
@@ -296,7 +189,7 @@ def fct_content_engagement(events: list[Event]) -> list[Engagement]:
         wanted = [(product, kind), (product, "*"), ("*", kind), ("*", "*")]
         rule = next(rules[names] for names in wanted if names in rules)
         depth = max((e["depth"] for e in done if e["depth"] is not None), default=0.0)
-        seconds = _active_ms(done) / 1000
+        seconds = active_ms(done) / 1000
         likes = sum(e["reaction"] in positive for e in done)
         is_read = depth >= float(rule["read_min_depth"]) and seconds >= float(rule["read_min_engaged_seconds"])
         is_liked = likes >= int(rule["enjoyed_min_positive_reactions"])
@@ -308,70 +201,16 @@ def fct_content_engagement(events: list[Event]) -> list[Engagement]:
                 content_type=kind,
                 platform=done[0]["platform"],
                 user_key=_last_user(done),
-                views_count=_count(done, "content_view"),
+                views_count=count(done, "content_view"),
                 max_depth=depth,
                 engaged_seconds=seconds,
-                reactions_count=_count(done, "content_reaction"),
+                reactions_count=count(done, "content_reaction"),
                 is_read=is_read,
                 is_enjoyed=is_enjoyed,
                 is_bot=any(e["is_bot"] for e in done),
             )
         )
     return rows
-
-
-def agg_content_daily(events: list[Event]) -> list[ContentDay]:
-    """One row per day, product, type and content, robots left out."""
-    met: dict[tuple[date, str, str, str], list[Engagement]] = defaultdict(list)
-    for row in fct_content_engagement(events):
-        if not row.is_bot:
-            met[row.event_date, row.product, row.content_type, row.content_id].append(row)
-    return [
-        ContentDay(
-            *key,
-            views_count=sum(r.views_count for r in rows),
-            devices_count=len(rows),
-            readers_count=sum(r.is_read for r in rows),
-            enjoyers_count=sum(r.is_enjoyed for r in rows),
-            engaged_seconds=sum(round(r.engaged_seconds * 1000) for r in rows) / 1000,
-            reactions_count=sum(r.reactions_count for r in rows),
-            read_rate=sum(r.is_read for r in rows) / len(rows),
-        )
-        for key, rows in met.items()
-    ]
-
-
-class ContentPeriod(NamedTuple):
-    content_id: str
-    period_type: str
-    period_start_date: date
-    period_end_date: date
-    platform: str
-    account_kind: str
-    devices_count: int
-    readers_count: int
-    enjoyers_count: int
-
-
-def agg_content_periods(events: list[Event]) -> list[ContentPeriod]:
-    """One row per content and day, week and month with somebody there, robots left out: of all, by platform, and by
-    whether a person was logged in."""
-    met: dict[tuple[Any, ...], list[Engagement]] = defaultdict(list)
-    for row in fct_content_engagement(events):
-        kind = "logged_in" if row.user_key else "logged_out"
-        for cut in ((row.platform, "all"), ("all", kind), ("all", "all")):
-            for period in _calendar(row.event_date):
-                if not row.is_bot:
-                    met[row.content_id, *period, *cut].append(row)
-    return [
-        ContentPeriod(
-            *key,
-            devices_count=len({r.device_key for r in rows}),
-            readers_count=len({r.device_key for r in rows if r.is_read}),
-            enjoyers_count=len({r.device_key for r in rows if r.is_enjoyed}),
-        )
-        for key, rows in met.items()
-    ]
 
 
 def _seed(name: str) -> list[dict[str, str]]:
@@ -417,7 +256,7 @@ def agg_adverts_daily(events: list[Event]) -> list[AdvertDay]:
             met[local_day(e["occurred_at"]), *place].append(e)
     rows = []
     for key, done in met.items():
-        shown, clicked = _count(done, "advert_impression"), _count(done, "advert_click")
+        shown, clicked = count(done, "advert_impression"), count(done, "advert_click")
         rows.append(AdvertDay(*key, shown, clicked, clicked / shown if shown else None))
     return rows
 
@@ -433,16 +272,3 @@ def fct_enquiries(events: list[Event]) -> list[Enquiry]:
         for e in events
         if e["event_type"] == "enquiry"
     ]
-
-
-# Each mart that events make, the columns of it that are known here, and its rows.
-MARTS: dict[str, tuple[type[Any], Any]] = {
-    "fct_sessions": (Session, fct_sessions),
-    "agg_audience_daily": (Audience, agg_audience_daily),
-    "agg_audience_periods": (AudiencePeriod, agg_audience_periods),
-    "fct_content_engagement": (Engagement, fct_content_engagement),
-    "agg_content_daily": (ContentDay, agg_content_daily),
-    "agg_content_periods": (ContentPeriod, agg_content_periods),
-    "agg_adverts_daily": (AdvertDay, agg_adverts_daily),
-    "fct_enquiries": (Enquiry, fct_enquiries),
-}

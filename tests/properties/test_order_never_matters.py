@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from tests.properties.cases import CASE, CASES, MINUTE, Case, Retry, State, Visit
-from tests.properties.lives import PLAN, Home, Plan, Step
+from tests.properties.lives import PLAN, RULES, Home, Plan, Step
+from tests.properties.oracle_people import Rules
 
 T = TypeVar("T")
 # A life takes a good twenty seconds and would shrink slowly; the cases in it are small, and what fails is reported.
@@ -60,6 +61,36 @@ KNOWN = {
         (
             visit(0, "12:00", 2, (0, "enjoyed")), visit(2, "12:00", 0, (0, "read"), device="d-2", user="u-1"),
             visit(3, "12:00", 1, (0, "read"), platform="ios"), visit(8, "12:00", 3, (0, "read"), product="sport"),
+        ),
+    ),
+    "a group becomes large enough late, and its window's last day with it": Case(
+        "end of February",
+        (
+            visit(0, "12:00", 0, (0, "enjoyed")), visit(0, "12:00", 2, (0, "read"), device="d-2"),
+            visit(6, "12:00", 0, (0, "read")), visit(6, "12:00", 3, (0, "read"), device="d-2"),
+            visit(6, "12:00", 1, (0, "view"), platform="ios"),
+        ),
+    ),
+    "a group of two becomes one of one when a copy received sooner is another device's": Case(
+        "spring",
+        (visit(0, "12:00", 0, (0, "read")), visit(0, "12:00", 0, (0, "read"), device="d-2")),
+        (Retry(which=1, change="device", shift=-5_000, step=2),),
+    ),
+    "one device comes to dominate what two had": Case(
+        "autumn",
+        (
+            visit(0, "12:00", 0, (0, "read")), visit(0, "12:00", 0, (0, "read"), device="d-2"),
+            visit(0, "12:00", 0, (0, "view"), platform="ios"),
+            visit(0, "12:00", 1, (0, "view"), platform="ios", device="d-2"),
+            visit(0, "12:00", 2, (0, "enjoyed"), platform="ios"),
+        ),
+    ),
+    "a content's readers on a platform become two, and one of them was logged in": Case(
+        "spring",
+        (
+            visit(0, "12:00", 0, (0, "read")), visit(0, "12:00", 1, (0, "read"), device="d-2", user="u-1"),
+            visit(0, "12:00", 2, (0, "read"), platform="ios", device="d-3"),
+            visit(1, "12:00", 0, (0, "read")), visit(1, "12:00", 3, (0, "enjoyed"), device="d-2"),
         ),
     ),
     "a copy received sooner takes an event out of its session": Case(
@@ -112,21 +143,25 @@ KNOWN = {
 }  # fmt: skip
 
 
+Homes = dict[Rules, Home]
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return Home(tmp_path_factory.mktemp("home"))
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
+    return {rules: Home(tmp_path_factory.mktemp("home"), rules) for rules in RULES}
 
 
-def assert_lived_well(home: Home, cases: Sequence[Case], plan: Plan) -> None:
+def assert_lived_well(homes: Homes, cases: Sequence[Case], plan: Plan) -> None:
     """No case went wrong; those that did are reported with what is wrong about them."""
-    wrong = home.live(cases, plan)
+    wrong = homes[plan.rules].live(cases, plan)
     reported = "\n\n".join(f"case {number}: {what}" for number, what in wrong.items())
     assert not wrong, f"{len(wrong)} of {len(cases)} cases went wrong by {plan}\n\n{reported}"
 
 
-def test_known_cases_go_well(home: Home) -> None:
+@pytest.mark.parametrize("rules", RULES)
+def test_known_cases_go_well(homes: Homes, rules: Rules) -> None:
     steps = tuple(Step(("ndjson",), "nothing", what == "all", what, None, 0) for what in ("run", "all", "run", "all"))
-    assert_lived_well(home, list(KNOWN.values()), Plan(steps, order=1))
+    assert_lived_well(homes, list(KNOWN.values()), Plan(steps, order=1, rules=rules))
 
 
 def drawn(strategy: SearchStrategy[T], seed: str) -> T:
@@ -144,7 +179,7 @@ def drawn(strategy: SearchStrategy[T], seed: str) -> T:
     return found[-1]
 
 
-def live_often(home: Home, lives: int) -> None:
+def live_often(homes: Homes, lives: int) -> None:
     """So many lives, each of cases that Hypothesis draws from the life's seed."""
     tried: set[Case] = set()
 
@@ -152,17 +187,17 @@ def live_often(home: Home, lives: int) -> None:
     @given(SEEDS)
     def live(seed: int) -> None:
         cases = [drawn(CASE, f"{seed}, case {number}") for number in range(CASES)]
-        assert_lived_well(home, cases, drawn(PLAN, f"{seed}, plan"))
+        assert_lived_well(homes, cases, drawn(PLAN, f"{seed}, plan"))
         tried.update(cases)
 
     live()
     assert len(tried) >= lives * CASES * 0.95
 
 
-def test_order_never_matters(home: Home) -> None:
-    live_often(home, 6)
+def test_order_never_matters(homes: Homes) -> None:
+    live_often(homes, 6)
 
 
 @pytest.mark.long
-def test_order_never_matters_in_thousands_of_cases(home: Home) -> None:
-    live_often(home, 60)
+def test_order_never_matters_in_thousands_of_cases(homes: Homes) -> None:
+    live_often(homes, 60)

@@ -1,7 +1,9 @@
 """A copy of the project that may be broken."""
 
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from flows.contract.spec import PROJECT
 
@@ -33,6 +35,14 @@ class Workshop:
         if path.exists():
             self._whole[path] = path.read_text()
         path.write_text(text)
+
+    def set_variables(self, variables: dict[str, Any]) -> None:
+        """Give variables of the project other values, for good."""
+        text = (self.folder / "dbt_project.yml").read_text()
+        for name, value in variables.items():
+            text, found = re.subn(rf"(?m)^(  {name}: ).*$", rf"\g<1>{value}", text)
+            assert found == 1, f"dbt_project.yml has {found} variables {name}"
+        (self.folder / "dbt_project.yml").write_text(text)
 
     def fix(self) -> None:
         """Put back what was broken."""

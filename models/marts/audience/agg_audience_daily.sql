@@ -1,5 +1,6 @@
--- One row per day, product and platform with at least one active device that day: its audience, and the
--- distinct devices of the 7 and 28 days up to it.
+-- One row per day, product and platform, of those that had a group large enough to be shown that day: its audience, and
+-- the distinct devices of the 7 and 28 days up to it. Where product and platform are there and their group is not
+-- shown, the figures are NULL.
 --
 -- The rolling counts come from a difference array: each day a device was active opens a window, from that day until
 -- the device is active again or 7 (28) days are over. Windows of a device never overlap, so +1 where one begins and -1
@@ -11,9 +12,29 @@
     unique_key='event_date'
 ) }}
 
-with devices as (
+with groups as (
+    select * from {{ ref('int_audience__groups_counted') }}
+    where is_shown and {{ in_days_to_replace('event_date', before=27) }}
+),
+
+active as (
     select * from {{ ref('int_audience__devices_active') }}
     where {{ in_days_to_replace('event_date', before=27) }}
+),
+
+-- A day on which a group is not shown is not in its windows either: their differences would show it.
+devices as (
+    select
+        active.event_date,
+        active.product,
+        active.platform,
+        active.device_key
+    from active
+    inner join groups
+        on
+            active.event_date = groups.event_date
+            and active.product = groups.product
+            and active.platform = groups.platform
 ),
 
 returns_found as (
@@ -43,10 +64,7 @@ windows_counted as (
         platform,
         window_7d_ends_on,
         window_28d_ends_on,
-        count(*) as devices_count,
-        sum(sessions_count) as sessions_count,
-        sum(views_count) as views_count,
-        sum(active_ms) as active_ms
+        count(*) as devices_count
     from active_windows
     group by event_date, product, platform, window_7d_ends_on, window_28d_ends_on
 ),
@@ -57,9 +75,6 @@ changes as (
         product,
         platform,
         devices_count,
-        sessions_count,
-        views_count,
-        active_ms,
         devices_count as devices_7d_change,
         devices_count as devices_28d_change
     from windows_counted
@@ -69,9 +84,6 @@ changes as (
         product,
         platform,
         0 as devices_count,
-        0 as sessions_count,
-        0 as views_count,
-        0 as active_ms,
         -devices_count as devices_7d_change,
         0 as devices_28d_change
     from windows_counted
@@ -81,9 +93,6 @@ changes as (
         product,
         platform,
         0 as devices_count,
-        0 as sessions_count,
-        0 as views_count,
-        0 as active_ms,
         0 as devices_7d_change,
         -devices_count as devices_28d_change
     from windows_counted
@@ -95,9 +104,6 @@ changes_summed as (
         product,
         platform,
         sum(devices_count) as devices_count,
-        sum(sessions_count) as sessions_count,
-        sum(views_count) as views_count,
-        sum(active_ms) as active_ms,
         sum(devices_7d_change) as devices_7d_change,
         sum(devices_28d_change) as devices_28d_change
     from changes
@@ -123,16 +129,53 @@ days_replaced as (
     select *
     from accumulated
     where devices_count > 0 and {{ in_days_to_replace('event_date') }}
+),
+
+products_shown as (
+    select distinct
+        event_date,
+        product
+    from days_replaced
+),
+
+platforms_shown as (
+    select distinct
+        event_date,
+        platform
+    from days_replaced
+),
+
+-- Each product with each platform of the day: a group that is not shown has a row too, and so has one of nobody.
+-- Nothing tells these two apart.
+crossed as (
+    select
+        products_shown.event_date,
+        products_shown.product,
+        platforms_shown.platform
+    from products_shown
+    inner join platforms_shown
+        on products_shown.event_date = platforms_shown.event_date
 )
 
 select
-    event_date,
-    product,
-    platform,
-    cast(devices_count as bigint) as devices_count,
-    cast(sessions_count as bigint) as sessions_count,
-    cast(views_count as bigint) as views_count,
-    cast(active_ms as double) / 1000 as engaged_seconds,
-    cast(devices_7d_count as bigint) as devices_7d_count,
-    cast(devices_28d_count as bigint) as devices_28d_count
-from days_replaced
+    crossed.event_date,
+    crossed.product,
+    crossed.platform,
+    cast(days_replaced.devices_count as bigint) as devices_count,
+    groups.sessions_count,
+    groups.views_count,
+    cast(groups.active_ms as double) / 1000 as engaged_seconds,
+    cast(days_replaced.devices_7d_count as bigint) as devices_7d_count,
+    cast(days_replaced.devices_28d_count as bigint) as devices_28d_count,
+    groups.sessions_count is null or groups.views_count is null or groups.active_ms is null as is_suppressed
+from crossed
+left join days_replaced
+    on
+        crossed.event_date = days_replaced.event_date
+        and crossed.product = days_replaced.product
+        and crossed.platform = days_replaced.platform
+left join groups
+    on
+        crossed.event_date = groups.event_date
+        and crossed.product = groups.product
+        and crossed.platform = groups.platform

@@ -1,12 +1,21 @@
--- One row per period, product and platform, 'all' standing for any: the distinct devices that were active, that
--- read and that enjoyed something within it.
+-- One row per period, product and platform, 'all' standing for any, of those with a group large enough to be shown: the
+-- distinct devices that were active, that read and that enjoyed something within it. NULL is a group that is not shown.
+--
+-- A group is one day's devices of a product and platform. One of fewer than smallest_group devices counts nowhere, not
+-- in 'all' and not in a longer period: a total minus its other parts, or two windows, would give it. The same holds of
+-- a group's readers and of its enjoyers.
 --
 -- A device counts on its first day in an ISO week or month. The windows of 7 and 28 days end on every day, and counting
 -- each device in each window that holds it would cost 28 times as much: see active_windows.
 {{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='period_end_date') }}
 
 -- A month ends at most 30 days after a day in it, and a window of 28 days ends sooner.
-with devices as (
+with groups as (
+    select * from {{ ref('int_audience__groups_counted') }}
+    where is_shown and {{ in_days_to_replace('event_date', before=30) }}
+),
+
+devices as (
     select * from {{ ref('int_audience__devices_active') }}
     where {{ in_days_to_replace('event_date', before=30) }}
 ),
@@ -16,15 +25,68 @@ engagement as (
     where is_read and not is_bot and {{ in_days_to_replace('event_date', before=30) }}
 ),
 
+-- Each reader once a day, however much it read.
+readers as (
+    select
+        event_date,
+        product,
+        platform,
+        device_key,
+        bool_or(is_enjoyed) as is_enjoyer
+    from engagement
+    group by event_date, product, platform, device_key
+),
+
+readers_counted as (
+    select
+        event_date,
+        product,
+        platform,
+        count(*) as readers_count,
+        count(*) filter (where is_enjoyer) as enjoyers_count
+    from readers
+    group by event_date, product, platform
+),
+
+reader_groups as (
+    select
+        readers_counted.*,
+        readers_counted.enjoyers_count >= {{ var('smallest_group') }} as has_enjoyers_shown
+    from readers_counted
+    inner join groups
+        on
+            readers_counted.event_date = groups.event_date
+            and readers_counted.product = groups.product
+            and readers_counted.platform = groups.platform
+    where readers_counted.readers_count >= {{ var('smallest_group') }}
+),
+
+readers_shown as (
+    select
+        readers.*,
+        reader_groups.has_enjoyers_shown
+    from readers
+    inner join reader_groups
+        on
+            readers.event_date = reader_groups.event_date
+            and readers.product = reader_groups.product
+            and readers.platform = reader_groups.platform
+),
+
 -- What a device did that day is counted for itself: it was active, a reader, an enjoyer.
 roles as (
     select
         'active' as role,
-        event_date,
-        product,
-        platform,
-        device_key
+        devices.event_date,
+        devices.product,
+        devices.platform,
+        devices.device_key
     from devices
+    inner join groups
+        on
+            devices.event_date = groups.event_date
+            and devices.product = groups.product
+            and devices.platform = groups.platform
     union all
     select
         'reader' as role,
@@ -32,7 +94,7 @@ roles as (
         product,
         platform,
         device_key
-    from engagement
+    from readers_shown
     union all
     select
         'enjoyer' as role,
@@ -40,8 +102,8 @@ roles as (
         product,
         platform,
         device_key
-    from engagement
-    where is_enjoyed
+    from readers_shown
+    where is_enjoyer and has_enjoyers_shown
 ),
 
 cuts as (
@@ -264,15 +326,39 @@ replaced as (
     select *
     from counted
     where {{ in_days_to_replace('period_end_date') }}
+),
+
+-- Each product with each platform of the period: a group that is not shown has a row too, and so has one of nobody.
+-- Nothing tells these two apart.
+crossed as (
+    select
+        of_products.period_type,
+        of_products.period_start_date,
+        of_products.period_end_date,
+        of_products.product,
+        of_platforms.platform
+    from replaced as of_products
+    inner join replaced as of_platforms
+        on
+            of_products.period_type = of_platforms.period_type
+            and of_products.period_end_date = of_platforms.period_end_date
+    where of_products.platform = 'all' and of_platforms.product = 'all'
 )
 
 select
-    cast(period_type as string) as period_type,
-    period_start_date,
-    period_end_date,
-    product,
-    platform,
-    cast(devices_count as bigint) as devices_count,
-    cast(readers_count as bigint) as readers_count,
-    cast(enjoyers_count as bigint) as enjoyers_count
-from replaced
+    cast(crossed.period_type as string) as period_type,
+    crossed.period_start_date,
+    crossed.period_end_date,
+    crossed.product,
+    crossed.platform,
+    cast(nullif(replaced.devices_count, 0) as bigint) as devices_count,
+    cast(nullif(replaced.readers_count, 0) as bigint) as readers_count,
+    cast(nullif(replaced.enjoyers_count, 0) as bigint) as enjoyers_count,
+    coalesce(least(replaced.devices_count, replaced.readers_count, replaced.enjoyers_count), 0) = 0 as is_suppressed
+from crossed
+left join replaced
+    on
+        crossed.period_type = replaced.period_type
+        and crossed.period_end_date = replaced.period_end_date
+        and crossed.product = replaced.product
+        and crossed.platform = replaced.platform

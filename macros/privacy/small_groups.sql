@@ -1,0 +1,14 @@
+{#- Which figures of people may be shown: docs/guides/privacy.md#small-groups. -#}
+
+{#- Whether one device dominates a sum: `most` is what the device with the most has of it. -#}
+{% macro is_dominated(most, sum) -%}
+cast({{ most }} as double) > {{ var('largest_share') }} * cast({{ sum }} as double)
+{%- endmacro %}
+
+{#-
+    Whether a part of a known total is shown: it is no small group, and those that are, or have to be left out with them, are
+    enough without it. `before` is how many the smaller parts are together.
+-#}
+{% macro is_part_shown(count, before) -%}
+({{ count }} >= {{ var('smallest_group') }} and ({{ before }} = 0 or {{ before }} >= {{ var('smallest_group') }}))
+{%- endmacro %}
