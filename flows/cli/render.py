@@ -60,6 +60,8 @@ def print_landed(receipt: Receipt) -> None:
     what = counted(receipt.rows_landed, "row")
     if receipt.rows_rejected:
         what += f", {receipt.rows_rejected:,} quarantined"
+    if receipt.rows_removed:
+        what += f", {receipt.rows_removed:,} of people who were erased"
     if receipt.has_no_fit:
         what += f": {receipt.reason}"
     if receipt.status is not Status.LANDED:
@@ -87,6 +89,8 @@ def print_landing(landing: Landing) -> None:
             parts.append(counted(refused, "file") + " refused")
         if duplicates := files(Status.DUPLICATE):
             parts.append(counted(duplicates, "duplicate file"))
+        if erased := rows("rows_removed"):
+            parts.append(f"{counted(erased, 'row')} of people who were erased")
         if unknown := rows("unknown_keys"):
             parts.append(counted(unknown, "unknown key"))
         out.print(f"[bold]landed[/]   {_joined(parts)}")

@@ -5,8 +5,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 
 from flows.audit.audit import audit
+from flows.cli import main
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land.pseudonyms import Kind
@@ -16,7 +18,7 @@ from flows.land.tombstones import Tombstone, Tombstones, list_of
 from flows.settings import Settings
 from tests.support.contracts import changed_spec
 from tests.support.deliveries import ABSENT, event, in_format, ndjson
-from tests.support.lake import Lake
+from tests.support.lake import KEY, Lake
 from tests.support.takeouts import account, key_of, seen
 
 UNTIL = datetime(2026, 1, 20)
@@ -119,3 +121,13 @@ def test_another_master_key_or_a_damaged_list_lands_nothing(lake: Lake, tmp_path
     with pytest.raises(TidemarkError, match="is damaged"):
         lake.land()
     assert not [*lake.settings.landed.glob("events/batch-*")]
+
+
+def test_landing_says_how_many_rows_did_not_land(lake: Lake) -> None:
+    erase(lake, user="u-anna")
+    lake.deliver("web/events/a.ndjson", ndjson([seen(1, "d-1", "u-anna"), seen(2, "d-1", "u-anna"), event(3)]))
+    env = {"TIDEMARK_HOME": str(lake.settings.home), "TIDEMARK_PSEUDONYM_KEY": KEY, "TIDEMARK_SETTLE_SECONDS": "0"}
+    done = CliRunner(env=env).invoke(main, ["land"])
+    assert done.exit_code == 0, done.output
+    assert "1 row, 2 of people who were erased" in done.output
+    assert "2 rows of people who were erased" in " ".join(done.output.split())
