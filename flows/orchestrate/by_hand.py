@@ -48,9 +48,10 @@ class Counted:
 def count(settings: Settings, started_at: datetime, steps: Sequence[str], has_built: bool = False) -> Counted:
     """Count what a command did by hand since ``started_at``, with success and in this order.
 
-    ``steps`` are of ``land``, ``build``, ``publish``, ``test``, ``audit``, ``compact``, ``expire`` and ``backfill``.
-    Where it ``has_built``, whether all went well or not, the warehouse says whether that made everything good: then it
-    is a ``build`` as well. Raises :class:`TidemarkError` where the journal or the incidents cannot be read or written.
+    ``steps`` are of ``land``, ``build``, ``publish``, ``test``, ``audit``, ``compact``, ``expire``, ``erase`` and
+    ``backfill``. Where it ``has_built``, whether all went well or not, the warehouse says whether that made everything
+    good: then it is a ``build`` as well. Raises :class:`TidemarkError` where the journal or the incidents cannot be
+    read or written.
     """
     now = datetime.now(UTC)
     recovered: list[Incident] = []

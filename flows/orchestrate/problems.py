@@ -231,7 +231,7 @@ def by_hand(name: str, job: Job | None) -> str | None:
                 commands.append(f'tidemark build -- --select "{select}"')
             case Publish():
                 commands.append("tidemark publish")
-            case Maintain(task="test" | "audit" | "compact" | "expire" as task):
+            case Maintain(task="test" | "audit" | "compact" | "expire" | "erase" as task):
                 commands.append(f"tidemark {task}")
             case _:
                 return None
