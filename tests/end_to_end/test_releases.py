@@ -87,7 +87,8 @@ def test_the_service_runs_releases_and_never_the_edits_of_the_checkout(served: S
 
     (served.project / MODEL).write_text(f"-- another version\n{whole}")
     (served.project / "models" / "marts" / "audience" / "dim_news.sql").write_text("select 'news' as product\n")
-    yml = "models: [{name: dim_news, config: {contract: {enforced: false}, access: protected, group: audience}}]\n"
+    config = "{contract: {enforced: false}, access: protected, group: audience, meta: {visibility: restricted}}"
+    yml = f"models: [{{name: dim_news, config: {config}}}]\n"
     (served.project / "models" / "marts" / "audience" / "dim_news.yml").write_text(yml)
     commit(served, "second")
     server = served.pid("server")

@@ -139,7 +139,9 @@ def test_receipts_are_read_without_their_index_and_where_it_is_behind(lake: Lake
 def test_an_index_of_an_earlier_tidemark_is_read(lake: Lake) -> None:
     lake.land_one("web/events/one.ndjson", ndjson([event(1)]))
     with closing(sqlite3.connect(lake.settings.landed / "index.sqlite")) as db:
-        db.executescript("drop table files; drop table compactions; drop index receipts_by_retries;")
+        db.executescript(
+            "drop table files; drop table compactions; drop table removals; drop index receipts_by_retries;"
+        )
         db.executescript("alter table receipts drop column retries;")
     with closing(Receipts(lake.settings, read_only=True)) as receipts:
         assert receipts.last_of_file("web/events/one.ndjson") is not None
