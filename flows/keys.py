@@ -13,6 +13,9 @@ import subprocess
 from pathlib import Path
 from typing import Literal
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from flows.errors import TidemarkError
 from flows.files import sync_folder
 from flows.rights import is_private, make_private, private_file
@@ -51,6 +54,12 @@ def load_key(settings: Settings, name: Name, must_exist: bool) -> bytes:
             f"set TIDEMARK_{name.upper()}_KEY: {LOST[name]}"
         )
     return _make(path)
+
+
+def derived(master: bytes, purpose: str) -> bytes:
+    """A key of 256 bits for one purpose, worked out from the master key (HKDF, RFC 5869), which may be text of any
+    length. Who has the one learns nothing of the other, nor of a key for another purpose."""
+    return HKDF(SHA256(), 32, salt=None, info=f"tidemark {purpose}".encode()).derive(master)
 
 
 def key_check(key: bytes) -> str:

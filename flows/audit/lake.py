@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -29,13 +28,12 @@ from flows.land.day_keys import DayKeys
 from flows.land.file_index import compacted_with
 from flows.land.readers import read_chunks
 from flows.land.readers.columns import OtherColumnsError
-from flows.land.receipt import DATA, RECEIPT, Receipt, Status, batch_name
+from flows.land.receipt import DATA, RECEIPT, Receipt, Status, batch_name, removed_rows
 from flows.land.text import STORE
 from flows.settings import Settings
 
 DAMAGE = (OSError, pa.ArrowException)
 Gone = Counter[tuple[int, date | None]]
-K = TypeVar("K")
 
 
 def read_receipts(settings: Settings) -> tuple[list[Receipt], list[Finding]]:
@@ -94,16 +92,12 @@ def in_period(receipts: list[Receipt], first: date | None, last: date | None, da
     return [r for r in files if r.delivery_batch_id in chosen]
 
 
-def removed_by_batch(receipts: Iterable[Receipt], upto: int) -> Counter[int]:
-    """The rows of each batch that removals up to one took away."""
-    return _summed((rows.batch_id, rows.rows) for r in receipts if r.batch_id <= upto for rows in r.removed)
-
-
-def _summed(counts: Iterable[tuple[K, int]]) -> Counter[K]:
-    summed: Counter[K] = Counter()
-    for key, rows in counts:
-        summed[key] += rows
-    return summed
+def by_batch(gone: Gone) -> Counter[int]:
+    """The rows of each batch that are gone, of whatever day."""
+    rows: Counter[int] = Counter()
+    for (batch_id, _), many in gone.items():
+        rows[batch_id] += many
+    return rows
 
 
 def superseded(receipts: Iterable[Receipt], upto: int) -> dict[int, int]:
@@ -125,9 +119,8 @@ def measure_lake(
     there = 0
     inbox: dict[str, str] = {}
     before: dict[int, Receipt] = {}
-    removed = [rows for r in every.values() for rows in r.removed]
-    gone = _summed(((rows.batch_id, rows.event_date), rows.rows) for rows in removed)
-    of_batch = _summed((rows.batch_id, rows.rows) for rows in removed)
+    gone = removed_rows(every.values())
+    of_batch = by_batch(gone)
     for batch in batches:
         r = batch.receipt
         stem = f"quarantine/{r.dataset}/{batch_name(r.batch_id)}.parquet"
@@ -168,7 +161,7 @@ def measure_lake(
 def _counted(settings: Settings, r: Receipt, gone: Gone) -> Iterator[FileCount]:
     """The files in which a batch landed; of one that landed nothing, what stands in its folder nevertheless."""
     in_compacted: dict[Path, int] = {}
-    of_day = _summed((file.event_date, file.rows) for file in r.files)
+    of_day = r.rows_by_day
     for file in r.files:
         compacted = compacted_with(settings, r, file)
         if of_day[file.event_date] == gone[r.batch_id, file.event_date]:

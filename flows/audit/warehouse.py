@@ -19,10 +19,10 @@ from flows.audit.judge import (
     rebuild,
     staging_model,
 )
-from flows.audit.lake import removed_by_batch, superseded
+from flows.audit.lake import by_batch, superseded
 from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
-from flows.land.receipt import RECEIPT, Receipt, batch_name
+from flows.land.receipt import RECEIPT, Receipt, batch_name, removed_rows
 from flows.settings import Settings
 
 
@@ -69,7 +69,7 @@ def measure_warehouse(
             if batch_id not in accounted and not _is_committed(settings, name, batch_id)
         ]
         upto = models.upto(raw)
-        gone = removed_by_batch(every.values(), upto)
+        gone = by_batch(removed_rows(r for r in every.values() if r.batch_id <= upto))
         own = {
             b.receipt.batch_id: replace(
                 b,

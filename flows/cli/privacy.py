@@ -168,11 +168,11 @@ def expire_command(settings: Settings) -> None:
     )
     said = [f"{counted(numbers[store], noun)}{of}" for store, noun, of in kinds if numbers[store]]
     out.print(f"[bold]ended[/]    {' · '.join(said) or 'nothing: nothing is older than the contract lets it be'}")
-    print_renewed(renew(settings, print_line))
+    _print_renewed(renew(settings, print_line))
     count_by_hand(settings, began, ["expire"])
 
 
-def print_renewed(done: Renewed | None) -> None:
+def _print_renewed(done: Renewed | None) -> None:
     """What readers see after rows were removed."""
     if done is None:
         return

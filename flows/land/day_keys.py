@@ -18,13 +18,11 @@ from secrets import token_bytes
 from typing import Any
 
 import pyarrow.parquet.encryption as pe
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from flows.errors import TidemarkError
 from flows.files import sync_file, sync_folder
-from flows.keys import key_check, load_key, write_once
+from flows.keys import derived, key_check, load_key, write_once
 from flows.rights import make_private
 from flows.settings import Settings
 
@@ -158,7 +156,7 @@ class DayKeys:
             )
 
     def _wrapping_key(self) -> bytes:
-        """The master key as one of AES (HKDF, RFC 5869): it may be given as text of any length."""
+        """The key that locks those of days."""
         if self._master is None:
             path = next(self._settings.day_keys.glob("*/*/[0-9]*.json"), None)
             master = load_key(self._settings, "master", must_exist=path is not None)
@@ -167,7 +165,7 @@ class DayKeys:
                 with suppress(ValueError, OSError):
                     said = json.loads(path.read_bytes())
                     self._refuse_another(said if isinstance(said, dict) else {}, path)
-            self._master = HKDF(SHA256(), BITS // 8, salt=None, info=b"tidemark day keys").derive(master)
+            self._master = derived(master, "day keys")
         return self._master
 
     def _factory(self, only: str | None) -> Any:

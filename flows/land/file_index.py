@@ -138,14 +138,6 @@ class FileIndex:
         )
         return dict(rows.fetchall())
 
-    def removed(self, dataset: str) -> dict[tuple[int, date | None], int]:
-        """How many rows of each batch and day were removed."""
-        rows = self._database.execute(
-            "select batch_id, event_date, sum(rows) from removals where dataset = ? group by batch_id, event_date",
-            (dataset,),
-        )
-        return {(batch_id, date.fromisoformat(day) if day else None): many for batch_id, day, many in rows}
-
     def note_compaction(self, dataset: str, file: FileInForce) -> None:
         """Let a compacted file, which is in its place, count for those it replaces. The caller commits."""
         self._database.execute(

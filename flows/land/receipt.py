@@ -1,5 +1,7 @@
 """The receipt of a delivered file: what it was, what became of it, and which files of the landed zone hold its rows."""
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -117,9 +119,26 @@ class Receipt(BaseModel):
         return (*self.files, *self.text_files)
 
     @property
+    def rows_by_day(self) -> Counter[date | None]:
+        """The rows that it landed of each day."""
+        rows: Counter[date | None] = Counter()
+        for file in self.files:
+            rows[file.event_date] += file.rows
+        return rows
+
+    @property
     def folder(self) -> str:
         """Its batch's folder below the lake."""
         return f"landed/{self.dataset}/{batch_name(self.batch_id)}"
+
+
+def removed_rows(receipts: Iterable[Receipt]) -> Counter[tuple[int, date | None]]:
+    """The rows of each batch and day that the removals among these took away."""
+    gone: Counter[tuple[int, date | None]] = Counter()
+    for receipt in receipts:
+        for rows in receipt.removed:
+            gone[rows.batch_id, rows.event_date] += rows.rows
+    return gone
 
 
 def batch_name(batch_id: int) -> str:

@@ -13,7 +13,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -34,18 +33,6 @@ from flows.locks import held
 from flows.settings import Settings
 
 Rows = dict[int, int]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Which rows to take out, as conditions of SQL over a dataset's columns as they land: UUIDs are sixteen bytes.
-
-    ``is_taken`` decides of each row. Every row taken also meets one of ``hints``, which are simple enough for whole
-    files to be passed over without reading them.
-    """
-
-    is_taken: str
-    hints: tuple[str, ...]
 
 
 @contextmanager
@@ -86,14 +73,15 @@ def remove_rows(
     receipts: Receipts,
     settings: Settings,
     spec: DatasetSpec,
-    chosen: Chosen,
+    is_taken: str,
     why: str,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Receipt | None:
-    """Take out the chosen rows; None where there is none.
+    """Take out the rows that meet a condition; None where there is none.
 
-    The caller holds :func:`removing`. Raises :class:`TidemarkError` where a file holds other rows than its receipts
-    say: nothing is removed then.
+    ``is_taken`` is SQL over the dataset's columns as they land: UUIDs are sixteen bytes. The caller holds
+    :func:`removing`. Raises :class:`TidemarkError` where a file holds other rows than its receipts say: nothing is
+    removed then.
     """
     made = _made(settings)
     shutil.rmtree(made, ignore_errors=True)
@@ -107,11 +95,11 @@ def remove_rows(
     removed: list[Removed] = []
     files: list[LandedFile] = []
     with _engine(settings, spec, made) as engine:
-        days = sorted(_days_with(engine, settings, spec, by_day, chosen), key=str)
+        days = sorted(_days_with(engine, settings, spec, in_force, is_taken), key=str)
         for done, day in enumerate(days, 1):
             landed = receipts.files.rows_by_batch(spec.name, day, number)
             path = compacted_path(spec.name, day, number)
-            left = _write_others(engine, settings, spec, by_day[day], older, chosen, landed, made / path)
+            left = _write_others(engine, settings, spec, by_day[day], older, is_taken, landed, made / path)
             removed += [
                 Removed(batch_id=batch_id, event_date=day, rows=rows - left.get(batch_id, 0))
                 for batch_id, rows in sorted(landed.items())
@@ -121,8 +109,6 @@ def remove_rows(
                 size = (made / path).stat().st_size
                 files.append(LandedFile(path=path, event_date=day, rows=sum(left.values()), bytes=size))
             progress(f"{spec.name} of {day or 'all days'}: {done} of {len(days)}")
-    touched = {rows.event_date for rows in removed}
-    files = [file for file in files if file.event_date in touched]
     if not removed:
         return None
     receipt = _receipt(receipts, spec, why, removed, files, tuple(older))
@@ -189,16 +175,15 @@ def _days_with(
     engine: duckdb.DuckDBPyConnection,
     settings: Settings,
     spec: DatasetSpec,
-    by_day: dict[date | None, list[FileInForce]],
-    chosen: Chosen,
+    files: list[FileInForce],
+    is_taken: str,
 ) -> set[date | None]:
-    """The days that may have such rows. Each hint is asked for itself: of two at once no file can be passed over."""
+    """The days that have such rows."""
+    if not files:
+        return set()
     day = "event_date" if spec.is_by_day else "null"
-    rows = rows_in(settings, spec, [file for of_day in by_day.values() for file in of_day])
-    found: set[date | None] = set()
-    for hint in chosen.hints if by_day else ():
-        found |= {of for (of,) in engine.execute(f"select distinct {day} from {rows} where {hint}").fetchall()}
-    return found
+    rows = rows_in(settings, spec, files)
+    return {of for (of,) in engine.execute(f"select distinct {day} from {rows} where {is_taken}").fetchall()}
 
 
 def rows_in(settings: Settings, spec: DatasetSpec, files: list[FileInForce]) -> str:
@@ -213,7 +198,7 @@ def _write_others(
     spec: DatasetSpec,
     files: list[FileInForce],
     older: dict[str, FileInForce],
-    chosen: Chosen,
+    is_taken: str,
     landed: Rows,
     to: Path,
 ) -> Rows:
@@ -222,7 +207,7 @@ def _write_others(
     before = engine.execute(f"select _batch_id, count(*) from {rows} group by all").fetchall()
     check_conserved(dict(before), landed)
     to.parent.mkdir(parents=True, exist_ok=True)
-    stay = f"select * exclude (_is_taken) from (select *, {chosen.is_taken} as _is_taken from {rows})"
+    stay = f"select * exclude (_is_taken) from (select *, {is_taken} as _is_taken from {rows})"
     nothing = _nothing(settings, spec, older)
     engine.execute(
         f"copy (select * from ({nothing} union all by name ({stay} where not coalesce(_is_taken, false))) "

@@ -32,7 +32,7 @@ from flows.land.land import LOCK as LANDING_LOCK
 from flows.land.landed_files import LandedFiles
 from flows.land.layout import BEFORE, Layout, has_batches, layout_after, read_layout, write_layout
 from flows.land.quarantine import encrypt_what_is_in_clear
-from flows.land.receipt import RECEIPT, LandedFile, Receipt, Removed, Status
+from flows.land.receipt import RECEIPT, LandedFile, Receipt, Status, removed_rows
 from flows.land.receipts import INDEX, Receipts, work_folder
 from flows.land.redaction.redact import redact_column
 from flows.land.text import STORE, TextFiles, read_text_file
@@ -105,7 +105,7 @@ def _lay_out(
         write_layout(target.landed, layout)
     faults: list[str] = []
     paths = sorted(settings.landed.glob(f"*/batch-*/{RECEIPT}"), key=lambda path: path.parent.name)
-    gone = _removed_from(settings)
+    gone = removed_rows(map(_receipt, paths))
     with closing(Receipts(target)) as receipts:
         receipts.clean_up()
         for path in paths:
@@ -146,32 +146,19 @@ def _receipt(path: Path) -> Receipt:
     return Receipt.model_validate(said)
 
 
-def _removed_from(settings: Settings) -> dict[int, dict[date | None, int]]:
-    """The rows of each batch, by day, that removals took away."""
-    gone: dict[int, dict[date | None, int]] = {}
-    for path in settings.landed.glob(f"*/batch-*/{RECEIPT}"):
-        said = json.loads(path.read_text(encoding="utf-8"))
-        for rows in map(Removed.model_validate, said.get("removed") or ()):
-            of_day = gone.setdefault(rows.batch_id, {})
-            of_day[rows.event_date] = of_day.get(rows.event_date, 0) + rows.rows
-    return gone
-
-
-def _as_left(old: Receipt, gone: dict[int, dict[date | None, int]]) -> tuple[Receipt, bool]:
+def _as_left(old: Receipt, gone: Counter[tuple[int, date | None]]) -> tuple[Receipt, bool]:
     """A receipt without the rows that were removed since, and whether those were any. What a removal did is done: of it
     the number alone is left."""
     if old.status is Status.REMOVED:
         return old.model_copy(update={"files": (), "removed": (), "columns": ()}), False
-    without = gone.get(old.batch_id, {})
-    if not without:
+    landed = old.rows_by_day
+    removed = sum(gone[old.batch_id, day] for day in landed)
+    if not removed:
         return old, False
-    of_day: Counter[date | None] = Counter()
-    for file in old.files:
-        of_day[file.event_date] += file.rows
     update = {
-        "files": tuple(file for file in old.files if of_day[file.event_date] > without.get(file.event_date, 0)),
-        "rows_landed": old.rows_landed - sum(without.values()),
-        "rows_removed": old.rows_removed + sum(without.values()),
+        "files": tuple(f for f in old.files if landed[f.event_date] > gone[old.batch_id, f.event_date]),
+        "rows_landed": old.rows_landed - removed,
+        "rows_removed": old.rows_removed + removed,
     }
     return old.model_copy(update=update), True
 

@@ -4,7 +4,7 @@ What is kept of a person is no name and no pseudonym: it is a keyed hash of each
 whoever has the list learns nothing from it, and whoever has the lake finds nobody in it. With each stands the moment up
 to which what happened is gone. What happens later lands as anybody's: who comes back is another matter.
 
-The list is ``lake/tombstones.jsonl``, for its owner alone. Its key is worked out from the master key (HKDF, RFC 5869).
+The list is ``lake/tombstones.jsonl``, for its owner alone. Its key is worked out from the master key.
 """
 
 import hmac
@@ -16,13 +16,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
 from flows.files import replace_private
-from flows.keys import key_check, load_key
+from flows.keys import derived, key_check, load_key
 from flows.land.pseudonyms import PERSONAL, Kind
 from flows.settings import Settings
 
@@ -118,7 +116,7 @@ def _moments(spec: DatasetSpec, rows: pa.Table) -> pa.ChunkedArray | None:
 
 def _key(settings: Settings, must_exist: bool) -> tuple[bytes, str]:
     master = load_key(settings, "master", must_exist=must_exist)
-    return HKDF(SHA256(), 32, salt=None, info=b"tidemark tombstones").derive(master), key_check(master)
+    return derived(master, "tombstones"), key_check(master)
 
 
 def _read(path: Path, check: str, settings: Settings) -> dict[str, datetime]:

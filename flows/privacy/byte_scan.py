@@ -6,6 +6,7 @@ the count of rows in every table.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -84,20 +85,16 @@ def _goes_on(byte: bytes) -> bool:
     return byte.isalnum() or byte in (b"_", b"-")
 
 
-def files_with(patterns: Patterns, folders: Iterable[Path], passed_over: Iterable[Path] = ()) -> Iterator[Path]:
-    """The files below these folders in which any of the patterns stands. What goes meanwhile holds nothing."""
-    left_out = {path.resolve() for path in passed_over}
+def files_with(patterns: Patterns, folder: Path) -> Iterator[Path]:
+    """The files below a folder in which any of the patterns stands. What goes meanwhile holds nothing."""
     seen: set[tuple[int, int]] = set()
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            try:
-                if path.is_symlink() or not path.is_file() or path.resolve() in left_out:
-                    continue
-                stat = path.stat()
-                if (stat.st_dev, stat.st_ino) in seen:  # linked: looked at under another name
-                    continue
-                seen.add((stat.st_dev, stat.st_ino))
-                if patterns.are_in(path):
-                    yield path
-            except FileNotFoundError:
+    for path in sorted(folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            if path.is_symlink() or not path.is_file():
                 continue
+            stat = path.stat()
+            if (stat.st_dev, stat.st_ino) in seen:  # linked: looked at under another name
+                continue
+            seen.add((stat.st_dev, stat.st_ino))
+            if patterns.are_in(path):
+                yield path

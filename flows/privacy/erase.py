@@ -7,12 +7,11 @@ somebody else stays, and is counted.
 From the moment a request is planned, rows of its people do not land any more (:mod:`flows.land.tombstones`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from itertools import chain
-from typing import Any
 from uuid import UUID
 
 import duckdb
@@ -30,11 +29,12 @@ from flows.land.tombstones import Tombstone, Tombstones
 from flows.privacy.byte_scan import Patterns, files_with, forms_of
 from flows.privacy.erase_lake import (
     ChangedFile,
-    chosen_of,
+    Progress,
     erase_inbox,
     erase_landed,
     erase_quarantine,
     erase_texts,
+    is_theirs,
     last_moment,
     lines_in_quarantine,
 )
@@ -57,7 +57,6 @@ from flows.privacy.rows import is_one_of
 from flows.rights import make_private
 from flows.settings import Settings
 
-Progress = Callable[[str], None]
 # A shorter id stands by chance in the bytes of whatever is compressed.
 LEAST_SCANNED = 8
 SPILLS = ".erasing"
@@ -149,10 +148,6 @@ class _Erasure:
         self._queue.reach(self._request, state, self._secret)
         self._progress(f"erase    {self._request.id}  {state}")
 
-    def _note(self, name: str, value: Any) -> None:
-        self._request.found[name] = value
-        self._queue.write(self._request, self._secret)
-
     @contextmanager
     def _looking(self) -> Iterator[_Look]:
         make_private(self._settings.lake / SPILLS)
@@ -208,8 +203,8 @@ class _Erasure:
         person, shared = self._secret.person, self._request.with_shared
         moments = [self._secret.until or self._request.received_at.astimezone(UTC).replace(tzinfo=None)]
         for spec in self._with_people:
-            chosen = chosen_of(spec, person, shared, receipts.superseded())
-            moments += filter(None, [last_moment(look.database, receipts, self._settings, spec, chosen)])
+            is_taken = is_theirs(spec, person, shared, receipts.superseded())
+            moments += filter(None, [last_moment(look.database, receipts, self._settings, spec, is_taken)])
         self._secret.until = max(moments)
         self._queue.write(self._request, self._secret)
         Tombstones(self._settings).add(
@@ -222,11 +217,11 @@ class _Erasure:
     def _rewrite(self, look: _Look, receipts: Receipts) -> None:
         person, shared = self._secret.person, self._request.with_shared
         for spec in self._with_people:
-            chosen = chosen_of(spec, person, shared, receipts.superseded())
+            is_taken = is_theirs(spec, person, shared, receipts.superseded())
             files = len(receipts.files.in_force(spec.name))
-            self._note_files(erase_texts(look.database, receipts, self._settings, spec, chosen))
-            changed, _ = erase_landed(receipts, self._settings, spec, chosen, self._why, self._progress)
-            self._note_files(iter(changed))
+            self._note_files(erase_texts(look.database, receipts, self._settings, spec, is_taken))
+            changed = erase_landed(receipts, self._settings, spec, is_taken, self._why, self._progress)
+            self._note_files(changed)
             shares = self._request.found.setdefault("landed_files", {})
             if changed or spec.name not in shares:
                 shares[spec.name] = {"rewritten": len(changed), "of": files}
@@ -235,7 +230,7 @@ class _Erasure:
             receipts, self._settings, self._specs, self._secret.words, look.pseudonymiser, person
         ):
             if isinstance(one, Unsearched):
-                self._note_files(iter([one]))
+                self._note_files([one])
             else:
                 in_quarantine.append(one)
         # What tells which files brought their lines goes last.
@@ -251,15 +246,11 @@ class _Erasure:
         named = [one for one in found if isinstance(one, Mention) and one.store == "inbox"]
         self._note_files(erase_inbox(receipts, self._settings, batches, named))
 
-    def _note_files(self, changed: Iterator[ChangedFile | Unsearched]) -> None:
-        files = self._request.found.setdefault("files", [])
-        waiting = []
+    def _note_files(self, changed: Iterable[ChangedFile | Unsearched]) -> None:
+        found = self._request.found
         for one in changed:
-            if isinstance(one, ChangedFile):
-                files.append(asdict(one))
-            else:
-                waiting.append(asdict(one))
-        self._note("not_searched", [*self._request.found.get("not_searched", []), *waiting])
+            found.setdefault("files" if isinstance(one, ChangedFile) else "not_searched", []).append(asdict(one))
+        self._queue.write(self._request, self._secret)
 
     # --- what is made of it ---
 
@@ -284,7 +275,7 @@ class _Erasure:
         keys = {key for kind in Kind for key in self._secret.person.keys[kind]} - kept
         ids = [one.encode() for one in self._secret.words if len(one) >= LEAST_SCANNED]
         patterns = Patterns((form for key in keys for form in forms_of(key)), ids)
-        left += [f"{path} holds bytes of an id" for path in files_with(patterns, [self._settings.home])]
+        left += [f"{path} holds bytes of an id" for path in files_with(patterns, self._settings.home)]
         if left:
             more = f" and {len(left) - 5:,} more" if len(left) > 5 else ""
             raise NotErasedError(
@@ -316,6 +307,7 @@ class _Erasure:
         if why and self._settings.warehouse.exists():
             if in_use_by(self._settings):
                 raise WarehouseInUseError(why)
+            # Whoever had it has just done.
             warehouse, why = count_warehouse(self._settings, holdings, person, shared)
             if why:
                 raise NotErasedError(f"the warehouse could not be looked through: {why}; then `tidemark erase` goes on")

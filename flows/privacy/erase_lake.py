@@ -21,7 +21,7 @@ from flows.land.pseudonyms import Kind, Pseudonymiser
 from flows.land.quarantine import Quarantined, blank_lines, read_rejects, read_unknown
 from flows.land.receipt import Receipt, batch_name
 from flows.land.receipts import Receipts
-from flows.land.remove import Chosen, remove_rows, rows_in
+from flows.land.remove import remove_rows, rows_in
 from flows.land.text import STORE as TEXT
 from flows.land.text import blank_text
 from flows.land.tombstones import moment_column
@@ -29,7 +29,7 @@ from flows.privacy.holdings import pseudonyms_of, searched
 from flows.privacy.identity import Person
 from flows.privacy.ids import Ids, is_a_word, members_of, values_in
 from flows.privacy.mentions import Mention, Unsearched
-from flows.privacy.rows import Share, is_one_of_bytes, share_of_row
+from flows.privacy.rows import Share, share_of_row
 from flows.settings import Settings
 
 Progress = Callable[[str], None]
@@ -46,41 +46,34 @@ class ChangedFile:
     sha256_after: str | None
 
 
-def chosen_of(spec: DatasetSpec, person: Person, with_shared: bool, superseded: Collection[int]) -> Chosen:
-    """The rows of a dataset that are the person's, as a removal takes them.
+def is_theirs(spec: DatasetSpec, person: Person, with_shared: bool, superseded: Collection[int]) -> str:
+    """The condition of SQL that a landed row of a dataset is the person's, and goes with them.
 
     A row that names somebody else, too, goes with them only where it is of a superseded batch: nothing counts it.
     """
-    keys = searched(pseudonyms_of(spec))
-    share = share_of_row(keys, person, with_shared, is_one_of_bytes)
-    hints = tuple(
-        is_one_of_bytes(identifier(kind.column), person.keys[kind])
-        for kind in Kind
-        if kind.column in keys and person.keys[kind]
-    )
-    counts_for_nothing = f"_batch_id in ({', '.join(map(str, [-1, *superseded]))})"
-    is_theirs = f"{share} in ({Share.OWN}, {Share.BY_DEVICE}) or {share} is not null and {counts_for_nothing}"
-    return Chosen(f"coalesce({is_theirs}, false)", hints)
+    share = share_of_row(searched(pseudonyms_of(spec)), person, with_shared, as_bytes=True)
+    counts_for_nothing = f"{share} is not null and _batch_id in ({', '.join(map(str, [-1, *superseded]))})"
+    return f"coalesce({share} in ({Share.OWN}, {Share.BY_DEVICE}) or {counts_for_nothing}, false)"
 
 
 def last_moment(
-    database: duckdb.DuckDBPyConnection, receipts: Receipts, settings: Settings, spec: DatasetSpec, chosen: Chosen
+    database: duckdb.DuckDBPyConnection, receipts: Receipts, settings: Settings, spec: DatasetSpec, is_taken: str
 ) -> datetime | None:
-    """When the last of the chosen rows happened, by the clock of whoever sent it, which may run ahead of ours."""
+    """When the last of the rows to take happened, by the clock of whoever sent it, which may run ahead of ours."""
     column = moment_column(spec)
     if column is None:
         return None
-    found = _found(database, receipts, settings, spec, chosen, f"select max({identifier(column)}) from {{rows}}")
+    found = _found(database, receipts, settings, spec, is_taken, f"select max({identifier(column)}) from {{rows}}")
     return found[0][0] if found else None
 
 
 def erase_texts(
-    database: duckdb.DuckDBPyConnection, receipts: Receipts, settings: Settings, spec: DatasetSpec, chosen: Chosen
+    database: duckdb.DuckDBPyConnection, receipts: Receipts, settings: Settings, spec: DatasetSpec, is_taken: str
 ) -> Iterator[ChangedFile]:
-    """Take away the free text of the chosen rows of a dataset."""
+    """Take away the free text of the rows to take of a dataset."""
     keys = DayKeys(settings)
     query = "select _batch_id, list(_line) from {rows} group by all"
-    for batch_id, lines in _found(database, receipts, settings, spec, chosen, query) if spec.texts else ():
+    for batch_id, lines in _found(database, receipts, settings, spec, is_taken, query) if spec.texts else ():
         for file in receipts.one(batch_id).text_files:
             if file.event_date is None or keys.is_destroyed(TEXT, spec.name, file.event_date):
                 continue
@@ -90,24 +83,23 @@ def erase_texts(
 
 
 def erase_landed(
-    receipts: Receipts, settings: Settings, spec: DatasetSpec, chosen: Chosen, why: str, progress: Progress
-) -> tuple[list[ChangedFile], frozenset[int]]:
-    """Take out the chosen rows of a dataset: the files that changed, and the batches that the rows had landed with."""
+    receipts: Receipts, settings: Settings, spec: DatasetSpec, is_taken: str, why: str, progress: Progress
+) -> list[ChangedFile]:
+    """Take rows out of a dataset; the files that changed."""
     before: dict[date | None, list[str]] = {}
     for file in receipts.files.in_force(spec.name):
         before.setdefault(file.event_date, []).append(file.path)
-    removal = remove_rows(receipts, settings, spec, chosen, why, progress) if chosen.hints else None
+    removal = remove_rows(receipts, settings, spec, is_taken, why, progress)
     if removal is None:
-        return [], frozenset()
+        return []
     after = {file.event_date: sha256(settings.lake / file.path) for file in removal.files}
     days = sorted({rows.event_date for rows in removal.removed}, key=str)
     # The files themselves go once no build reads them any more.
-    changed = [
+    return [
         ChangedFile("landed", path, sha256(settings.lake / path), after.get(day))
         for day in days
         for path in before[day]
     ]
-    return changed, frozenset(rows.batch_id for rows in removal.removed)
 
 
 def lines_in_quarantine(
@@ -128,12 +120,11 @@ def lines_in_quarantine(
         if not (receipt.rows_rejected or receipt.unknown_keys):
             continue
         lines: set[int] = set()
+        spec = specs.get(receipt.dataset)
         for row in (*read_rejects(settings, [receipt]), *read_unknown(settings, [receipt])):
             if row.text is None:
                 yield Unsearched(receipt.file, row.fault)
-            elif wanted.are_in(f"{row.fault} {row.text}") or _stands_for(
-                row, specs.get(receipt.dataset), pseudonymiser, keys
-            ):
+            elif wanted.are_in(f"{row.fault} {row.text}") or _stands_for(row, spec, pseudonymiser, keys):
                 lines.add(row.line)
         if lines:
             yield receipt, lines
@@ -189,12 +180,11 @@ def _found(
     receipts: Receipts,
     settings: Settings,
     spec: DatasetSpec,
-    chosen: Chosen,
+    is_taken: str,
     what: str,
 ) -> list[tuple[Any, ...]]:
-    """What is asked of the chosen rows of a dataset; nothing where it has no files."""
+    """What is asked of the rows to take of a dataset; nothing where it has no files."""
     files = receipts.files.in_force(spec.name)
-    if not files or not chosen.hints:
+    if not files:
         return []
-    rows = f"{rows_in(settings, spec, files)} where ({' or '.join(chosen.hints)}) and {chosen.is_taken}"
-    return database.execute(what.format(rows=rows)).fetchall()
+    return database.execute(what.format(rows=f"{rows_in(settings, spec, files)} where {is_taken}")).fetchall()

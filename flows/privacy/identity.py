@@ -50,26 +50,6 @@ class Links(Protocol):
         ...
 
 
-class Remembered:
-    """Links that were asked for before, and of others those that are asked for now.
-
-    Of many people who are resolved together first, each is then resolved alone without a further look.
-    """
-
-    def __init__(self, links: Links) -> None:
-        self._links = links
-        self._known: dict[tuple[Kind, Kind], dict[UUID, set[UUID]]] = {}
-
-    def pairs(self, kind: Kind, keys: Collection[UUID], other: Kind) -> set[tuple[UUID, UUID]]:
-        """As :class:`Links` has it."""
-        known = self._known.setdefault((kind, other), {})
-        if unknown := {key for key in keys if key not in known}:
-            known.update({key: set() for key in unknown})
-            for key, found in self._links.pairs(kind, unknown, other):
-                known[key].add(found)
-        return {(key, found) for key in keys for found in known[key]}
-
-
 def pseudonyms(given: Iterable[Given], pseudonymiser: Pseudonymiser) -> dict[Kind, frozenset[UUID]]:
     """The pseudonyms of the ids themselves."""
     made = [(one.kind, UUID(bytes=pseudonymiser.one(one.kind.column, one.id))) for one in given]

@@ -2,7 +2,7 @@
 
 The models are built without them, as after any new batch, and published; the warehouse is rewritten, since a
 database keeps the bytes of what was deleted; then every version before goes. Killed anywhere, the next call does what
-is left: as long as a version is kept of before a removal, something is.
+is left: as long as a version is kept of before a removal, or the warehouse's file is of before one, something is.
 """
 
 from collections.abc import Callable

@@ -19,13 +19,11 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, Field
 
 from flows.errors import TidemarkError
 from flows.files import replace_private
-from flows.keys import load_key
+from flows.keys import derived, load_key
 from flows.land.pseudonyms import Kind
 from flows.locks import held
 from flows.privacy.identity import Given, Person
@@ -176,4 +174,4 @@ class Queue:
 
     def _cipher(self, must_exist: bool) -> AESGCM:
         master = load_key(self._settings, "master", must_exist=must_exist)
-        return AESGCM(HKDF(SHA256(), 32, salt=None, info=b"tidemark erasure requests").derive(master))
+        return AESGCM(derived(master, "erasure requests"))

@@ -21,7 +21,7 @@ from flows.land.day_keys import DayKeys
 from flows.land.inbox import deliveries
 from flows.land.receipt import Receipt, day_in
 from flows.land.receipts import Receipts
-from flows.land.remove import Chosen, remove_days, remove_rows, remove_unread, removing
+from flows.land.remove import remove_days, remove_rows, remove_unread, removing
 from flows.settings import Settings
 
 
@@ -93,8 +93,7 @@ def _remove_landed(settings: Settings, spec: DatasetSpec, receipts: Receipts, la
     over = sorted(batch_id for batch_id in there if local_day(receipts.one(batch_id).landed_at) <= last)
     if not over:
         return None
-    is_over = f"_batch_id in ({', '.join(map(str, over))})"
-    return remove_rows(receipts, settings, spec, Chosen(is_over, (is_over,)), why)
+    return remove_rows(receipts, settings, spec, f"_batch_id in ({', '.join(map(str, over))})", why)
 
 
 def _days_with_files(folder: Path) -> Iterator[date]:

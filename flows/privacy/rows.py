@@ -1,14 +1,12 @@
 """Whose a row is, as conditions of SQL over the pseudonyms in it."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 from uuid import UUID
 
 from flows.land.field_sql import identifier
 from flows.land.pseudonyms import PERSONAL, Kind
 from flows.privacy.identity import Person
-
-Listed = Callable[[str, Collection[UUID]], str]
 
 
 class Share(IntEnum):
@@ -22,16 +20,18 @@ class Share(IntEnum):
     WITHHELD = 3
 
 
-def share_of_row(columns: Iterable[str], person: Person, with_shared: bool = False, read: Listed | None = None) -> str:
+def share_of_row(columns: Iterable[str], person: Person, with_shared: bool = False, as_bytes: bool = False) -> str:
     """An expression that is the :class:`Share` of a row, NULL where the row says nothing of the person.
 
     ``columns`` are those of the table; ``with_shared`` takes rows of shared devices that name nobody for the person's.
-    ``read`` writes the condition that a column holds one of some keys, :func:`is_one_of` if not given.
+    Where keys stand ``as_bytes``, sixteen of them, as in landed files, they are cast before they are compared: with one
+    key, DuckDB 1.5 passes over files that it wrote itself and that have it, as it asks their bloom filters for
+    something else.
     """
-    is_one = read or is_one_of
-    there = {kind: identifier(kind.column) for kind in Kind if kind.column in {*columns}}
+    key = "cast({} as uuid)" if as_bytes else "{}"
+    there = {kind: key.format(identifier(kind.column)) for kind in Kind if kind.column in {*columns}}
     personal = [kind for kind in PERSONAL if kind in there]
-    named = [is_one(there[kind], person.keys[kind]) for kind in personal]
+    named = [is_one_of(there[kind], person.keys[kind]) for kind in personal]
     is_named = _any(named)
     names_others = _any(
         [f"{there[kind]} is not null and not {test}" for kind, test in zip(personal, named, strict=True)]
@@ -44,8 +44,8 @@ def share_of_row(columns: Iterable[str], person: Person, with_shared: bool = Fal
         names_nobody = " and ".join([f"{there[kind]} is null" for kind in personal] or ["true"])
         devices = person.keys[Kind.DEVICE] if with_shared else person.unshared
         cases += [
-            (f"{names_nobody} and {is_one(there[Kind.DEVICE], devices)}", Share.BY_DEVICE),
-            (f"{names_nobody} and {is_one(there[Kind.DEVICE], person.shared)}", Share.WITHHELD),
+            (f"{names_nobody} and {is_one_of(there[Kind.DEVICE], devices)}", Share.BY_DEVICE),
+            (f"{names_nobody} and {is_one_of(there[Kind.DEVICE], person.shared)}", Share.WITHHELD),
         ]
     return f"case {' '.join(f'when {test} then {share.value}' for test, share in cases)} end"
 
@@ -56,15 +56,6 @@ def is_one_of(column: str, keys: Collection[UUID]) -> str:
         return "false"
     listed = ", ".join(f"'{key}'::uuid" for key in sorted(keys))
     return f"coalesce({column} in ({listed}), false)"
-
-
-def is_one_of_bytes(column: str, keys: Collection[UUID]) -> str:
-    """As :func:`is_one_of`, where the keys stand as sixteen bytes: so they do in landed files.
-
-    They are not compared as bytes: with one key, DuckDB 1.5 passes over files that it wrote itself and that have it,
-    as it asks their bloom filters for something else.
-    """
-    return is_one_of(f"cast({column} as uuid)", keys)
 
 
 def _any(tests: list[str]) -> str:

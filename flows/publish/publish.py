@@ -273,8 +273,7 @@ def keep_only_newest(settings: Settings) -> list[str]:
         if current_version(settings) != newest:
             _point_current_at(settings, newest)
         for version in older:
-            (settings.published / version / MANIFEST).unlink()
-            shutil.rmtree(settings.published / version)
+            _remove(settings, version)
         sync_folder(settings.published)
         return older
 
@@ -347,9 +346,13 @@ def _prune(settings: Settings) -> None:
     left_at = [*accumulate(reversed(made_at), min)][::-1]
     for version, was_left_at in zip(kept[: -settings.keep_versions], left_at, strict=False):
         if version != current_version(settings) and was_left_at < recent:
-            # Without its manifest it is no version, should this be killed in the middle.
-            (settings.published / version / MANIFEST).unlink()
-            shutil.rmtree(settings.published / version)
+            _remove(settings, version)
+
+
+def _remove(settings: Settings, version: str) -> None:
+    # Without its manifest it is no version, should this be killed in the middle.
+    (settings.published / version / MANIFEST).unlink()
+    shutil.rmtree(settings.published / version)
 
 
 def _new_version(settings: Settings) -> str:

@@ -99,7 +99,7 @@ def places_of(settings: Settings, keys: set[UUID], ids: set[bytes] = frozenset()
     """Where any of these keys or ids stands: in a file's bytes, or in a value of a Parquet file or database."""
     home = settings.home
     patterns = Patterns([*ids, *(form for key in keys for form in forms_of(key))])
-    found = {str(path.relative_to(home)) for path in files_with(patterns, [home])}
+    found = {str(path.relative_to(home)) for path in files_with(patterns, home)}
     for path in home.rglob("*"):
         if path.is_file() and any(not keys.isdisjoint(some) for some in _keys_in(path)):
             found.add(str(path.relative_to(home)))

@@ -67,7 +67,7 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(peopled: Lake, ids: di
     assert audit(peopled.settings).findings == []
     keys = [key_of(*one.split(":")) for one in ANNA]
     patterns = Patterns([form for key in keys for form in forms_of(key)])
-    assert [*files_with(patterns, [peopled.settings.home])] == []
+    assert [*files_with(patterns, peopled.settings.home)] == []
 
 
 def test_the_inbox_has_no_file_that_brought_rows_of_them(peopled: Lake) -> None:

@@ -15,9 +15,9 @@ from flows.land import commit, remove
 from flows.land.compact import compact
 from flows.land.receipt import Receipt, Removed, Status
 from flows.land.receipts import INDEX, Receipts
-from flows.land.remove import Chosen, remove_days, remove_rows, removing
+from flows.land.remove import remove_days, remove_rows, removing
 from flows.land.repartition import repartition
-from flows.privacy.rows import is_one_of_bytes
+from flows.privacy.rows import is_one_of
 from tests.support.deliveries import event, in_format, ndjson
 from tests.support.lake import Lake
 from tests.support.takeouts import account, key_of
@@ -26,19 +26,19 @@ SPECS = load_specs()
 DAYS = [date(2026, 1, day) for day in (1, 2, 3)]
 
 
-def of_device(device: str) -> Chosen:
+def of_device(device: str) -> str:
     keys = [key_of("device", device)]
-    return Chosen(is_one_of_bytes("device_key", keys), (is_one_of_bytes("device_key", keys),))
+    return is_one_of("cast(device_key as uuid)", keys)
 
 
-def of_account(account_id: str) -> Chosen:
+def of_account(account_id: str) -> str:
     keys = [key_of("account", account_id)]
-    return Chosen(is_one_of_bytes("account_key", keys), (is_one_of_bytes("account_key", keys),))
+    return is_one_of("cast(account_key as uuid)", keys)
 
 
-def take_out(lake: Lake, dataset: str, chosen: Chosen) -> Receipt | None:
+def take_out(lake: Lake, dataset: str, is_taken: str) -> Receipt | None:
     with removing(lake.settings, SPECS, "a test") as receipts:
-        return remove_rows(receipts, lake.settings, SPECS[dataset], chosen, "a test")
+        return remove_rows(receipts, lake.settings, SPECS[dataset], is_taken, "a test")
 
 
 def end_days(lake: Lake, last: date) -> Receipt | None:

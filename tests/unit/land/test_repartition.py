@@ -23,7 +23,7 @@ from flows.land.compact import compact
 from flows.land.land import land
 from flows.land.receipt import Receipt
 from flows.land.receipts import Receipts
-from flows.land.remove import Chosen, remove_rows, removing
+from flows.land.remove import remove_rows, removing
 from flows.land.repartition import repartition
 from flows.settings import Settings
 from tests.support.deliveries import contents, event, ndjson
@@ -314,9 +314,9 @@ def test_batches_whose_files_others_took_the_place_of_are_laid_out_from_these(
     lake.land_one("cms/contents/c.csv", contents(("c-3", "article", "Three", "2026-01-17T10:00:00Z")))
     specs = load_specs()
     first = min(row["_batch_id"] for row in lake.rows("contents"))
-    chosen = Chosen(f"_batch_id = {first}", (f"_batch_id = {first}",))
+    is_taken = f"_batch_id = {first}"
     with removing(lake.settings, specs, "a test") as receipts:
-        assert remove_rows(receipts, lake.settings, specs["contents"], chosen, "a test") is not None
+        assert remove_rows(receipts, lake.settings, specs["contents"], is_taken, "a test") is not None
         in_force = {file.path for file in receipts.files.in_force("contents")}
         receipts.files.remove_replaced("contents", in_force)
     rows = lake.rows("contents")

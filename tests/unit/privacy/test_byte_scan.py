@@ -14,7 +14,7 @@ KEY = UUID("0b3c1f0e-2a44-8c1e-9d3b-5e2f7a6b1c00")
 def is_in(data: bytes, folder: Path, patterns: Patterns) -> bool:
     path = folder / "file"
     path.write_bytes(data)
-    return [*files_with(patterns, [folder])] == [path]
+    return [*files_with(patterns, folder)] == [path]
 
 
 @pytest.mark.parametrize("form", forms_of(KEY))
@@ -58,4 +58,4 @@ def test_as_many_as_begin_alike_are_found_as_fast(tmp_path: Path) -> None:
     """With one look for each of them at each place this would take hours."""
     patterns = Patterns([], [f"account-{number}".encode() for number in range(20_000)])
     (tmp_path / "large").write_bytes(b"account-99999999\n" * 300_000)
-    assert [*files_with(patterns, [tmp_path])] == []
+    assert [*files_with(patterns, tmp_path)] == []

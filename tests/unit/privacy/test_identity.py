@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from flows.land.pseudonyms import Kind, Pseudonymiser
-from flows.privacy.identity import Given, Person, Remembered, pseudonyms, resolve
+from flows.privacy.identity import Given, Person, pseudonyms, resolve
 
 
 def key(word: str) -> UUID:
@@ -83,24 +83,3 @@ def test_pseudonyms_are_those_of_landing_by_the_column_they_land_in() -> None:
     assert keys[Kind.DEVICE] == {UUID(bytes=made.one("device_key", "x"))}
     assert keys[Kind.USER] != keys[Kind.DEVICE]
     assert keys[Kind.ACCOUNT] == frozenset()
-
-
-def test_what_is_remembered_is_what_a_look_would_find() -> None:
-    class Counted(Rows):
-        looks = 0
-
-        def pairs(self, kind: Kind, keys: Collection[UUID], other: Kind) -> set[tuple[UUID, UUID]]:
-            self.looks += 1
-            return super().pairs(kind, keys, other)
-
-    rows = Counted(("a1", "u1", None), ("a9", "u9", None), (None, "u1", "d1"), (None, "u9", "d1"), (None, "u9", "d9"))
-    links = Remembered(rows)
-    nobody: dict[Kind, frozenset[UUID]] = {kind: frozenset() for kind in Kind}
-    given = [nobody | {Kind.ACCOUNT: frozenset([key(name)])} for name in ("a1", "a9")]
-    together = {kind: frozenset().union(*(one[kind] for one in given)) for kind in Kind}
-    assert found(resolve(together, links)) == ({"a1", "a9"}, {"u1", "u9"}, {"d1", "d9"}, set())
-    looks = rows.looks
-    assert [found(resolve(one, links)) for one in given] == [
-        ({"a1"}, {"u1"}, {"d1"}, {"d1"}), ({"a9"}, {"u9"}, {"d1", "d9"}, {"d1"}),
-    ]  # fmt: skip
-    assert rows.looks == looks
