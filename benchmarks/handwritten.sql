@@ -61,6 +61,82 @@ qualify row_number() over (
     order by copies.received_at, compared.place
 ) > 1;
 
+---------------------------------------------------------------------------------------------------------------
+-- Consent
+---------------------------------------------------------------------------------------------------------------
+
+-- Batches whose file was delivered again do not count.
+create temp table superseded as
+select distinct supersedes_batch_id as batch_id
+from read_json(getvariable('landed') || '/*/batch-*/receipt.json', union_by_name = true)
+where status in ('landed', 'duplicate') and supersedes_batch_id is not null;
+
+-- From when on what a device or a user did may be used, where they refused anything. A refusal forbids what was up to
+-- it; one that a person declared, which events do not, also what came after, until they declared consent again.
+create temp table usable as
+with records as (
+    select
+        unnest([cast(device_key as uuid), cast(user_key as uuid)]) as person_key,
+        purpose,
+        is_granted,
+        stated_in is distinct from 'events' as is_declared,
+        valid_from
+    from read_parquet(getvariable('landed') || '/consents/batch-*/data.parquet', union_by_name = true)
+    where _batch_id not in (from superseded)
+),
+
+refused as (
+    select
+        person_key,
+        purpose,
+        max(valid_from) as last_at,
+        max(valid_from) filter (where is_declared) as declared_at
+    from records
+    where not is_granted and person_key is not null
+    group by person_key, purpose
+),
+
+given_again as (
+    select r.person_key, r.purpose, min(g.valid_from) as given_at
+    from refused as r
+    join records as g on r.person_key = g.person_key and r.purpose = g.purpose
+    where g.is_granted and g.is_declared and g.valid_from > r.declared_at
+    group by r.person_key, r.purpose
+),
+
+by_purpose as (
+    select
+        person_key,
+        purpose,
+        greatest(
+            last_at + interval 1 microsecond,
+            if(declared_at is null, null, coalesce(given_at, timestamp '9999-12-31'))
+        ) as usable_from
+    from refused
+    left join given_again using (person_key, purpose)
+)
+
+select
+    person_key,
+    max(usable_from) filter (where purpose = 'analytics') as analytics_from,
+    max(usable_from) filter (where purpose = 'advertising') as advertising_from
+from by_purpose
+group by person_key;
+
+-- What had consent when it happened and lost it since: few events. No mart needs personalisation.
+create temp table withdrawn as
+select
+    e._batch_id,
+    e._line,
+    coalesce(e.occurred_at < greatest(d.analytics_from, u.analytics_from), false) as is_analytics_withdrawn,
+    coalesce(e.occurred_at < greatest(d.advertising_from, u.advertising_from), false) as is_advertising_withdrawn
+from read_parquet(getvariable('landed') || '/events/event_date=*/*.parquet', hive_partitioning = true) as e
+left join usable as d on cast(e.device_key as uuid) = d.person_key
+left join usable as u on cast(e.user_key as uuid) = u.person_key
+where
+    (e.has_analytics_consent and is_analytics_withdrawn)
+    or (e.has_advertising_consent and is_advertising_withdrawn);
+
 -- Events stand in memory here; the benchmark also runs a form in which this is a view, and each statement below reads
 -- the columns and days it needs from the lake.
 create temp table events as
@@ -85,9 +161,13 @@ select
     e.slot,
     e.position,
     e.page_type,
-    e.channel
+    e.channel,
+    coalesce(e.has_analytics_consent and not w.is_analytics_withdrawn, e.has_analytics_consent, false) as has_analytics,
+    coalesce(e.has_advertising_consent and not w.is_advertising_withdrawn, e.has_advertising_consent, false)
+        as has_advertising
 from read_parquet(getvariable('landed') || '/events/event_date=*/*.parquet', hive_partitioning = true) as e
-anti join copies_set_aside as s on e._batch_id = s._batch_id and e._line = s._line;
+anti join copies_set_aside as s on e._batch_id = s._batch_id and e._line = s._line
+left join withdrawn as w on e._batch_id = w._batch_id and e._line = w._line;
 
 ---------------------------------------------------------------------------------------------------------------
 -- Sessions
@@ -110,7 +190,7 @@ select
     coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as active_ms,
     bool_or(is_bot) as is_bot
 from events
-where not is_future
+where has_analytics and not is_future
 group by event_date, product, device_key, session_id;
 
 -- The part of each session within a day; the long streams without an id are split where they pause.
@@ -134,7 +214,7 @@ compared as (
         from events as e
         semi join long_lanes as l
             on e.device_key = l.device_key and e.event_date = l.event_date and e.product = l.product
-        where e.session_id is null and not e.is_future
+        where e.session_id is null and e.has_analytics and not e.is_future
     ) as e
     window stream as (partition by e.event_date, e.product, e.device_key order by e.occurred_at, e.event_id)
 ),
@@ -424,7 +504,7 @@ engagement as (
         count(*) filter (where reaction in (from positive)) as positive_reactions_count,
         bool_or(is_bot) as is_bot
     from events
-    where event_type in ('content_view', 'content_progress', 'content_reaction') and not is_future
+    where event_type in ('content_view', 'content_progress', 'content_reaction') and has_analytics and not is_future
     group by event_date, device_key, content_id
 ),
 
@@ -478,23 +558,48 @@ where not is_bot
 group by event_date, product, platform
 having count(distinct device_key) >= 10;
 
+-- Views of those who did not agree to be counted are views all the same, of nobody.
 create table agg_content_daily as
+with counted as (
+    select
+        event_date,
+        product,
+        content_type,
+        content_id,
+        cast(sum(views_count) as bigint) as views_count,
+        count(*) as devices_count,
+        count(*) filter (where is_read) as readers_count,
+        count(*) filter (where is_enjoyed) as enjoyers_count,
+        cast(sum(cast(round(engaged_seconds * 1000) as bigint)) as double) / 1000 as engaged_seconds,
+        cast(sum(reactions_count) as bigint) as reactions_count
+    from fct_content_engagement
+    semi join content_groups using (event_date, product, platform)
+    where not is_bot
+    group by event_date, product, content_type, content_id
+),
+
+of_nobody as (
+    select event_date, product, content_type, content_id, count(*) as views_count
+    from events
+    where event_type = 'content_view' and not has_analytics and not is_bot and not is_future
+    group by event_date, product, content_type, content_id
+)
+
 select
     event_date,
     product,
     content_type,
     content_id,
-    cast(sum(views_count) as bigint) as views_count,
-    count(*) as devices_count,
-    count(*) filter (where is_read) as readers_count,
-    count(*) filter (where is_enjoyed) as enjoyers_count,
-    cast(sum(cast(round(engaged_seconds * 1000) as bigint)) as double) / 1000 as engaged_seconds,
-    cast(sum(reactions_count) as bigint) as reactions_count,
-    count(*) filter (where is_read) / count(*) as read_rate
-from fct_content_engagement
-semi join content_groups using (event_date, product, platform)
-where not is_bot
-group by event_date, product, content_type, content_id;
+    coalesce(c.views_count, 0) as views_count,
+    coalesce(c.views_count, 0) + coalesce(n.views_count, 0) as all_views_count,
+    coalesce(c.devices_count, 0) as devices_count,
+    coalesce(c.readers_count, 0) as readers_count,
+    coalesce(c.enjoyers_count, 0) as enjoyers_count,
+    coalesce(c.engaged_seconds, 0) as engaged_seconds,
+    coalesce(c.reactions_count, 0) as reactions_count,
+    c.readers_count / c.devices_count as read_rate
+from counted as c
+full join of_nobody as n using (event_date, product, content_type, content_id);
 
 -- All of a content's devices by day, week and month; and by month those of its platforms and of its kinds of account: not the
 -- parts of fewer than ten, nor the next larger while fewer than ten are left out, so that the total does not give these.
@@ -754,11 +859,11 @@ create table fct_enquiries as
 select
     cast(event_id as varchar) as enquiry_key,
     advert_id,
-    channel,
+    if(has_analytics or has_advertising, channel, null) as channel,
     product,
     platform,
-    device_key,
-    user_key,
+    if(has_analytics, device_key, null) as device_key,
+    if(has_analytics, user_key, null) as user_key,
     event_date,
     occurred_at,
     is_bot,
@@ -769,12 +874,6 @@ where event_type = 'enquiry';
 ---------------------------------------------------------------------------------------------------------------
 -- History of contents and adverts
 ---------------------------------------------------------------------------------------------------------------
-
--- Batches whose file was delivered again do not count.
-create temp table superseded as
-select distinct supersedes_batch_id as batch_id
-from read_json(getvariable('landed') || '/*/batch-*/receipt.json', union_by_name = true)
-where status in ('landed', 'duplicate') and supersedes_batch_id is not null;
 
 create table dim_contents as
 with states as (

@@ -5,6 +5,7 @@ from contextlib import closing
 import duckdb
 import pyarrow as pa
 
+from flows.build.consents import days_changed
 from flows.build.rewrite import note_rewritten
 from flows.build.warehouse import TABLES, check_format, has_table, last_batch, open_warehouse
 from flows.contract.spec import DatasetSpec, load_specs
@@ -17,7 +18,8 @@ from flows.land.receipt import Receipt
 from flows.land.receipts import INDEX, Receipts
 from flows.settings import Settings
 
-LANDING = sorted({*Receipt.model_fields} - {"files", "text_files", "texts_too_late", "columns", "removed", "key_check"})
+NOT_ENTERED = {"files", "text_files", "texts_too_late", "told_files", "columns", "removed", "key_check"}
+LANDING = sorted({*Receipt.model_fields} - NOT_ENTERED)
 FILES = pa.schema(
     [
         ("batch_id", pa.int64()),
@@ -68,7 +70,7 @@ def enter_landings(settings: Settings, specs: dict[str, DatasetSpec] | None = No
         with receipts.at_one_moment():
             new = list(receipts.after(last_batch(warehouse)))
             files = {name: receipts.files.in_force(name) for name in specs}
-        _enter(warehouse, new)
+        _enter(warehouse, new, days_changed(warehouse, specs, settings.lake, new, files))
         for spec in by_day:
             _make_view(warehouse, settings, spec, files[spec.name])
         # Nobody else has the warehouse open, so nobody reads what the views read before.
@@ -84,7 +86,7 @@ def _is_laid_out_again(warehouse: duckdb.DuckDBPyConnection, layout: Layout) -> 
     return row != (layout.number, layout.timezone)
 
 
-def _enter(warehouse: duckdb.DuckDBPyConnection, new: list[Receipt]) -> None:
+def _enter(warehouse: duckdb.DuckDBPyConnection, new: list[Receipt], changed_days: pa.Table) -> None:
     if new:
         rows = [receipt.model_dump(mode="json", include={*LANDING}) for receipt in new]
         files = [
@@ -110,6 +112,7 @@ def _enter(warehouse: duckdb.DuckDBPyConnection, new: list[Receipt]) -> None:
         warehouse.register("new", pa.Table.from_pylist(rows))
         warehouse.register("new_files", pa.Table.from_pylist(files, FILES))
         warehouse.register("new_removals", pa.Table.from_pylist(removed, REMOVALS))
+        warehouse.register("changed_days", changed_days)
         warehouse.execute(ENTER.format(known=last_batch(warehouse)))
 
 
@@ -172,6 +175,10 @@ insert into landed.landed_files
 select batch_id, dataset, event_date, path, -rows as rows_landed, 0 as bytes from new_removals
 union all
 select distinct removed_by, dataset, event_date, path, 0 as rows_landed, 0 as bytes from new_removals;
+
+-- A record of consent lands elsewhere, and holds the days of events that it changes.
+insert into landed.landed_files
+select batch_id, dataset, event_date, '' as path, 0 as rows_landed, 0 as bytes from changed_days;
 
 update landed.landed_files set path = removal.path
 from (

@@ -4,7 +4,8 @@
 -- landed.landings      one row per delivered file, retry of one, and removal of rows, entered from the receipts
 --                      in the lake (flows/build/landings.py)
 -- landed.landed_files  one row per file in which a batch landed; in a dataset laid out by day, with that day; and one
---                      per removal, day and batch of which it took rows away, with their number below zero
+--                      per removal, day and batch of which it took rows away, with their number below zero; and one
+--                      per batch of consents and day of events that it changes, without rows
 -- landed.layout        one row: which layout of the lake all this is of, and the zone of its days
 -- landed.views         one row per dataset laid out by day: the query of its view landed.<dataset>
 -- ops.warehouse        one row: which warehouse this is, and the format of these tables
@@ -42,6 +43,7 @@ create table if not exists landed.landings (
     retries_batch_id bigint
 );
 alter table landed.landings add column if not exists rows_removed bigint default 0;
+alter table landed.landings add column if not exists rows_withheld bigint default 0;
 create table if not exists landed.landed_files (
     batch_id bigint not null,
     dataset string not null,

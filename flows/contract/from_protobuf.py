@@ -6,8 +6,10 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from flows.contract.consent import consent_faults
 from flows.contract.privacy import privacy_faults
 from flows.contract.spec import (
+    ConsentSaid,
     CsvDialect,
     DatasetSpec,
     FieldSpec,
@@ -38,6 +40,8 @@ def specs_from_descriptors(data: bytes) -> list[DatasetSpec]:
             dataset = _option(pool, message, "tidemark.options.v1.dataset")
             if dataset is not None:
                 specs.append(_dataset_spec(pool, message, dataset))
+    if faults := consent_faults(specs):
+        raise ValueError("\n  ".join(faults))
     return sorted(specs, key=lambda spec: spec.name)
 
 
@@ -83,6 +87,7 @@ def _dataset_spec(pool: descriptor_pool.DescriptorPool, message: Any, dataset: A
         day_of=dataset.day_of or None,
         csv=CsvDialect(headerless=dataset.csv.headerless, encoding=dataset.csv.encoding or "utf-8"),
         history=_history(dataset),
+        consent=_consent(dataset),
         fields=tuple(fields),
         payloads=tuple(payloads),
     )
@@ -136,6 +141,19 @@ def _history(dataset: Any) -> History | None:
         return None
     history = dataset.history
     return History(domain=history.domain, updated_at=history.updated_at or None, versions=history.versions)
+
+
+def _consent(dataset: Any) -> ConsentSaid | None:
+    if not dataset.HasField("consent"):
+        return None
+    said = dataset.consent
+    return ConsentSaid(
+        purposes=said.purposes,
+        person=said.person,
+        valid_from=said.valid_from,
+        received_at=said.received_at or None,
+        of_each_row=said.of_each_row,
+    )
 
 
 def _field_spec(pool: descriptor_pool.DescriptorPool, field: Any, payload: str | None) -> FieldSpec:

@@ -105,6 +105,20 @@ class History(_Frozen):
     versions: bool = False
 
 
+class ConsentSaid(_Frozen):
+    """How the rows of a dataset say what a person agreed to: fields of it, by name.
+
+    ``purposes`` lists what is agreed to, ``person`` says by whom, ``valid_from`` since when and ``received_at`` when it
+    was received (None: as the row landed). With ``of_each_row`` a row says it of itself alone.
+    """
+
+    purposes: str
+    person: str
+    valid_from: str
+    received_at: str | None = None
+    of_each_row: bool = False
+
+
 class FieldSpec(_Frozen):
     """One field of a dataset's message.
 
@@ -192,6 +206,7 @@ class DatasetSpec(_Frozen):
     day_of: str | None = None
     csv: CsvDialect = CsvDialect()
     history: History | None = None
+    consent: ConsentSaid | None = None
 
     @property
     def is_by_day(self) -> bool:
@@ -214,13 +229,45 @@ class DatasetSpec(_Frozen):
         texts = (field for field in self.fields if field.privacy is Privacy.FREE_TEXT)
         return frozenset(field.name for field in texts if field.treatment in (Treatment.REDACT, Treatment.DROP))
 
+    @property
+    def said_of_purposes(self) -> dict[str, str]:
+        """By purpose, the column that says whether a row has consent to it; empty where rows do not say."""
+        columns = (column for field in self.fields if self._says_consent(field) for column in _columns_of(field))
+        return {column.holds.value: column.name for column in columns if column.holds}
+
+    @property
+    def with_consent_alone(self) -> dict[str, frozenset[str]]:
+        """The columns that land only in rows with consent to one of some purposes, each with these.
+
+        They are those that say something of a person and serve no operation; a row's key and day it has all the same.
+        """
+        return {
+            column.name: frozenset(field.purposes)
+            for field in self.fields
+            if field.lands and self.needs_consent(field)
+            for column in _columns_of(field)
+        }
+
+    def needs_consent(self, field: FieldSpec) -> bool:
+        """Whether a field of it lands only where the row has consent to one of the field's purposes."""
+        if self.consent is None or not self.consent.of_each_row or field.name in (*self.key, self.day_of):
+            return False
+        return field.privacy is not Privacy.NONE and Purpose.OPERATIONS not in field.purposes
+
+    def _as_it_lands(self, field: FieldSpec) -> FieldSpec:
+        """What a sender must say lands empty in a row without consent."""
+        return field.model_copy(update={"required": False}) if self.needs_consent(field) else field
+
+    def _says_consent(self, field: FieldSpec) -> bool:
+        return self.consent is not None and field.payload is None and field.name == self.consent.purposes
+
     def columns(self) -> tuple[Column, ...]:
         """The landed columns in order: envelope, event_type, flags, payload fields, event_date, lineage.
 
         Fields of one name in several payloads share a column. A list whose values the contract names is a column a
         value.
         """
-        kept = [f for f in self.fields if f.lands]
+        kept = [self._as_it_lands(f) for f in self.fields if f.lands]
         event_type = Column(
             name="event_type",
             type="string",

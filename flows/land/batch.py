@@ -11,12 +11,14 @@ from typing import Any
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import MACHINE_ERRORS, FileRefusedError, TidemarkError
 from flows.land.conform import Conformed
+from flows.land.consent import without_what_is_withheld
 from flows.land.day_keys import DayKeys
 from flows.land.hints import LOOKED_AT, Rejected, no_row_fits
 from flows.land.landed_files import LandedFiles
 from flows.land.quarantine import Quarantine
 from flows.land.receipt import Receipt, Status
 from flows.land.text import TextFiles
+from flows.land.told import ToldFile
 from flows.land.tombstones import Tombstones
 from flows.settings import Settings
 
@@ -36,9 +38,12 @@ class BatchFiles:
         self.spec = spec
         # Rows that may not be kept: of people who were erased.
         self.removed = 0
+        # Rows that landed without something that they had no consent for.
+        self.withheld = 0
         self._erased = erased
         self.landed = LandedFiles(spec, receipt.batch_id, made)
         self.texts = TextFiles(spec, receipt.batch_id, made, keys, receipt.landed_at)
+        self.told = ToldFile(spec, receipt.batch_id, made, receipt.landed_at)
         self.quarantine = Quarantine(settings, keys, receipt)
         self._columns = [column.name for column in spec.columns()]
         self._opened = ExitStack()
@@ -48,8 +53,10 @@ class BatchFiles:
             self._opened.enter_context(files)
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._opened.__exit__(*error)
+    def __exit__(self, kind: Any, *error: Any) -> None:
+        self._opened.__exit__(kind, *error)
+        if kind is None:
+            self.told.finish()
 
     def write(self, part: Conformed) -> None:
         """Take in a chunk of the file."""
@@ -58,6 +65,9 @@ class BatchFiles:
             self.removed += part.rows.num_rows - rows.num_rows
             kept = {*rows["_line"].to_pylist(), *(reject.line for reject in part.rejects)}
             unknown = [one for one in unknown if one.line in kept]
+        self.told.write(rows)
+        rows, withheld = without_what_is_withheld(self.spec, rows)
+        self.withheld += withheld
         self.landed.write(rows.select(self._columns))
         self.texts.write(rows)
         self.quarantine.write(part.rejects, unknown)
@@ -101,10 +111,12 @@ def land_rows(
             "rows_landed": landed.rows,
             "rows_rejected": quarantine.rejected,
             "rows_removed": files.removed,
+            "rows_withheld": files.withheld,
             "unknown_keys": quarantine.unknown,
             "files": tuple(landed.files),
             "text_files": tuple(files.texts.files),
             "texts_too_late": files.texts.too_late,
+            "told_files": files.told.files,
             "columns": landed.columns if landed.rows else (),
             "rejects_path": quarantine.rejects_path,
         }

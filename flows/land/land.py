@@ -18,6 +18,7 @@ from flows.land.land_file import FileLander, NewFile
 from flows.land.layout import refuse_half_swapped, remove_zone_before, settle_layout
 from flows.land.receipt import Receipt, Status
 from flows.land.receipts import Receipts, work_folder
+from flows.land.told import ZONE, land_told
 from flows.locks import held
 from flows.rights import make_inbox, make_private
 from flows.settings import Settings
@@ -67,13 +68,15 @@ def open_for_landing(settings: Settings, specs: dict[str, DatasetSpec]) -> Itera
     refuse_half_swapped(settings)
     try:
         make_inbox(settings.inbox)
-        for folder in (settings.landed, settings.quarantine, settings.text, settings.day_keys):
+        for folder in (settings.landed, settings.quarantine, settings.text, settings.lake / ZONE, settings.day_keys):
             make_private(folder)
         with held(settings.lake / LOCK, "landing"):
             remove_zone_before(settings)
             settle_layout(settings, specs)
             with closing(Receipts(settings)) as receipts, _work(settings, receipts):
+                land_told(settings, specs, receipts)  # what a killed landing left
                 yield receipts
+                land_told(settings, specs, receipts)
     except (OSError, sqlite3.Error) as error:
         raise TidemarkError(
             f"landing stopped ({error}); what landed before is whole, the rest waits in {settings.inbox}; "

@@ -30,8 +30,8 @@ class Layout(BaseModel):
 
     ``timezone`` is that of the days. ``day_of`` names for each dataset that is laid out by day the timestamp whose day
     it is; ``texts`` names the fields of free text, ``truncated`` those of which a coarser value lands: neither stand in
-    landed files. ``number`` grows each time that the lake is laid out again: what was known of its files is then of no
-    use.
+    landed files. ``with_consent`` names the columns that only rows with consent have. ``number`` grows each time that
+    the lake is laid out again: what was known of its files is then of no use.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +42,7 @@ class Layout(BaseModel):
     day_of: dict[str, str]
     texts: dict[str, tuple[str, ...]] = {}
     truncated: dict[str, tuple[str, ...]] = {}
+    with_consent: dict[str, tuple[str, ...]] = {}
 
     def not_in_clear(self, dataset: str) -> frozenset[str]:
         """The fields of a dataset that stand in no landed file as they were sent."""
@@ -58,6 +59,7 @@ def wanted_layout(specs: dict[str, DatasetSpec], noted: Layout | None = None) ->
         day_of=dict(sorted(day_of.items())),
         texts=_named({name: spec.in_no_landed_file for name, spec in specs.items()}),
         truncated=_named({name: {field.name for field in spec.truncated} for name, spec in specs.items()}),
+        with_consent=_named({name: spec.with_consent_alone.keys() for name, spec in specs.items()}),
     )
 
 
@@ -116,6 +118,12 @@ def check_layout(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout:
             f"the lake {settings.lake} holds {name}.{field} in clear, as an earlier Tidemark landed it, and the "
             f"contract wants it {how}; {REMEDY}"
         )
+    if found := _without_regard_to_consent(settings, layout, wanted):
+        name, column = found
+        raise TidemarkError(
+            f"the lake {settings.lake} holds {name}.{column} of rows without consent too, as an earlier Tidemark "
+            f"landed it, and the contract wants it with consent alone; {REMEDY}"
+        )
     return wanted
 
 
@@ -150,7 +158,8 @@ def layout_after(settings: Settings, specs: dict[str, DatasetSpec]) -> Layout | 
     if layout is None:
         return wanted if has_batches(settings.landed) else None
     is_by_day_wanted = layout.timezone == wanted.timezone and not _differing(settings, layout, wanted)
-    if is_by_day_wanted and not _in_clear(settings, layout, wanted):
+    holds_too_much = _in_clear(settings, layout, wanted) or _without_regard_to_consent(settings, layout, wanted)
+    if is_by_day_wanted and not holds_too_much:
         return None
     return wanted.model_copy(update={"number": layout.number + 1})
 
@@ -164,11 +173,23 @@ def _differing(settings: Settings, layout: Layout, wanted: Layout) -> str | None
 
 def _in_clear(settings: Settings, layout: Layout, wanted: Layout) -> tuple[str, str] | None:
     """The first field, with its dataset, that stands in landed files though it is to be in none: it landed before."""
-    for name in sorted({*wanted.texts, *wanted.truncated}):
-        newer = wanted.not_in_clear(name) - layout.not_in_clear(name)
-        for path in settings.landed.glob(f"{name}/batch-*/{RECEIPT}") if newer else ():
+    names = sorted({*wanted.texts, *wanted.truncated})
+    newer = {name: wanted.not_in_clear(name) - layout.not_in_clear(name) for name in names}
+    return _first_landed(settings, newer)
+
+
+def _without_regard_to_consent(settings: Settings, layout: Layout, wanted: Layout) -> tuple[str, str] | None:
+    """The first column, with its dataset, that landed of rows without consent too, and is to be there with it alone."""
+    wants, has = wanted.with_consent, layout.with_consent
+    return _first_landed(settings, {name: {*wants[name]} - {*has.get(name, ())} for name in sorted(wants)})
+
+
+def _first_landed(settings: Settings, columns: Mapping[str, Set[str]]) -> tuple[str, str] | None:
+    """The first of these columns, with its dataset, that a landed batch has."""
+    for name, of in columns.items():
+        for path in settings.landed.glob(f"{name}/batch-*/{RECEIPT}") if of else ():
             landed = json.loads(path.read_text(encoding="utf-8")).get("columns") or ()
-            if found := sorted(newer.intersection(landed)):
+            if found := sorted(of & {*landed}):
                 return name, found[0]
     return None
 

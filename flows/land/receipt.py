@@ -62,6 +62,9 @@ class Receipt(BaseModel):
     ``reason`` says why it was refused, of which batch it is a duplicate, or why no row of it fits. ``files`` are those
     in which its rows landed, ``columns`` the columns that these have.
 
+    ``rows_withheld`` are rows that landed without something that they had no consent for. ``told_files`` are those in
+    which stood, as the batch landed, what its rows tell of consent (flows/land/told.py).
+
     ``rows_removed`` are rows of the file that never landed, since a person of whom they speak was erased before, and
     those that the lake was laid out again without.
 
@@ -89,10 +92,12 @@ class Receipt(BaseModel):
     rows_landed: int = 0
     rows_rejected: int = 0
     rows_removed: int = 0
+    rows_withheld: int = 0
     unknown_keys: int = 0
     files: tuple[LandedFile, ...] = ()
     text_files: tuple[LandedFile, ...] = ()
     texts_too_late: int = 0
+    told_files: tuple[LandedFile, ...] = ()
     columns: tuple[str, ...] = ()
     removed: tuple[Removed, ...] = ()
     rejects_path: str | None = None
@@ -115,8 +120,8 @@ class Receipt(BaseModel):
 
     @property
     def all_files(self) -> tuple[LandedFile, ...]:
-        """The files of its rows and of their text."""
-        return (*self.files, *self.text_files)
+        """The files of its rows, of their text, and of what they tell of consent."""
+        return (*self.files, *self.text_files, *self.told_files)
 
     @property
     def rows_by_day(self) -> Counter[date | None]:

@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +25,7 @@ from flows.errors import TidemarkError
 from flows.files import sync_folder
 from flows.land.compact import LOCK as COMPACTION_LOCK
 from flows.land.conform import ARROW_TYPES, landed_schema
+from flows.land.consent import without_what_is_withheld
 from flows.land.day_keys import DayKeys
 from flows.land.derived import event_dates, held_in_lists, truncated
 from flows.land.file_index import compacted_with
@@ -36,6 +37,8 @@ from flows.land.receipt import RECEIPT, LandedFile, Receipt, Status, removed_row
 from flows.land.receipts import INDEX, Receipts, work_folder
 from flows.land.redaction.redact import redact_column
 from flows.land.text import STORE, TextFiles, read_text_file
+from flows.land.told import ZONE as TOLD
+from flows.land.told import ToldFile, land_what_is_told
 from flows.locks import held
 from flows.rights import make_private
 from flows.settings import Settings
@@ -74,13 +77,14 @@ def repartition(
         with held(settings.lake / LANDING_LOCK, work), held(settings.lake / COMPACTION_LOCK, work):
             _finish_swap(settings)
             encrypt_what_is_in_clear(settings, DayKeys(settings))
-            layout = layout_after(settings, specs)
+            layout, done = layout_after(settings, specs), None
             if layout is None:
                 _remove_leftovers(settings)
-                return None
-            done = _lay_out(settings, specs, layout, progress)
-            with nobody_reads():
-                _swap(settings)
+            else:
+                done = _lay_out(settings, specs, layout, progress)
+                with nobody_reads():
+                    _swap(settings)
+            land_what_is_told(settings, specs)
             return done
     except (OSError, sqlite3.Error) as error:
         raise TidemarkError(
@@ -104,6 +108,7 @@ def _lay_out(
             make_private(folder)
         write_layout(target.landed, layout)
     faults: list[str] = []
+    before = read_layout(settings.landed)
     paths = sorted(settings.landed.glob(f"*/batch-*/{RECEIPT}"), key=lambda path: path.parent.name)
     gone = removed_rows(map(_receipt, paths))
     with closing(Receipts(target)) as receipts:
@@ -116,7 +121,8 @@ def _lay_out(
             shutil.rmtree(made, ignore_errors=True)
             try:
                 old, without = _as_left(old, gone)
-                new = _lay_out_batch(settings, specs.get(old.dataset), old, layout, made, without)
+                asked = before.with_consent.get(old.dataset, ()) if before else ()
+                new = _lay_out_batch(settings, specs.get(old.dataset), old, layout, made, without, asked)
             except (FileNotFoundError, pa.ArrowException, TidemarkError) as error:
                 faults.append(f"batch {old.batch_id} of {old.dataset} ({old.file}): {str(error).splitlines()[0]}")
                 continue
@@ -164,16 +170,23 @@ def _as_left(old: Receipt, gone: Counter[tuple[int, date | None]]) -> tuple[Rece
 
 
 def _lay_out_batch(
-    settings: Settings, spec: DatasetSpec | None, old: Receipt, layout: Layout, made: Path, without: bool
+    settings: Settings,
+    spec: DatasetSpec | None,
+    old: Receipt,
+    layout: Layout,
+    made: Path,
+    without: bool,
+    asked: Sequence[str],
 ) -> Receipt:
     """Write a batch's files below ``made``; its receipt, which names them. ``without`` says that rows of it were
-    removed: its files are then no more what they were."""
+    removed: its files are then no more what they were. ``asked`` are the columns that landed with consent alone."""
     keys = DayKeys(settings)
     # Text whose key was destroyed ended with it; any other that is missing stops this.
     kept = tuple(
         f for f in old.text_files if not (f.event_date and keys.is_destroyed(STORE, old.dataset, f.event_date))
     )
-    old = old.model_copy(update={"text_files": kept})
+    # What its rows told of consent is no part of the landed zone: it landed since, or waits where it stands.
+    old = old.model_copy(update={"text_files": kept, "told_files": ()})
     if not old.files:  # all of its rows were removed, and its text may be there still
         return _linked(settings, old, made)
     by_day_before = any(file.event_date for file in old.files)
@@ -181,10 +194,17 @@ def _lay_out_batch(
         return _linked(settings, old, made)
     landed = LandedFiles(spec, old.batch_id, made)
     texts = TextFiles(spec, old.batch_id, made, keys, old.landed_at)
+    told = ToldFile(spec, old.batch_id, made, old.landed_at)
+    asks_anew = not {*spec.with_consent_alone} <= {*asked}
     in_store: dict[int, dict[str, str | None]] | None = None
+    withheld = 0
     with landed, texts:
         for rows in _rows_of(settings, old):
             wanted = as_wanted(rows, spec, layout.timezone)
+            if asks_anew:
+                told.write(wanted)
+                wanted, more = without_what_is_withheld(spec, wanted)
+                withheld += more
             landed.write(wanted)
             if spec.in_no_landed_file.isdisjoint(rows.schema.names):
                 continue
@@ -196,9 +216,16 @@ def _lay_out_batch(
     if in_store is None:
         for file in old.text_files:
             _link(settings, file.path, made)
-    written = tuple(texts.files) if in_store is not None else old.text_files
-    update = {"files": tuple(landed.files), "columns": landed.columns, "text_files": written}
-    return old.model_copy(update=update)
+    told.finish()
+    return old.model_copy(
+        update={
+            "files": tuple(landed.files),
+            "columns": landed.columns,
+            "text_files": tuple(texts.files) if in_store is not None else old.text_files,
+            "told_files": told.files,
+            "rows_withheld": old.rows_withheld + withheld,
+        }
+    )
 
 
 def _text_in_store(settings: Settings, keys: DayKeys, old: Receipt) -> dict[int, dict[str, str | None]]:
@@ -342,13 +369,15 @@ def _copy_seen(settings: Settings, target: Settings) -> None:
 def _swap(settings: Settings) -> None:
     """The new landed zone in the place of the old one: between the two renames nothing lands or builds.
 
-    Text goes first: until the landed zone follows, no receipt names it.
+    Text goes first, and what rows told of consent: until the landed zone follows, no receipt names it.
     """
-    for path in _target(settings).text.glob("*/*/*.parquet"):
-        to = settings.text / path.relative_to(_target(settings).text)
-        make_private(settings.text, *to.parent.relative_to(settings.text).parts)
-        path.replace(to)
-        sync_folder(to.parent)
+    made = _target(settings).lake
+    for zone in (STORE, TOLD):
+        for path in (made / zone).glob("*/*/*.parquet"):
+            to = settings.lake / path.relative_to(made)
+            make_private(settings.lake / zone, *to.parent.relative_to(settings.lake / zone).parts)
+            path.replace(to)
+            sync_folder(to.parent)
     settings.landed.rename(settings.lake / BEFORE)
     sync_folder(settings.lake)
     _finish_swap(settings)

@@ -147,6 +147,8 @@ def _retry_batch(
             "text_files": (),
             "texts_too_late": 0,
             "rows_removed": 0,
+            "rows_withheld": 0,
+            "told_files": (),
             "columns": (),
             "contract": f"{spec.name}.{spec.version}",
             "key_check": key_check(conformers.key),

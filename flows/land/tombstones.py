@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.contract.consent import CONSENTS
 from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
 from flows.files import replace_private
@@ -106,6 +107,8 @@ def list_of(settings: Settings) -> Path:
 
 def moment_column(spec: DatasetSpec) -> str | None:
     """The column that says when what a row tells of happened; None where it does not say."""
+    if spec.name == CONSENTS:
+        return "valid_from"  # what an erased person says later holds for what is known of them later
     return spec.day_of or (spec.history.updated_at if spec.history and spec.history.updated_at else None)
 
 

@@ -4,6 +4,7 @@
     lake/inbox/apps/events/2026-01-15/part-0001.pb          of apps: length-delimited Protobuf (plain or .zst)
     lake/inbox/cms/contents/2026-01-15.csv                  and crm/accounts
     lake/inbox/market/adverts/2026-01-15.parquet            and telephony/calls
+    lake/inbox/cmp/consents/2026-01-15.ndjson               on days on which there were any
     sample/manifest.json                                    the parameters, and every file with its SHA-256
     sample/truth.json                                       what really happened; no model reads it
 
@@ -29,13 +30,13 @@ from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.files import sha256
 from flows.rights import make_inbox
-from flows.sample import calls, files, people_sql, tables, wire
+from flows.sample import calls, consents, files, people_sql, tables, wire
 from flows.sample import events_sql as sql
 from flows.sample.days import Day, blocks_of, calendar_of, hours_of
 from flows.sample.values import Values
 
 # Raised when the same parameters come to mean other bytes, so that an older sample is made again.
-VERSION = 1
+VERSION = 2
 
 SHARE = {
     "retry": 0.01,
@@ -246,6 +247,7 @@ class _Maker:
             tables.adverts(initial_adverts, max(4, initial_adverts // 40), number),
             tables.ADVERT_VERSIONS,
             people_sql.account_versions(self.people, number),
+            consents.records(number, self.lake_end_ms, LATE_MS),
         )
 
     def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
@@ -311,10 +313,11 @@ class _Maker:
             for extract in self.extracts:
                 query = extract.query.format(first_ms=first_ms, end_ms=day.end_ms, day=day.number, block=block)
                 spec, columns = self.specs[extract.dataset], self.connection.sql(query).columns
-                query = tables.completed(query, columns, spec, self.values, day.start_ms)
+                query = tables.completed(extract, query, columns, spec, self.values, day.start_ms)
                 path = self._inbox(extract.source, extract.dataset) / f"{day.date.isoformat()}.{extract.format}"
                 self.rows[extract.dataset] += files.publish_query(self.connection, query, path)
-                self._record(path)
+                if path.exists():
+                    self._record(path)
             self.progress(f"{day.date}: {day.events:,} events")
         topics = self.connection.sql(f"from (select call_id, topic from calls_{block} order by call_id)")
         self.topics |= dict(topics.fetchall())

@@ -15,6 +15,9 @@ from isal import igzip
 
 from flows.contract.spec import descriptors
 
+# How DuckDB writes a file whose name ends so.
+OPTIONS = {".csv": "format csv, header", ".parquet": "format parquet, compression zstd", ".ndjson": "format json"}
+
 EVENT = "tidemark.events.v1.Event"
 
 # Field 99, which the contract does not know, holding the text "blue".
@@ -45,13 +48,16 @@ def publish_copy(original: Path, path: Path) -> None:
 
 
 def publish_query(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
-    """Write a query's rows to `path` as CSV or Parquet, as its name says; returns how many."""
+    """Write a query's rows to `path` as its name says; returns how many. Of none there is no file of lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
-    options = "format csv, header" if path.suffix == ".csv" else "format parquet, compression zstd"
-    copied = connection.execute(f"copy ({query}) to {quoted(temporary)} ({options})").fetchall()
-    temporary.replace(path)
-    return int(copied[0][0])
+    copied = connection.execute(f"copy ({query}) to {quoted(temporary)} ({OPTIONS[path.suffix]})").fetchall()
+    rows = int(copied[0][0])
+    if rows or path.suffix != ".ndjson":
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+    return rows
 
 
 def temporary_name(path: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flows.sample.consents import AGREED
+
 
 def devices(people: int, clock_off_share: float, bot_share: float) -> str:
     """People have one to four devices; on some they are logged in, on others nobody knows them."""
@@ -50,12 +52,7 @@ def devices(people: int, clock_off_share: float, bot_share: float) -> str:
                 when rnd(device_no, 'clock') < {clock_off_share} then -3600000
                 else 0
             end as clock_off_ms,
-            case
-                when rnd(person_no, 'consent') < 0.62 then ['analytics', 'personalisation', 'advertising']
-                when rnd(person_no, 'consent') < 0.80 then ['analytics', 'personalisation']
-                when rnd(person_no, 'consent') < 0.93 then ['analytics']
-                else []::varchar[]
-            end as consent,
+            {AGREED} as consent,
             case
                 when rnd(person_no, 'country') < 0.9 then 'SE'
                 else choose(person_no, 'abroad', ['NO', 'FI', 'DK', 'DE', 'GB'])
@@ -111,7 +108,11 @@ PEOPLE = """
 
 
 def account_versions(people: int, days: int) -> str:
-    """People with an account. Every name, number and address is one that nobody can have."""
+    """People with an account. Every name, number and address is one that nobody can have.
+
+    An account says what its owner agreed to when it was made; some withdraw consent to advertising when they change it,
+    and some accounts do not say.
+    """
     return f"""
     create or replace table account_versions as
     with people as (
@@ -148,6 +149,15 @@ def account_versions(people: int, days: int) -> str:
     ),
     counted as (
         select *, row_number() over (partition by person_no order by updated_ms) as version from versions
+    ),
+    agreeing as (
+        select
+            *,
+            rnd(person_no, 'account says') < 0.9 as says_consent,
+            {AGREED} as agreed,
+            min(if(version > 1 and rnd(person_no * 4096 + version, 'withdraws advertising') < 0.3, updated_ms, null))
+                over (partition by person_no order by version) as withdrawn_ms
+        from counted
     )
     select
         'k-' || person_no as account_id,
@@ -173,6 +183,10 @@ def account_versions(people: int, days: int) -> str:
             null
         ) as address,
         created_ms,
-        updated_ms
-    from counted
+        updated_ms,
+        if(
+            says_consent, list_filter(agreed, one -> withdrawn_ms is null or one != 'advertising'), null
+        ) as consent,
+        if(says_consent, coalesce(if('advertising' in agreed, withdrawn_ms, null), created_ms), null) as consent_ms
+    from agreeing
     """

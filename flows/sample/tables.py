@@ -1,4 +1,4 @@
-"""The tables of the sample lake and how they are delivered: contents, adverts, accounts and calls, as SQL steps.
+"""The tables of the sample lake and how they are delivered: contents, adverts, accounts and others, as SQL steps.
 
 Each table is a list of versions, worked out for all days at the start; a day's extract is the rows created or
 changed that day (in the first extract: every row there is), each in its last version of that day.
@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from flows.contract.spec import DatasetSpec
+from flows.contract.spec import DatasetSpec, FieldSpec
 from flows.sample.values import Values
 
 
 class Extract(NamedTuple):
-    """Where a table is delivered, and the query from `{first_ms}` to `{end_ms}` that makes an extract."""
+    """Where a table is delivered, and the query from `{first_ms}` to `{end_ms}` that makes an extract.
+
+    `without` names fields of the contract that are never delivered.
+    """
 
     source: str
     dataset: str
     format: str
     query: str
+    without: tuple[str, ...] = ()
 
 
 def contents(initial: int, per_day: int, days: int) -> str:
@@ -265,12 +269,27 @@ EXTRACTS = (
         f"""
         select
             account_id, user_id, email, phone, full_name, birth_date, address,
-            iso(created_ms) as created_at, iso(updated_ms) as updated_at
+            iso(created_ms) as created_at, iso(updated_ms) as updated_at,
+            to_json(consent)::varchar as consent, iso(consent_ms) as consent_updated_at
         from account_versions
         where updated_ms >= {{first_ms}} and updated_ms < {{end_ms}}
         {_LATEST.format(key="account_id")}
         order by account_id
         """,
+    ),
+    Extract(
+        "cmp",
+        "consents",
+        "ndjson",
+        """
+        select
+            consent_id, device_id, user_id, purpose, is_granted, iso(valid_ms) as valid_from,
+            iso(received_ms) as received_at
+        from consent_records
+        where delivered_ms >= {first_ms} and delivered_ms < {end_ms}
+        order by delivered_ms, consent_id
+        """,
+        without=("stated_in",),
     ),
     Extract(
         "telephony",
@@ -298,14 +317,24 @@ def extracts(specs: Mapping[str, DatasetSpec], values: Values) -> list[Extract]:
     return [*EXTRACTS, *(_made(spec, values) for spec in specs.values() if spec.name not in known)]
 
 
-def completed(query: str, columns: Collection[str], spec: DatasetSpec, values: Values, day_ms: int) -> str:
+def completed(
+    extract: Extract, query: str, columns: Collection[str], spec: DatasetSpec, values: Values, day_ms: int
+) -> str:
     """An extract's query, with made values for the contract's fields that are not among its columns."""
     key = f"hash({', '.join(spec.key)})"
-    missing = [field for field in spec.fields if field.path not in columns and field.payload not in columns]
+    there = {*columns, *extract.without}
+    missing = [field for field in spec.fields if field.path not in there and field.payload not in there]
     if not missing:
         return query
-    made = ", ".join(f"{values.of(field, key, str(day_ms))} as {field.name}" for field in missing)
+    made = ", ".join(
+        f"{_written(extract, field, values.of(field, key, str(day_ms)))} as {field.name}" for field in missing
+    )
     return f"select *, {made} from ({query})"
+
+
+def _written(extract: Extract, field: FieldSpec, value: str) -> str:
+    """A typed value as the extract's format has it: a list stands in CSV as JSON."""
+    return f"to_json({value})::varchar" if (extract.format, field.type) == ("csv", "string[]") else value
 
 
 def _made(spec: DatasetSpec, values: Values) -> Extract:

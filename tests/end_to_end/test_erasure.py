@@ -180,7 +180,7 @@ OTHERS = {
                 count(*) filter (where event_type = 'advert_click') as clicks
             from intermediate.int_events__events_deduplicated
             where event_type in ('advert_impression', 'advert_click') and not is_bot and not is_future
-                and device_key not in (select key from gone)
+                and (device_key is null or device_key not in (select key from gone))  -- NULL without consent
             group by all
         )
     """,

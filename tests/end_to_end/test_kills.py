@@ -142,7 +142,9 @@ class Lakeside:
         receipts = Lake(self.settings.home).receipts()
         inbox = self.settings.inbox
         delivered = {str(path.relative_to(inbox)) for path in inbox.rglob("*") if path.is_file()}
-        assert Counter(receipt.file for receipt in receipts) == Counter(delivered)
+        assert Counter(receipt.file for receipt in receipts if receipt.sha256) == Counter(delivered)
+        # What rows tell of consent is of no file, and is told twice where a kill came in between: it changes nothing.
+        assert {receipt.dataset for receipt in receipts if not receipt.sha256} == {"consents"}
         with open_warehouse(self.settings, read_only=True) as warehouse:
             for dataset in {receipt.dataset for receipt in receipts}:
                 rows = warehouse.execute(f"select _batch_id, count(*) from raw.raw_{dataset} group by all").fetchall()

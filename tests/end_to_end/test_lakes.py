@@ -207,11 +207,12 @@ while not is_last or reads <= 10:
     # Asked before reading: what was published before the stop is read at least once.
     is_last = pathlib.Path(stop).exists()
     with duckdb.connect(path, read_only=True) as marts:
-        # Both figures come from one version, or they differ.
-        sessions = marts.execute("select coalesce(sum(events_count), 0) from fct_sessions").fetchone()[0]
-        landed = marts.execute("select coalesce(sum(events_count), 0) from ops_late_arrivals").fetchone()[0]
-        assert sessions == landed, (sessions, landed)
-        sums.add(int(sessions))
+        # Both figures are of who consented to analytics, and come from one version, or they differ.
+        sessions = marts.execute("select coalesce(sum(content_views_count), 0) from fct_sessions").fetchone()[0]
+        contents = marts.execute("select coalesce(sum(views_count), 0) from fct_content_engagement").fetchone()[0]
+        assert sessions == contents, (sessions, contents)
+        # Whether they consented or not.
+        sums.add(int(marts.execute("select coalesce(sum(events_count), 0) from ops_late_arrivals").fetchone()[0]))
         reads += 1
     pathlib.Path(started).touch()
 print(reads, sorted(sums))

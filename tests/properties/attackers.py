@@ -50,10 +50,13 @@ def worlds_of(patterns: Sequence[Pattern], devices: int) -> Iterator[tuple[Patte
 
 
 def devices_by_role(world: World, groups: Iterable[Group], roles: Iterable[int]) -> dict[tuple[Group, int], int]:
-    """How many devices each group has that were in a role, or in one that goes further."""
+    """How many devices each group has that were in a role, or in one that goes further; who did not consent to being
+    counted is in none."""
     met: dict[tuple[Group, int], set[int]] = {(group, role): set() for group in groups for role in roles}
     for group, role in met:
-        met[group, role] = {visit.device for visit in world if visit.group == group and visit.role >= role}
+        met[group, role] = {
+            visit.device for visit in world if visit.group == group and visit.role >= role and visit.has_consent
+        }
     return {cell: len(devices) for cell, devices in met.items()}
 
 

@@ -2,6 +2,7 @@
 
 An event is a dictionary of the landed columns, every one of them, with None for NULL. Moments are UTC without a zone.
 Each function below gives the rows of the mart it is named after; keys made from other columns are left out.
+``consent`` lists the purposes that it may be used for. tests/properties/oracle_consent.py says which these are, and
 tests/properties/oracle_people.py has the aggregates of people.
 """
 
@@ -57,6 +58,11 @@ def _precedence(copy: Event) -> list[tuple[bool, Any]]:
     return [(value is None, value) for value in values]  # absent comes last
 
 
+def for_analytics(events: Iterable[Event]) -> list[Event]:
+    """The events of people who agreed to be counted, those from the future left out."""
+    return [event for event in events if "analytics" in event["consent"] and not is_future(event)]
+
+
 def is_future(event: Event) -> bool:
     """Whether the event happened so long after it was received that its time is wrong."""
     return bool(event["occurred_at"] > event["received_at"] + AHEAD)
@@ -81,12 +87,10 @@ class Session(NamedTuple):
 
 
 def split_into_sessions(events: Iterable[Event]) -> list[list[Event]]:
-    """The events of each session in order, those from the future left out. Over 30 minutes of silence end one;
-    where the client keeps a session id of its own, only another id does, or a whole day without it."""
+    """The events of each session in order, of those for analytics. Over 30 minutes of silence end one; where the client
+    keeps a session id of its own, only another id does, or a whole day without it."""
     streams: dict[tuple[str, UUID, str | None], list[Event]] = defaultdict(list)
-    for event in events:
-        if is_future(event):
-            continue
+    for event in for_analytics(events):
         streams[event["product"], event["device_key"], event["session_id"]].append(event)
     found: list[list[Event]] = []
     for stream in streams.values():
@@ -180,8 +184,8 @@ def fct_content_engagement(events: list[Event]) -> list[Engagement]:
     rules = {(rule["product"], rule["content_type"]): rule for rule in _seed("engagement_rules")}
     positive = {row["reaction"] for row in _seed("reactions") if row["is_positive"] == "true"}
     met: dict[tuple[date, UUID, str], list[Event]] = defaultdict(list)
-    for event in sorted(events, key=lambda e: (e["occurred_at"], e["event_id"])):
-        if event["event_type"] in CONTENT_EVENTS and not is_future(event):
+    for event in sorted(for_analytics(events), key=lambda e: (e["occurred_at"], e["event_id"])):
+        if event["event_type"] in CONTENT_EVENTS:
             met[local_day(event["occurred_at"]), event["device_key"], event["content_id"]].append(event)
     rows = []
     for key, done in met.items():
@@ -236,10 +240,10 @@ class AdvertDay(NamedTuple):
 class Enquiry(NamedTuple):
     enquiry_key: str
     advert_id: str
-    channel: str
+    channel: str | None
     product: str
     platform: str
-    device_key: UUID
+    device_key: UUID | None
     user_key: UUID | None
     event_date: date
     occurred_at: datetime
@@ -262,13 +266,17 @@ def agg_adverts_daily(events: list[Event]) -> list[AdvertDay]:
 
 
 def fct_enquiries(events: list[Event]) -> list[Enquiry]:
-    """One row per enquiry."""
+    """One row per enquiry; who it was is there where they agreed to be counted."""
     return [
         Enquiry(
             enquiry_key=str(e["event_id"]),
             event_date=local_day(e["occurred_at"]),
-            **{name: e[name] for name in Enquiry._fields if name in e},
+            **{name: e[name] for name in Enquiry._fields if name in e} | _who_it_was(e),
         )
         for e in events
         if e["event_type"] == "enquiry"
     ]
+
+
+def _who_it_was(event: Event) -> Event:
+    return {name: event[name] if "analytics" in event["consent"] else None for name in ("device_key", "user_key")}

@@ -4,7 +4,7 @@ of groups of a day that are large enough, that nobody dominates, and from which 
 Each function that is named after a mart gives its rows by the rules of what is shown.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from itertools import product as product_of
@@ -23,6 +23,8 @@ from tests.properties.oracle import (
     fct_content_engagement,
     fct_enquiries,
     fct_sessions,
+    is_future,
+    local_day,
     parts_of_days,
 )  # fmt: skip
 
@@ -224,12 +226,13 @@ class ContentDay(NamedTuple):
     content_type: str
     content_id: str
     views_count: int
+    all_views_count: int
     devices_count: int
     readers_count: int
     enjoyers_count: int
     engaged_seconds: float
     reactions_count: int
-    read_rate: float
+    read_rate: float | None
 
 
 def _of_groups_shown(events: list[Event], rules: Rules) -> list[Engagement]:
@@ -242,22 +245,30 @@ def _of_groups_shown(events: list[Event], rules: Rules) -> list[Engagement]:
 
 
 def agg_content_daily(events: list[Event], rules: Rules) -> list[ContentDay]:
-    """One row per day, product, type and content, robots and small groups left out."""
+    """One row per day, product, type and content, robots and small groups left out. Views of those who did not agree to
+    be counted are views all the same, of nobody."""
     met: dict[tuple[date, str, str, str], list[Engagement]] = defaultdict(list)
     for row in _of_groups_shown(events, rules):
         met[row.event_date, row.product, row.content_type, row.content_id].append(row)
+    of_nobody: Counter[tuple[date, str, str, str]] = Counter(
+        (local_day(e["occurred_at"]), e["product"], e["content_type"], e["content_id"])
+        for e in events
+        if e["event_type"] == "content_view" and "analytics" not in e["consent"] and not (e["is_bot"] or is_future(e))
+    )
     return [
         ContentDay(
             *key,
             views_count=sum(r.views_count for r in rows),
+            all_views_count=sum(r.views_count for r in rows) + of_nobody[key],
             devices_count=len(rows),
             readers_count=sum(r.is_read for r in rows),
             enjoyers_count=sum(r.is_enjoyed for r in rows),
             engaged_seconds=sum(round(r.engaged_seconds * 1000) for r in rows) / 1000,
             reactions_count=sum(r.reactions_count for r in rows),
-            read_rate=sum(r.is_read for r in rows) / len(rows),
+            read_rate=sum(r.is_read for r in rows) / len(rows) if rows else None,
         )
-        for key, rows in met.items()
+        for key in met.keys() | of_nobody.keys()
+        for rows in [met.get(key, [])]
     ]
 
 

@@ -46,7 +46,7 @@ ROWS = pa.schema(
     [
         ("world", pa.int64()), ("day", pa.int64()), ("product", pa.string()), ("platform", pa.string()),
         ("device", pa.int64()), ("role", pa.int64()), ("is_logged_in", pa.bool_()), ("content", pa.string()),
-        ("views", pa.int64()),
+        ("views", pa.int64()), ("has_consent", pa.bool_()),
     ]
 )  # fmt: skip
 
@@ -62,7 +62,8 @@ class Group(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """What one device did on a day on a product and platform: with a content, if any, so often, and in which role."""
+    """What one device did on a day on a product and platform: with a content, if any, so often, and in which role.
+    Without consent to analytics it is no device of any group, and its views are nobody's."""
 
     group: Group
     device: int
@@ -70,6 +71,7 @@ class Visit(NamedTuple):
     content: str | None = None
     views: int = 1
     is_logged_in: bool = False
+    has_consent: bool = True
 
 
 World = Sequence[Visit]
@@ -97,6 +99,7 @@ class Publisher:
                     "world": number, "day": visit.group.day, "product": visit.group.product,
                     "platform": visit.group.platform, "device": visit.device, "role": visit.role,
                     "is_logged_in": visit.is_logged_in, "content": visit.content, "views": visit.views,
+                    "has_consent": visit.has_consent,
                 }
                 for number, world in enumerate(worlds)
                 for visit in world
@@ -136,7 +139,17 @@ select
     cast(lpad(printf('%x', device), 32, '0') as uuid) as device_key,
     visits.*
 from visits
-inner join worlds using (world);
+inner join worlds using (world)
+where has_consent;
+
+create table int_events__events_deduplicated as
+select
+    first_day + day::integer as event_date, 'content_view' as event_type, product, 'article' as content_type,
+    product || '/' || content as content_id, has_consent as has_analytics_consent, false as is_bot, false as is_future
+from visits
+inner join worlds using (world)
+cross join lateral (select unnest(range(views)))
+where content is not null;
 
 create table int_audience__devices_active as
 select

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flows.land.receipt import Status
 from tests.support.arbitrary_events import json_lines, says_something, valid_events
-from tests.support.contract_reading import DoesNotFitError, conform
+from tests.support.contract_reading import DoesNotFitError, conform, refusals
 from tests.support.deliveries import compressed, delimited, event, in_format, ndjson, protobuf
 from tests.support.lake import Lake
 
@@ -84,6 +84,11 @@ def test_valid_events_land_exactly_however_they_are_split_and_written(
         assert sum(r.rows_landed for r in receipts) == len(events)
         found = Counter(repr(sorted(row.items())) for r in receipts for _, row in landed(lake, r.batch_id))
         assert found == Counter(repr(sorted(conform(json.dumps(e).encode()).items())) for e in events)
+        told = lake.rows("consents")
+        until = {(row["device_key"], row["purpose"]): row["valid_from"] for row in told}
+        assert (until, len(told)) == (refusals(events), len(until))
+        assert {(row["is_granted"], row["user_key"], row["stated_in"]) for row in told} <= {(False, None, "events")}
+        lake.assert_whole()
 
 
 @SETTINGS

@@ -158,20 +158,24 @@ SIZES = (0, 1, 4, 9, 10, 11, 15, 40)
 
 
 def world_at_random(chance: random.Random) -> list[Visit]:
-    """Some dozens of devices of each platform, which come back on other days and products."""
+    """Some dozens of devices of each platform, which come back on other days and products, and some that did not
+    consent to being counted."""
     world = []
     for day, name, platform in product(DAYS, PRODUCTS, PLATFORMS):
         devices = chance.sample(range(50), chance.choice(SIZES))
         world += visits_at_random(chance, Group(day, name, platform), devices)
+        world += visits_at_random(chance, Group(day, name, platform), range(60, 60 + chance.choice(SIZES)), False)
     return world
 
 
-def visits_at_random(chance: random.Random, group: Group, devices: Iterable[int]) -> list[Visit]:
+def visits_at_random(
+    chance: random.Random, group: Group, devices: Iterable[int], has_consent: bool = True
+) -> list[Visit]:
     first = 1000 * PLATFORMS.index(group.platform)  # a device has one platform
     return [
         Visit(
             group, first + device, chance.choice([ACTIVE, READER, READER, ENJOYER]), chance.choice("abb"),
-            chance.choice([1, 2, 5] if chance.random() < 0.95 else [90, 500]), chance.random() < 0.3,
+            chance.choice([1, 2, 5] if chance.random() < 0.95 else [90, 500]), chance.random() < 0.3, has_consent,
         )
         for device in devices
         for _ in range(chance.choice([1, 2]))
@@ -181,7 +185,8 @@ def visits_at_random(chance: random.Random, group: Group, devices: Iterable[int]
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_published_does_not_depend_on_how_few_a_small_group_is(publisher_of: Any, seed: int) -> None:
     """Whatever a group below ten is replaced with below ten, new devices or those of other groups: nothing changes. So
-    in no version and from no two of them can more be told of it than that."""
+    in no version and from no two of them can more be told of it than that, however many there are beside it who did not
+    consent to being counted."""
     rules = Rules(smallest_group=10, largest_share=0.5)
     chance = random.Random(seed)
     world = world_at_random(chance)
@@ -190,7 +195,7 @@ def test_what_is_published_does_not_depend_on_how_few_a_small_group_is(publisher
     assert len(small) >= 10
     others: list[World] = []
     for group in chance.sample(small, 10):
-        rest = [visit for visit in world if visit.group != group]
+        rest = [visit for visit in world if visit.group != group or not visit.has_consent]
         for count in range(rules.smallest_group):
             others.append(rest + visits_at_random(chance, group, chance.sample(range(60), count)))
     as_it_is, *as_it_might_be = publisher_of(rules).publish([world, *others])
@@ -220,7 +225,7 @@ def largest_share_withheld(world: World, published: Publication, day: int, name:
     left = total - sum(count or 0 for count in views.values())
     of_device: Counter[int] = Counter()
     for visit in world:
-        if visit.group[:2] == (day, name) and views.get(visit.group.platform, 0) is None:
+        if visit.has_consent and visit.group[:2] == (day, name) and views.get(visit.group.platform, 0) is None:
             of_device[visit.device] += visit.views
     assert left == of_device.total()
     return max(of_device.values()) / left if left and left < total else None

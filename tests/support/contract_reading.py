@@ -2,7 +2,8 @@
 
 import json
 import re
-from datetime import UTC, date, datetime
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -34,6 +35,12 @@ ENVELOPE = {
     "platform": "platform!", "app_version": "text", "device_id": "text!", "user_id": "text", "session_id": "text",
     "consent": "consent", "country": "country", "ip_address": "dropped", "user_agent": "dropped",
 }  # fmt: skip
+# What says something of a person: with consent to one of these purposes it lands, and without as NULL.
+NEEDS_CONSENT = {
+    **{name: {"analytics"} for name in ("session_id", "country", "referrer")},
+    **{name: {*PURPOSES[:2]} for name in ("device_key", "user_key", "depth", "active_ms", "reaction")},
+    "channel": {"analytics", "advertising"},
+}
 # What the contract has beyond this reading is NULL in its rows.
 COLUMNS = [c.name for c in load_specs()["events"].columns() if c.name not in ("_batch_id", "_line")]
 PSEUDONYMS = Pseudonymiser(KEY.encode())
@@ -101,6 +108,26 @@ def landed_consent(values: list[str] | None) -> dict[str, bool]:
     return {f"has_{purpose}_consent": purpose in (values or ()) for purpose in PURPOSES}
 
 
+def with_consent_alone(row: dict[str, Any], values: list[str] | None) -> dict[str, Any]:
+    """A row as it lands where these purposes are agreed to."""
+    return {n: None if n in NEEDS_CONSENT and not NEEDS_CONSENT[n] & {*(values or ())} else v for n, v in row.items()}
+
+
+def refusals(events: Iterable[dict[str, Any]]) -> dict[tuple[bytes, str], datetime]:
+    """What events of one landing tell of consent: of each device and purpose that some do not agree to, until when.
+
+    An event that happened more than a day after it was received has a wrong time.
+    """
+    until: dict[tuple[bytes, str], datetime] = {}
+    for event in events:
+        device = PSEUDONYMS.one("device_key", event["device_id"])
+        happened, received = moment(event["occurred_at"]), moment(event["received_at"])
+        at = received if happened > received + timedelta(days=1) else happened
+        for purpose in {*PURPOSES} - {*(event["consent"] or ())}:
+            until[device, purpose] = max(at, until.get((device, purpose), at))
+    return until
+
+
 def landed_day(moment: datetime) -> date:
     """The day of a landed moment, in the organisation's time zone."""
     return moment.replace(tzinfo=UTC).astimezone(ZoneInfo(organisation_timezone())).date()
@@ -126,11 +153,12 @@ def conform(line: bytes) -> dict[str, Any]:
         raise DoesNotFitError
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {name: value_of(kind, document.get(name)) for name, kind in ENVELOPE.items() if kind != "dropped"}
-    row |= landed_consent(row.pop("consent")) | {"event_date": landed_day(row["occurred_at"])}
+    consent = row.pop("consent")
+    row |= landed_consent(consent) | {"event_date": landed_day(row["occurred_at"])}
     for name in ("device", "user"):
         value = row.pop(f"{name}_id")
         row[f"{name}_key"] = None if value is None else PSEUDONYMS.one(f"{name}_key", value)
     agent = document.get("user_agent")
     row |= {"event_type": found[0], "is_bot": isinstance(agent, str) and "crawl" in agent.lower()}
     row |= {n: value_of(k, document[found[0]].get(n)) for n, k in PAYLOADS[found[0]].items() if k != "dropped"}
-    return row
+    return with_consent_alone(row, consent)

@@ -85,6 +85,7 @@ class Lake:
         receipts = self.receipts()
         assert [r.batch_id for r in receipts] == list(range(1, len(receipts) + 1))
         assert not (self.settings.lake / ".work").exists()
+        assert not [*(self.settings.lake / "told").rglob("*.parquet")], "what rows told of consent did not land"
         expected: dict[Path, int] = {}
         replaced = set()
         for receipt in receipts:

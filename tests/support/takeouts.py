@@ -20,6 +20,17 @@ def account(account_id: str, user_id: str, **more: Any) -> Row:
     return {"account_id": account_id, "user_id": user_id, "updated_at": "2026-01-01T00:00:00Z"} | more
 
 
+def consent(number: int, **said: Any) -> Row:
+    """A record that consent to analytics was withdrawn, by whom ``said`` names."""
+    return {
+        "consent_id": f"0191f3c2-8a44-7c1e-9d3c-{number:012x}",
+        "purpose": "analytics",
+        "is_granted": False,
+        "valid_from": "2026-01-01T00:00:00Z",
+        "received_at": "2026-01-01T00:00:01Z",
+    } | said
+
+
 def seen(number: int, device: str, user: str | None, **more: Any) -> Row:
     return event(number, device_id=device, user_id=user or ABSENT, **more)
 

@@ -32,6 +32,7 @@ def weakenings(before: list[DatasetSpec], after: list[DatasetSpec]) -> list[Weak
 def _of_dataset(before: DatasetSpec, after: DatasetSpec) -> Iterator[Weakening]:
     if _length(after.retention_days) > _length(before.retention_days):
         yield _lengthened(after.name, before.retention_days, after.retention_days)
+    yield from _of_consent(before, after)
     earlier = {field.path: field for field in before.fields}
     for field in after.fields:
         was = earlier.get(field.path)
@@ -52,6 +53,17 @@ def _of_dataset(before: DatasetSpec, after: DatasetSpec) -> Iterator[Weakening]:
             yield Weakening(f"{name}: required dropped", "required", "optional")
         yield from _of_form(name, was, field)
         yield from _of_flag(name, was, field)
+
+
+def _of_consent(before: DatasetSpec, after: DatasetSpec) -> Iterator[Weakening]:
+    """What rows say of consent is asked of each of them, and what is refused is remembered: either may be given up."""
+    was, now = before.consent, after.consent
+    if was is None:
+        return
+    if was.of_each_row and not (now and now.of_each_row):
+        yield Weakening(f"{after.name}: consent no longer asked of each row", "of each row", "of none")
+    if now is None:
+        yield Weakening(f"{after.name}: consent no longer taken from its rows", f"from {was.purposes}", "from none")
 
 
 def _is_below(one: StrEnum, other: StrEnum) -> bool:

@@ -58,11 +58,33 @@ def _columns(spec: DatasetSpec) -> list[Column]:
 
 
 def _selected(spec: DatasetSpec) -> str:
-    return "".join(f"{column.name},\n" for column in _columns(spec))
+    """Each column; what needs consent, where there is still consent to one of its purposes."""
+    says = {column: purpose for purpose, column in spec.said_of_purposes.items()}
+    needs = spec.with_consent_alone
+    lines = []
+    for column in _columns(spec):
+        if column.name in says:
+            lines.append(f"{{{{ still_has_consent('{says[column.name]}') }}}} as {column.name},\n")
+        elif column.name in needs:
+            purposes = ", ".join(f"'{purpose}'" for purpose in says.values() if purpose in needs[column.name])
+            lines.append(f"{{{{ with_consent('{column.name}', [{purposes}]) }}}} as {column.name},\n")
+        else:
+            lines.append(f"{column.name},\n")
+    return "".join(lines)
 
 
 def _described(spec: DatasetSpec) -> str:
-    return yaml_text([column_yaml(column) for column in _columns(spec)])
+    return yaml_text([column_yaml(_with_consent_said(spec, column)) for column in _columns(spec)])
+
+
+def _with_consent_said(spec: DatasetSpec, column: Column) -> Column:
+    said = ""
+    if column.name in spec.said_of_purposes.values():
+        said = " False where it was withdrawn since."
+    elif needed := spec.with_consent_alone.get(column.name):
+        purposes = [purpose for purpose in spec.said_of_purposes if purpose in needed]
+        said = f" NULL without consent to {' or '.join(purposes)}."
+    return column.model_copy(update={"description": column.description + said})
 
 
 def _compared(spec: DatasetSpec) -> str:

@@ -73,6 +73,12 @@ STORES = (
         "The days of the field",
     ),
     (
+        "`lake/told`",
+        "For a moment: what rows that just landed tell of consent, by keyed hash",
+        "The user that lands",
+        "Until the landing ends",
+    ),
+    (
         "the warehouse",
         "Tables worked out from what landed",
         "Who builds it",
@@ -105,6 +111,8 @@ def privacy_page(specs: Iterable[DatasetSpec]) -> bytes:
         _at_a_glance(specs),
         "## What becomes of a value",
         _table(("as the tables below say", "what lands"), LANDS.values()),
+        "What lands **with consent** lands in rows of people who agreed to one of its uses, and is empty in others "
+        "([how consent is judged](guides/privacy.md#consent)).",
         "## How sensitive a field is",
         _table(("class", "what it means"), ((_words(kind), text) for kind, text in CLASSES.items())),
         "## Where it is, and who may open it",
@@ -136,7 +144,7 @@ def _dataset(spec: DatasetSpec) -> Iterable[str]:
         (
             f"`{field.name}`",
             field.description,
-            _lands(field),
+            _lands(field) + (", with consent" if field.column in spec.with_consent_alone else ""),
             _words(field.privacy),
             ", ".join(field.purposes),
             _days(field.retention_days or spec.retention_days),

@@ -45,6 +45,10 @@ select
     created_at,
     updated_at,
     country,
+    has_analytics_consent,
+    has_personalisation_consent,
+    has_advertising_consent,
+    consent_updated_at,
     _batch_id,
     _line
 from newest

@@ -1,5 +1,6 @@
 -- One row per session fragment: the part of one session that lies within one day of its stream. A stream is what one
--- device does in one product under one session id of the client's, or under none.
+-- device does in one product under one session id of the client's, or under none. Events without consent to analytics
+-- are in no session.
 --
 -- In a stream without a session id a gap longer than the limit ends a fragment; a session id wins over the gap, so
 -- such a stream has one fragment a day. Fragments of one day need nothing from another day: where they continue over
@@ -23,7 +24,7 @@ with events as (
         active_ms,
         is_bot
     from {{ ref('int_events__events_deduplicated') }}
-    where not is_future and {{ in_days }}
+    where has_analytics_consent and not is_future and {{ in_days }}
 ),
 
 streams_summed as (
@@ -73,7 +74,7 @@ events_without_id as (
         active_ms,
         is_bot
     from {{ ref('int_events__events_deduplicated') }}
-    where session_id is null and not is_future and {{ in_days }}
+    where session_id is null and has_analytics_consent and not is_future and {{ in_days }}
 ),
 
 neighbours_found as (

@@ -1,13 +1,16 @@
 -- One row per device, content and day: what the device did with the content that day, not yet judged by the
 -- rules of engagement. Product, type and platform are those of the day's first event, should events disagree; the
--- person is the last one known. A view: who reads it says which days.
+-- person is the last one known. Events without consent to analytics are left out. A view: who reads it says which days.
 {{ config(materialized='view') }}
 
 {% set in_time = in_order_of(['events.occurred_at', 'events.event_id']) %}
 
 with events as (
     select * from {{ ref('int_events__events_deduplicated') }}
-    where event_type in ('content_view', 'content_progress', 'content_reaction') and not is_future
+    where
+        event_type in ('content_view', 'content_progress', 'content_reaction')
+        and has_analytics_consent
+        and not is_future
 ),
 
 reactions as (

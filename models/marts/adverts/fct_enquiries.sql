@@ -1,4 +1,5 @@
--- One row per enquiry: a person called or wrote to an advert's seller.
+-- One row per enquiry: a person called or wrote to an advert's seller. Who it was is known with consent to
+-- analytics alone.
 {{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='event_date') }}
 
 with enquiries as (
@@ -12,8 +13,8 @@ select
     channel,
     product,
     platform,
-    device_key,
-    user_key,
+    case when has_analytics_consent then device_key end as device_key,
+    case when has_analytics_consent then user_key end as user_key,
     event_date,
     occurred_at,
     is_bot,

@@ -12,6 +12,10 @@ select
     created_at,
     updated_at,
     country,
+    coalesce(has_analytics_consent, false) as has_analytics_consent,
+    coalesce(has_personalisation_consent, false) as has_personalisation_consent,
+    coalesce(has_advertising_consent, false) as has_advertising_consent,
+    consent_updated_at,
     _batch_id,
     _line
 from landed

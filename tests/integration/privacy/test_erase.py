@@ -27,7 +27,7 @@ from flows.privacy.requests import Queue, Request, State
 from tests.support.contracts import changed_spec
 from tests.support.deliveries import in_format, ndjson
 from tests.support.lake import KEY, Lake
-from tests.support.takeouts import account, key_of, seen
+from tests.support.takeouts import Row, account, consent, key_of, seen
 
 KEYS = ("account_key", "user_key", "device_key")
 
@@ -42,16 +42,18 @@ def ask(lake: Lake, with_shared: bool = False, **ids: str) -> Request:
     return Queue(lake.settings).receive([given], with_shared)
 
 
+def rows_of_people(lake: Lake) -> list[Row]:
+    return [row for dataset in ("events", "accounts", "consents") for row in lake.rows(dataset)]
+
+
 def people_in(lake: Lake) -> set[tuple[str, UUID]]:
-    rows = [*lake.rows("events"), *lake.rows("accounts")]
-    return {(key, UUID(bytes=row[key])) for row in rows for key in KEYS if row.get(key)}
+    return {(key, UUID(bytes=row[key])) for row in rows_of_people(lake) for key in KEYS if row.get(key)}
 
 
 def rows_of_others(lake: Lake, *people: str) -> list[dict[str, Any]]:
     """The landed rows that name none of these."""
     keys = {key_of(kind, id_).bytes for kind, id_ in (one.split(":") for one in people)}
-    rows = [*lake.rows("events"), *lake.rows("accounts")]
-    return [row for row in rows if not keys & {row.get(key) for key in KEYS}]
+    return [row for row in rows_of_people(lake) if not keys & {row.get(key) for key in KEYS}]
 
 
 ANNA = ("user:u-anna", "account:k-anna", "account:k-anna-2", "device:d-phone")
@@ -63,10 +65,30 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(peopled: Lake, ids: di
     ask(peopled, **ids)
     (done,) = erase(peopled.settings)
     assert done.state is State.PROVEN
-    assert rows_of_others(peopled, *ANNA) == others == [*peopled.rows("events"), *peopled.rows("accounts")]
+    assert rows_of_others(peopled, *ANNA) == others == rows_of_people(peopled)
     assert audit(peopled.settings).findings == []
     keys = [key_of(*one.split(":")) for one in ANNA]
     patterns = Patterns([form for key in keys for form in forms_of(key)])
+    assert [*files_with(patterns, peopled.settings.home)] == []
+
+
+def test_what_is_known_of_their_consent_is_gone_with_them(peopled: Lake) -> None:
+    told = {"consent": ["analytics"], "consent_updated_at": "2026-01-01T00:00:00Z"}
+    accounts = [account("k-anna", "u-anna", **told), account("k-bo", "u-bo", **told)]
+    peopled.land_one("crm/accounts/c.ndjson", ndjson(accounts))
+    refusing = [seen(700 + n, device, None, consent=["analytics"]) for n, device in enumerate(["d-phone", "d-cilla"])]
+    peopled.land_one("web/events/refusing.ndjson", ndjson(refusing))
+    declared = [consent(1, device_id="d-phone"), consent(2, user_id="u-anna"), consent(3, user_id="u-bo")]
+    peopled.land_one("cmp/consents/a.ndjson", ndjson(declared))
+    assert len(peopled.rows("consents")) == 2 * 3 + 2 * 2 + 3
+    others = rows_of_others(peopled, *ANNA)
+    ask(peopled, user="u-anna")
+    (done,) = erase(peopled.settings)
+    assert done.state is State.PROVEN
+    assert rows_of_people(peopled) == others
+    assert len(peopled.rows("consents")) == 1 * 3 + 1 * 2 + 1
+    assert audit(peopled.settings).findings == []
+    patterns = Patterns([form for one in ANNA for form in forms_of(key_of(*one.split(":")))])
     assert [*files_with(patterns, peopled.settings.home)] == []
 
 
@@ -100,11 +122,11 @@ def test_a_device_alone_takes_nobody_with_it(peopled: Lake) -> None:
 
 
 def test_whoever_is_not_known_is_erased_of_nothing(peopled: Lake) -> None:
-    before = peopled.rows("events"), peopled.rows("accounts")
+    before = rows_of_people(peopled)
     ask(peopled, account="k-nobody-at-all")
     (done,) = erase(peopled.settings)
     assert done.state is State.PROVEN
-    assert (peopled.rows("events"), peopled.rows("accounts")) == before
+    assert rows_of_people(peopled) == before
     assert [*peopled.settings.inbox.rglob("*.csv")] != []
 
 
@@ -173,6 +195,7 @@ def test_the_receipt_names_nobody_and_says_what_was_done(peopled: Lake) -> None:
         assert not any(form in text for form in forms_of(key_of(kind, id_)))
     assert said["found"]["before"]["landed"] == {
         "accounts": {"own": 3, "by_device": 0, "withheld": 1},
+        "consents": {"own": 0, "by_device": 0, "withheld": 0},
         "events": {"own": 12, "by_device": 8, "withheld": 4},
     }
     assert said["found"]["after"]["landed"]["events"] == {"own": 0, "by_device": 0, "withheld": 4}

@@ -22,9 +22,9 @@ from flows.privacy import takeout
 from flows.privacy.holdings import Count, count_warehouse, modelled
 from flows.privacy.identity import Given, Person
 from flows.privacy.takeout import export_person
-from tests.support.deliveries import in_format
+from tests.support.deliveries import in_format, ndjson
 from tests.support.lake import KEY, Lake
-from tests.support.takeouts import Export, account, document, key_of, places, seen, sheet
+from tests.support.takeouts import Export, account, consent, document, key_of, places, seen, sheet
 
 PEOPLE = (
     "u-anna",
@@ -198,27 +198,39 @@ def test_of_any_lives_each_row_goes_to_whom_it_names(lake: Lake, project: Projec
     users, devices = [f"u-{n}" for n in range(5)], [f"d-{n}" for n in range(7)]
     number = 0
     for part in range(4):
-        of = [account(f"k-{life.randrange(8)}", life.choice(users)) for _ in range(3)]
+        told: dict[str, Any] = {"consent": ["analytics"], "consent_updated_at": "2026-01-01T00:00:00Z"}
+        of = [account(f"k-{life.randrange(8)}", life.choice(users), **told) for _ in range(3)]
         lake.land_one(f"crm/accounts/{part}.ndjson", in_format(of, "ndjson", "accounts"))
         rows = []
         for _ in range(12):
             number += life.random() < 0.8  # else a copy
             device = life.choice(devices)
             user = life.choice([None, users[devices.index(device) % 5], life.choice(users)])
-            rows.append(seen(number, device, user, occurred_at=f"2026-01-{1 + number % 28:02d}T12:00:00Z"))
+            agreed = life.choice([["analytics"], ["analytics", "advertising"], []])
+            at = f"2026-01-{1 + number % 28:02d}T12:00:00Z"
+            rows.append(seen(number, device, user, occurred_at=at, consent=agreed))
         suffix = ["ndjson", "pb", "parquet", "csv"][part]
         lake.land_one(f"web/events/{part}.{suffix}", in_format(rows, suffix))
-    accounts, events = lake.rows("accounts"), lake.rows("events")
+        persons = [{"device_id": life.choice(devices)}, {"user_id": life.choice(users)}]
+        persons.append({name: id_ for person in persons for name, id_ in person.items()})
+        records = [consent(10 * part + n, **person) for n, person in enumerate(persons)]
+        lake.land_one(f"cmp/consents/{part}.ndjson", ndjson(records))
+    accounts, events, consents = (lake.rows(dataset) for dataset in ("accounts", "events", "consents"))
+    assert {row["stated_in"] for row in consents} == {"accounts", "events", None}
     for user in users:
         key = key_of("user", user).bytes
         done = export_person(lake.settings, (Given(Kind.USER, user),), tmp_path / user, project=project)
-        on = {row["device_key"] for row in events if row["user_key"] == key}
-        shared = {row["device_key"] for row in events if row["user_key"] not in (None, key)} & on
+        on = {row["device_key"] for row in [*events, *consents] if row["user_key"] == key} - {None}
+        shared = {row["device_key"] for row in [*events, *consents] if row["user_key"] not in (None, key)} & on
         expected = {
             "accounts": places(row for row in accounts if row["user_key"] == key),
             "events": places(row for row in events if row["user_key"] == key),
             "events_by_device": places(
                 row for row in events if row["user_key"] is None and row["device_key"] in on - shared
+            ),
+            "consents": places(row for row in consents if row["user_key"] == key),
+            "consents_by_device": places(
+                row for row in consents if row["user_key"] is None and row["device_key"] in on - shared
             ),
         }
         rows_of = document(tmp_path / user)["rows"] if done.path else {}

@@ -149,6 +149,7 @@ def said_by_copies(rows: list[dict[str, Any]]) -> dict[bytes, set[str]]:
 def test_new_fields_have_values_and_every_copy_the_same(lake: Lake, changed: Change) -> None:
     proto = Path("contracts/tidemark/contents/v1/contents.proto")
     wanted = field("tone", 90, options="required: true")
+    wanted += field("tags", 91, "repeated string", 'accepted_values: ["a", "b"]')
     specs = changed(
         {
             EVENTS_PROTO: lambda text: with_fields(with_payload(text)),
@@ -160,7 +161,10 @@ def test_new_fields_have_values_and_every_copy_the_same(lake: Lake, changed: Cha
     assert all(row["channel_name"] for row in rows)
     assert {row["score"] is None for row in rows} == {True, False}
     assert all(row["wanted"] for row in rows if row["event_type"] == "content_view")
+    # Contents are delivered in CSV, where a list stands as JSON.
     assert all(row["tone"] for row in lake.rows("contents"))
+    tags = {(row["has_a_tags"], row["has_b_tags"]) for row in lake.rows("contents")}
+    assert tags == {(one, other) for one in (True, False) for other in (True, False)}
     said = said_by_copies(rows)
     assert len(said) < len(rows)
     assert all(len(ways) == 1 for ways in said.values())

@@ -350,7 +350,10 @@ def test_tables_arrive_daily_and_change(home: Path, result: sample.SampleResult,
         row for path in sorted(inbox.glob("market/adverts/*.parquet")) for row in pq.read_table(path).to_pylist()
     ]
     calls = [row for path in sorted(inbox.glob("telephony/calls/*.parquet")) for row in pq.read_table(path).to_pylist()]
-    tables = {"contents": contents, "adverts": adverts, "accounts": accounts, "calls": calls}
+    tables = {
+        "contents": contents, "adverts": adverts, "accounts": accounts, "calls": calls,
+        "consents": consent_records(home),
+    }  # fmt: skip
     assert {name: result.table_rows[name] for name in tables} == {name: len(rows) for name, rows in tables.items()}
     assert max(Counter(row["content_id"] for row in contents).values()) > 1
     prices = defaultdict(list)
@@ -366,6 +369,76 @@ def test_tables_arrive_daily_and_change(home: Path, result: sample.SampleResult,
     assert len(calls) == len({call["call_id"] for call in calls})
     assert len(set(truth["call_topic"].values())) == 6
     assert all(datetime(2025, 12, 31, 23, tzinfo=UTC) <= call["started_at"] for call in calls)
+
+
+def test_accounts_say_what_their_owners_agree_to_and_some_withdraw_it(home: Path) -> None:
+    said = defaultdict(list)
+    for path in sorted((home / "lake" / "inbox").glob("crm/accounts/*.csv")):
+        for row in csv_rows(path):
+            assert (row["consent"] == "") == (row["consent_updated_at"] == "")
+            if row["consent"]:
+                assert set(json.loads(row["consent"])) <= ACCEPTED["consent"]
+                assert at(row["created_at"]) <= at(row["consent_updated_at"]) <= at(row["updated_at"])
+            said[row["account_id"]].append(row)
+    first = Counter(rows[0]["consent"] for rows in said.values())
+    assert first.keys() >= {"", "[]"} and 0.05 < first[""] / len(said) < 0.15
+    withdrawn = [rows for rows in said.values() if rows[-1]["consent"] != rows[0]["consent"]]
+    assert 0 < len(withdrawn) < 0.05 * len(said)
+    for rows in withdrawn:
+        assert {*json.loads(rows[0]["consent"])} - {*json.loads(rows[-1]["consent"])} == {"advertising"}
+        assert at(rows[-1]["consent_updated_at"]) > at(rows[0]["updated_at"])
+
+
+def test_some_people_withdraw_consent_and_a_few_give_it_again(home: Path, lake: Read) -> None:
+    agreed = {event["device_id"]: {*event.get("consent", [])} for event in lake.good}
+    records = consent_records(home)
+    by_person = defaultdict(list)
+    for record in sorted(records, key=lambda record: at(record["valid_from"])):
+        who = record["device_id"] or record["user_id"]
+        by_person[who, record["purpose"]].append(record["is_granted"])
+        # What somebody never agreed to is not withdrawn.
+        assert record["purpose"] in agreed.get(record["device_id"], ACCEPTED["consent"])
+    people = {who for who, _ in by_person}
+    assert 5 < len(people) < 0.05 * len(agreed)
+    assert {who for who, purpose in by_person if purpose == "analytics"} == people
+    changes = Counter(tuple(dict.fromkeys(granted)) for granted in by_person.values())
+    assert changes.keys() == {(False,), (False, True)} and changes[False,] > changes[False, True]
+    # Who is not logged in is known by the device alone, and who writes a letter by the account alone.
+    named = {(record["device_id"] is None, record["user_id"] is None) for record in records}
+    assert named == {(False, False), (False, True), (True, False)}
+
+
+def test_records_of_consent_come_late_and_twice_and_no_file_is_empty(home: Path) -> None:
+    records = consent_records(home)
+    seen: dict[str, dict[str, Any]] = {}
+    twice = 0
+    for record in sorted(records, key=lambda record: record["day"]):
+        UUID(record["consent_id"])
+        received = (at(record["received_at"]) + timedelta(hours=1)).date()  # Stockholm, in January
+        if first := seen.get(record["consent_id"]):
+            twice += 1
+            assert {**first, "day": record["day"]} == record
+            assert (received + timedelta(days=1)).isoformat() == record["day"]
+        else:
+            assert received.isoformat() == record["day"]
+            seen[record["consent_id"]] = record
+    assert 0 < twice < 0.3 * len(seen)
+    late = sum(at(r["received_at"]) - at(r["valid_from"]) > timedelta(hours=5) for r in seen.values())
+    assert 0 < late < 0.5 * len(seen)
+    assert all(path.stat().st_size for path in (home / "lake" / "inbox").glob("cmp/consents/*"))
+
+
+def test_a_day_without_records_of_consent_brings_no_file(tmp_path: Path) -> None:
+    result = sample.generate(tmp_path, 90, 30, 1)
+    files = [*tmp_path.glob("lake/inbox/cmp/consents/*")]
+    assert 0 < len(files) <= result.table_rows["consents"] < 30
+    assert all(file.stat().st_size for file in files)
+
+
+def consent_records(home: Path) -> list[dict[str, Any]]:
+    """Every delivered record of consent, with the day of its file."""
+    paths = sorted((home / "lake" / "inbox").glob("cmp/consents/*.ndjson"))
+    return [json.loads(line) | {"day": path.stem} for path in paths for line in path.read_text().splitlines()]
 
 
 def test_events_name_contents_and_adverts_that_the_tables_know(home: Path, lake: Read) -> None:

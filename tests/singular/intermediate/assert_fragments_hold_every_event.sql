@@ -1,11 +1,11 @@
--- Every event that is not from the future belongs to exactly one session fragment of its day. A row here is a day
--- on which sessions lost or repeat events: what depends on them is not published until it passes. The data
--- platform finds the cause, and rebuilds int_audience__session_fragments_split and what is downstream of it.
+-- Every event with consent to analytics that is not from the future belongs to exactly one session fragment of its day.
+-- A row here is a day on which sessions lost or repeat events: what depends on them is not published until it passes.
+-- The data platform finds the cause, and rebuilds int_audience__session_fragments_split and what is downstream of it.
 {% set changed = in_days_changed('event_date', 'int_audience__session_fragments_split') %}
 
 with events as (
     select * from {{ ref('int_events__events_deduplicated') }}
-    where not is_future and {{ changed }}
+    where has_analytics_consent and not is_future and {{ changed }}
 ),
 
 fragments as (

@@ -226,18 +226,21 @@ def test_a_column_of_the_delivery_is_no_difference_between_copies() -> None:
 
 def test_a_list_s_values_become_names_and_two_alike_are_refused() -> None:
     def change(*values: str) -> bytes:
+        # Not the list of consent, whose values are to be purposes.
         def to_values(field: Any, option: Any) -> None:
-            del option.accepted_values[:]
+            field.label = field.LABEL_REPEATED
+            field.ClearField("proto3_optional")
+            field.ClearField("oneof_index")
             option.accepted_values.extend(values)
 
-        return changed("consent", to_values)
+        return changed("app_version", to_values)
 
     sql = generate(change("Third parties"), PROJECT)[EVENTS].decode()
-    assert "    coalesce(has_third_parties_consent, false) as has_third_parties_consent,\n" in sql
-    with pytest.raises(click.ClickException, match=r"'a-b'.*'a_b'.*would share the column has_a_b_consent; rename"):
+    assert "    coalesce(has_third_parties_app_version, false) as has_third_parties_app_version,\n" in sql
+    with pytest.raises(click.ClickException, match=r"'a-b'.*'a_b'.*would share the column has_a_b_app_version; rename"):
         generate(change("a-b", "a_b"), PROJECT)
     for value in ("it's", "", "å", "}}"):
-        with pytest.raises(click.ClickException, match=r"Event\.consent: the accepted value.*letters of a to z"):
+        with pytest.raises(click.ClickException, match=r"Event\.app_version: the accepted value.*letters of a to z"):
             generate(change(value), PROJECT)
 
 

@@ -159,7 +159,9 @@ def test_columns_leave_out_what_is_dropped_and_name_what_is_hashed() -> None:
     columns = {c.name: c for c in load_specs()["events"].columns()}
     assert not {"ip_address", "user_agent", "query", "device_id", "user_id"} & set(columns)
     assert (columns["device_key"].type, columns["device_key"].privacy) == ("uuid", "pseudonym")
-    assert columns["device_key"].required
+    # A sender must say it, and a row without consent lands without it.
+    assert [f.required for f in load_specs()["events"].fields if f.name == "device_id"] == [True]
+    assert not columns["device_key"].required
     assert not columns["user_key"].required
     assert columns["event_type"].accepted_values == load_specs()["events"].payloads
     assert list(columns)[-3:] == ["event_date", *LINEAGE] == ["event_date", "_batch_id", "_line"]

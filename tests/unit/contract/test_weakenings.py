@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.contract.approvals.compare import Weakening, weakenings
-from flows.contract.spec import DatasetSpec, FieldSpec, Flag, Privacy, Redelivery, Treatment, load_specs
+from flows.contract.spec import (
+    ConsentSaid,
+    DatasetSpec,
+    FieldSpec,
+    Flag,
+    Privacy,
+    Redelivery,
+    Treatment,
+    load_specs,
+)
 from tests.support.deliveries import field_of
 
 # From what protects least to what protects most, said here once more on purpose.
@@ -169,6 +178,34 @@ def test_a_field_without_days_of_its_own_is_kept_as_its_dataset(
 ) -> None:
     old, new = (dataset(field(retention_days=of_field[at]), retention_days=of_dataset[at]) for at in (0, 1))
     assert [each.change for each in weakenings([old], [new])] == found
+
+
+SAID = {"purposes": "consent", "person": "user_id", "valid_from": "updated_at"}
+OF_EACH_ROW, TAKEN = (ConsentSaid.model_validate(SAID | {"of_each_row": each}) for each in (True, False))
+NOT_ASKED, NOT_TAKEN = "calls: consent no longer asked of each row", "calls: consent no longer taken from its rows"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (OF_EACH_ROW, TAKEN, [Weakening(NOT_ASKED, "of each row", "of none")]),
+        (TAKEN, None, [Weakening(NOT_TAKEN, "from consent", "from none")]),
+        # Two approvals: to ask no longer, and to remember no longer.
+        (
+            OF_EACH_ROW,
+            None,
+            [Weakening(NOT_ASKED, "of each row", "of none"), Weakening(NOT_TAKEN, "from consent", "from none")],
+        ),
+        (TAKEN, OF_EACH_ROW, []),
+        (None, TAKEN, []),
+        (None, OF_EACH_ROW, []),
+        (OF_EACH_ROW, OF_EACH_ROW, []),
+    ],
+)
+def test_consent_that_is_no_longer_asked_or_taken_is_weaker(
+    before: ConsentSaid | None, after: ConsentSaid | None, found: list[Weakening]
+) -> None:
+    assert weakenings([dataset(field(), consent=before)], [dataset(field(), consent=after)]) == found
 
 
 def test_the_order_of_classes_and_treatments_is_as_said_here() -> None:

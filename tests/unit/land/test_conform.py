@@ -17,7 +17,7 @@ from flows.contract.spec import load_specs
 from flows.land.pseudonyms import Pseudonymiser
 from flows.land.readers import limits
 from flows.land.receipt import Status
-from tests.support.contract_reading import landed_consent, landed_day
+from tests.support.contract_reading import landed_consent, landed_day, with_consent_alone
 from tests.support.deliveries import (
     VIEW,
     compressed,
@@ -223,7 +223,7 @@ def expected_rows() -> list[dict[str, Any]]:
         row |= {"event_date": landed_day(row["occurred_at"])}
         row |= {"event_type": kind, "is_bot": "crawl" in e["user_agent"]}
         row |= {k: v for k, v in e[kind].items() if k != "query"}
-        rows.append(row)
+        rows.append(with_consent_alone(row, e["consent"]))
     return rows
 
 

@@ -74,6 +74,19 @@ def test_the_layout_is_noted_before_the_first_batch(lake: Lake, monkeypatch: pyt
         day_of=DAYS,
         texts={"calls": ("transcript",), "events": ("query",)},
         truncated={"accounts": ("address", "birth_date")},
+        with_consent={
+            "events": (
+                "active_ms",
+                "channel",
+                "country",
+                "depth",
+                "device_key",
+                "reaction",
+                "referrer",
+                "session_id",
+                "user_key",
+            )
+        },
     )
 
 

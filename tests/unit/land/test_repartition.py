@@ -36,14 +36,14 @@ CONSENT = {"has_analytics_consent": "analytics", "has_personalisation_consent": 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    """Events of three days in two files, a file refused whole, and contents."""
+    """Events of three days in two files and what they tell of consent, a file refused whole, and contents."""
     made = Lake(tmp_path)
     for number in range(2):
         rows = [
             event(
                 100 * number + i,
                 occurred_at=f"2026-01-{15 + i % 2}T{i % 24:02}:30:00Z",
-                consent=["advertising"] * (i % 3 == 0),
+                consent=[["analytics", "advertising"], [], ["analytics"]][i % 3],
             )
             for i in range(30)
         ]
@@ -59,7 +59,7 @@ def as_before_there_was_a_layout(lake: Lake) -> None:
     for path in sorted(landed.glob("*/batch-*/receipt.json")):
         receipt = Receipt.model_validate_json(path.read_text())
         said = json.loads(path.read_text())
-        del said["files"], said["columns"]
+        del said["files"], said["columns"], said["told_files"]
         said["data_path"] = f"{receipt.folder}/data.parquet" if receipt.files else None
         if receipt.files and receipt.dataset == "events":
             table = pa.concat_tables(pq.ParquetFile(lake.settings.lake / f.path).read() for f in receipt.files)
@@ -87,14 +87,35 @@ def test_a_lake_of_before_is_refused_and_laid_out_again_with_every_row(lake: Lak
             refused()
     done = repartition(lake.settings)
     assert done is not None
-    assert (done.batches, done.rows, done.files) == (4, 61, 7)
+    # Of events, of what the first of the two files tells of three purposes, and of contents. The second tells the same.
+    assert (done.batches, done.rows, done.files) == (2 + 1 + 2, 60 + 3 + 1, 6 + 1 + 1)
     assert events_of(lake) == rows
     lake.assert_whole()
-    assert [r.model_copy(update={"files": ()}) for r in lake.receipts()] == [
-        r.model_copy(update={"files": ()}) for r in receipts
-    ]
+    files: dict[str, Any] = {"files": (), "told_files": ()}
+    assert [r.model_copy(update=files) for r in lake.receipts()] == [r.model_copy(update=files) for r in receipts]
     assert repartition(lake.settings) is None
     assert land(lake.settings).receipts == [], "what the inbox holds is known still"
+
+
+def test_what_landed_before_consent_was_asked_is_withheld_and_told(tmp_path: Path) -> None:
+    """With the rows goes what says something of a person; that they refused is kept, as if they landed now."""
+    specs = load_specs()
+    before = {**specs, "events": specs["events"].model_copy(update={"consent": None})}
+    made, now = Lake(tmp_path / "before"), Lake(tmp_path / "now")
+    for each in (made, now):
+        each.deliver("web/events/a.ndjson", ndjson([event(1, consent=[]), event(2, consent=["analytics"]), event(3)]))
+    made.land(before)
+    now.land()
+    assert all(row["device_key"] for row in made.rows())
+    with pytest.raises(TidemarkError, match=r"holds events\.\w+ of rows without consent too.*tidemark repartition"):
+        made.land()
+    assert repartition(made.settings) is not None
+    assert made.rows() == now.rows()
+    ids = {"consent_id": None}
+    assert [row | ids for row in made.rows("consents")] == [row | ids for row in now.rows("consents")]
+    assert [r.rows_withheld for r in made.receipts()] == [r.rows_withheld for r in now.receipts()] == [1, 0]
+    made.assert_whole()
+    assert repartition(made.settings) is None
 
 
 def in_zone(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
@@ -142,7 +163,7 @@ def test_a_warehouse_forgets_what_it_knew_of_the_lake_before(lake: Lake, monkeyp
     enter(lake.settings)
     with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
         assert warehouse.execute("select * from ops.model_progress").fetchall() == []
-        assert warehouse.execute("select count(*), count(distinct batch_id) from landed.landings").fetchone() == (4, 4)
+        assert warehouse.execute("select count(*), count(distinct batch_id) from landed.landings").fetchone() == (5, 5)
         assert warehouse.execute("select timezone from landed.layout").fetchone() == (KIRITIMATI,)
 
 
@@ -269,7 +290,7 @@ def test_a_dataset_that_comes_to_be_laid_out_by_day_is(lake: Lake) -> None:
     repartition(lake.settings, specs)
     with closing(Receipts(lake.settings)) as receipts:
         (file,) = receipts.files.in_force("contents")
-    assert file.path == "landed/contents/event_date=2026-01-15/batch-000000000004.parquet"
+    assert file.path == "landed/contents/event_date=2026-01-15/batch-000000000005.parquet"
     (row,) = lake.rows("contents")
     assert (row["content_id"], str(row["event_date"])) == ("c-1", "2026-01-15")
     assert repartition(lake.settings) is not None, "and back"
@@ -281,12 +302,18 @@ def test_what_the_contract_has_no_more_is_kept(lake: Lake, monkeypatch: pytest.M
     specs = dict(load_specs())
     fields = tuple(f for f in specs["events"].fields if f.name != "country")
     specs["events"] = specs["events"].model_copy(update={"fields": fields})
+    countries = [row["country"] for row in events_of(lake)]
+    assert {*countries} == {"SE", None}
     in_zone(monkeypatch, KIRITIMATI)
     repartition(lake.settings, specs)
-    assert {row["country"] for row in events_of(lake)} == {"SE"}
+    assert [row["country"] for row in events_of(lake)] == countries
+    with pytest.raises(TidemarkError, match=r"events\.country of rows without consent too"):
+        enter(lake.settings)  # for all that is known, since that contract did not ask
+    repartition(lake.settings)
     enter(lake.settings)
     with duckdb.connect(str(lake.settings.warehouse)) as warehouse:
-        assert warehouse.execute("select distinct country from landed.events").fetchall() == [("SE",)]
+        found = warehouse.execute("select country from landed.events order by _batch_id, _line").fetchall()
+    assert [country for (country,) in found] == countries
 
 
 def test_it_waits_until_nobody_reads(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,162 @@
+"""What rows tell of consent, on its way into the dataset ``consents``.
+
+A batch whose rows tell of consent (:mod:`flows.land.consent`) has that in a file of its own, ``lake/told/<dataset>/
+consents/<batch>.parquet``, which is committed with it. What a landing left there becomes one batch of ``consents``
+before the landing ends, or before the next one begins; then the files go. Killed in between, some of it may be told
+twice, which changes nothing: of what clients refuse the latest counts, and what a person declared is known already.
+
+What accounts say they say with every extract. It lands in ``consents`` once.
+"""
+
+from collections.abc import Collection, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.contract.consent import CONSENTS
+from flows.contract.spec import DatasetSpec
+from flows.files import sync_folder
+from flows.land.conform import ARROW_TYPES
+from flows.land.consent import TOLD, distinct, latest, told, with_ids
+from flows.land.landed_files import LandedFiles
+from flows.land.landed_sql import query_of
+from flows.land.receipt import LandedFile, Receipt, Status, batch_name
+from flows.land.receipts import Receipts, work_folder
+from flows.rights import PRIVATE, make_private
+from flows.settings import Settings
+
+ZONE = "told"
+# Keys as UUIDs: compared as bytes, DuckDB may miss equal ones in files of its own.
+# Of what a client refuses the latest is enough.
+NOT_KNOWN = """
+with known as ({known})
+select told.* from told
+anti join known on
+    cast(told.device_key as uuid) is not distinct from known.device_key
+    and cast(told.user_key as uuid) is not distinct from known.user_key
+    and told.purpose = known.purpose
+    and told.is_granted = known.is_granted
+    and told.stated_in = known.stated_in
+    and (
+        told.valid_from = known.valid_from
+        or told.valid_from < known.valid_from and list_contains({of_rows}, told.stated_in)
+    )
+"""
+
+
+class ToldFile:
+    """What the rows of a batch tell of consent; ``files`` is its file below ``made`` once :meth:`finish` was called,
+    and empty where they tell nothing."""
+
+    def __init__(self, spec: DatasetSpec, batch_id: int, made: Path, landed_at: datetime) -> None:
+        self.files: tuple[LandedFile, ...] = ()
+        self._spec = spec
+        self._name = f"{ZONE}/{spec.name}/{CONSENTS}/{batch_name(batch_id)}.parquet"
+        self._path = made / self._name
+        self._landed_at = landed_at
+        self._told = TOLD.empty_table()
+
+    def write(self, rows: pa.Table) -> None:
+        """Take in rows, with all that they say."""
+        more = told(self._spec, rows, self._landed_at)
+        if more.num_rows:
+            self._told = pa.concat_tables([self._told, more])
+            if self._spec.consent and self._spec.consent.of_each_row:
+                self._told = latest(self._told)
+
+    def finish(self) -> None:
+        """Write the file."""
+        if not self._told.num_rows:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch(mode=PRIVATE.file)
+        pq.write_table(self._told, self._path, compression="zstd", store_schema=False)
+        size = self._path.stat().st_size
+        self.files = (LandedFile(path=self._name, rows=self._told.num_rows, bytes=size),)
+
+
+def land_told(settings: Settings, specs: Mapping[str, DatasetSpec], receipts: Receipts) -> Receipt | None:
+    """Land what committed batches tell of consent as one batch of ``consents``; None where they tell nothing.
+
+    The caller holds the lock of landing.
+    """
+    files = sorted((settings.lake / ZONE).glob(f"*/{CONSENTS}/batch-*.parquet"))
+    spec = specs.get(CONSENTS)
+    if not files or spec is None:
+        return None
+    of_rows = {name for name, each in specs.items() if each.consent and each.consent.of_each_row}
+    read = pa.concat_tables([pq.read_table(file).cast(TOLD) for file in files])
+    parts = _by_dataset(read)
+    rows = pa.concat_tables([latest(part) if name in of_rows else distinct(part) for name, part in parts])
+    rows = _not_known(settings, spec, rows, receipts, of_rows)
+    if rows.num_rows:
+        receipts.commit(*_made_batch(settings, spec, rows, receipts))
+    for file in files:
+        file.unlink()
+    for folder in {file.parent for file in files}:
+        sync_folder(folder)
+    return receipts.one(receipts.last_batch_id()) if rows.num_rows else None
+
+
+def land_what_is_told(settings: Settings, specs: Mapping[str, DatasetSpec]) -> None:
+    """As :func:`land_told`, for who has the lock of landing and no receipts open."""
+    if next((settings.lake / ZONE).glob(f"*/{CONSENTS}/batch-*.parquet"), None):
+        with closing(Receipts(settings)) as receipts:
+            land_told(settings, specs, receipts)
+            receipts.clean_up()
+
+
+def _not_known(
+    settings: Settings, spec: DatasetSpec, rows: pa.Table, receipts: Receipts, of_rows: Collection[str]
+) -> pa.Table:
+    """The rows that add something to what the dataset has. ``of_rows`` are the datasets whose rows speak of themselves
+    alone."""
+    files = receipts.files.in_force(spec.name)
+    with duckdb.connect() as engine:
+        engine.register("told", rows)
+        query = NOT_KNOWN.format(known=query_of(spec, settings.lake, files), of_rows=sorted(of_rows))
+        return engine.execute(query).to_arrow_table().cast(TOLD)
+
+
+def _by_dataset(rows: pa.Table) -> list[tuple[str, pa.Table]]:
+    names = sorted(rows["stated_in"].unique().to_pylist())
+    return [(name, rows.filter(pa.compute.equal(rows["stated_in"], name))) for name in names]
+
+
+def _made_batch(settings: Settings, spec: DatasetSpec, rows: pa.Table, receipts: Receipts) -> tuple[Receipt, Path]:
+    batch_id, made, now = receipts.last_batch_id() + 1, work_folder(settings) / ZONE, datetime.now(UTC)
+    make_private(made)
+    rows = with_ids(rows)
+    rows = rows.append_column("_batch_id", pa.repeat(pa.scalar(batch_id, pa.int64()), rows.num_rows))
+    rows = rows.append_column("_line", pa.array(range(1, rows.num_rows + 1), pa.int64()))
+    schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in spec.columns()])
+    columns = [
+        rows[name].cast(schema.field(name).type) if name in rows.column_names else pa.nulls(rows.num_rows, kind)
+        for name, kind in zip(schema.names, schema.types, strict=True)
+    ]
+    with LandedFiles(spec, batch_id, made) as landed:
+        landed.write(pa.Table.from_arrays(columns, schema=schema))
+    names = " and ".join(sorted(rows["stated_in"].unique().to_pylist()))
+    receipt = Receipt(
+        batch_id=batch_id,
+        dataset=spec.name,
+        source=spec.source,
+        file=f"consent that rows of {names} tell of",
+        sha256="",
+        bytes=0,
+        format="parquet",
+        status=Status.LANDED,
+        rows_read=landed.rows,
+        rows_landed=landed.rows,
+        files=tuple(landed.files),
+        columns=landed.columns,
+        contract=f"{spec.name}.{spec.version}",
+        key_check=receipts.any_key_check() or "",
+        delivered_at=now,
+        landed_at=now,
+    )
+    return receipt, made
