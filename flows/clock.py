@@ -1,6 +1,6 @@
 """The organisation's days, and moments and lengths of time as people read them."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -29,6 +29,11 @@ def organisation_timezone(project: Path = PROJECT) -> str:
 def local_day(moment: datetime) -> date:
     """The organisation's day at a moment."""
     return moment.astimezone(ZoneInfo(organisation_timezone())).date()
+
+
+def start_of_day(day: date) -> datetime:
+    """The moment at which a day of the organisation begins."""
+    return datetime.combine(day, time.min, ZoneInfo(organisation_timezone()))
 
 
 def duration(span: timedelta) -> str:

@@ -2,7 +2,8 @@
 
 There are two. The *pseudonym* key makes the keyed hashes that stand for people and devices (flows/land/pseudonyms.py).
 The *master* key locks the keys of days, which encrypt what may hold personal data in clear (flows/land/day_keys.py).
-Neither is written anywhere but to its own file, and only where nothing else gives it.
+While the pseudonym key is being changed, the one that comes after it is a third (flows/land/rotation.py).
+None is written anywhere but to its own file, and only where nothing else gives it.
 """
 
 import hmac
@@ -15,19 +16,21 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import SecretStr
 
 from flows.errors import TidemarkError
 from flows.files import sync_folder
 from flows.rights import is_private, make_private, private_file
 from flows.settings import Settings
 
-Name = Literal["pseudonym", "master"]
+Name = Literal["pseudonym", "pseudonym_next", "master"]
 
 KEY_BYTES = 32
 COMMAND_SECONDS = 60
 # What would be lost with a key, for whoever is to decide whether to make another.
 LOST = {
     "pseudonym": "a new key would make every device and person a stranger",
+    "pseudonym_next": "rows that landed since the change of the key began have pseudonyms that were made with it",
     "master": "with a new key nothing that was encrypted before could be read",
 }
 
@@ -38,9 +41,11 @@ def load_key(settings: Settings, name: Name, must_exist: bool) -> bytes:
     ``must_exist`` says that something depends on the key already; its absence then raises :class:`TidemarkError`, as do
     a key that is too short, a command that fails, and a file that others may read.
     """
-    given = settings.pseudonym_key if name == "pseudonym" else settings.master_key
+    if name == "pseudonym_next":
+        _check_source(settings)
+    given = _in_environment(settings, name)
     if given is not None:
-        return _long_enough(given.get_secret_value().encode(), f"TIDEMARK_{name.upper()}_KEY is too short")
+        return _long_enough(given.get_secret_value().encode(), f"{variable_of(name)} is too short")
     if settings.key_command is not None:
         return _long_enough(
             _from_command(settings.key_command, name), f"the {name} key that TIDEMARK_KEY_COMMAND gave is too short"
@@ -51,9 +56,32 @@ def load_key(settings: Settings, name: Name, must_exist: bool) -> bytes:
     if must_exist:
         raise TidemarkError(
             f"the {name} key {path} is missing, and what is in the lake depends on it; restore it from your backup or "
-            f"set TIDEMARK_{name.upper()}_KEY: {LOST[name]}"
+            f"set {variable_of(name)}: {LOST[name]}"
         )
     return _make(path)
+
+
+def variable_of(name: Name) -> str:
+    """The environment variable that may give a key."""
+    return {
+        "pseudonym": "TIDEMARK_PSEUDONYM_KEY",
+        "pseudonym_next": "TIDEMARK_PSEUDONYM_KEY_NEXT",
+        "master": "TIDEMARK_MASTER_KEY",
+    }[name]
+
+
+def is_in_file(settings: Settings) -> bool:
+    """Whether the pseudonym key is in a file of the home, so that another may be put in its place."""
+    return settings.pseudonym_key is None and settings.key_command is None
+
+
+def put_next_in_place(settings: Settings) -> None:
+    """Let the file of the next pseudonym key take the place of the present one's, which is gone with that; nothing
+    where it is done already."""
+    path = settings.key_file("pseudonym_next")
+    if path.exists():
+        path.replace(settings.key_file("pseudonym"))
+        sync_folder(path.parent)
 
 
 def derived(master: bytes, purpose: str) -> bytes:
@@ -65,6 +93,31 @@ def derived(master: bytes, purpose: str) -> bytes:
 def key_check(key: bytes) -> str:
     """A check value that tells two keys apart and reveals neither: kept with what was made with the key."""
     return hmac.digest(key, b"tidemark key check value", "sha256").hex()[:12]
+
+
+def _in_environment(settings: Settings, name: Name) -> SecretStr | None:
+    given = {
+        "pseudonym": settings.pseudonym_key,
+        "pseudonym_next": settings.pseudonym_key_next,
+        "master": settings.master_key,
+    }
+    return given[name]
+
+
+def _check_source(settings: Settings) -> None:
+    """The next key comes from where the present one does, or nobody could say where it is afterwards."""
+    now, later = variable_of("pseudonym"), variable_of("pseudonym_next")
+    if settings.pseudonym_key is not None and settings.pseudonym_key_next is None:
+        raise TidemarkError(
+            f"{now} gives the pseudonym key, so the next one is to be in {later}: set it, for example to what "
+            "`openssl rand -hex 32` prints"
+        )
+    if settings.pseudonym_key is None and settings.pseudonym_key_next is not None:
+        source = "the command of TIDEMARK_KEY_COMMAND" if settings.key_command else "its file"
+        raise TidemarkError(
+            f"{later} is set, and the pseudonym key comes from {source}, where the next one is to come from, too; "
+            f"unset {later}"
+        )
 
 
 def _long_enough(key: bytes, fault: str) -> bytes:

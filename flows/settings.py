@@ -36,6 +36,11 @@ class Settings(BaseSettings):
         description="The secret of the pseudonyms, 32 characters at least; where unset, it is in the file "
         "`secrets/pseudonym.key` below the home.",
     )
+    pseudonym_key_next: SecretStr | None = Field(
+        None,
+        description="While the key is changed by `tidemark keys rotate`: the secret that comes after that of "
+        "TIDEMARK_PSEUDONYM_KEY, where that is set.",
+    )
     master_key: SecretStr | None = Field(
         None,
         description="The secret that locks what is encrypted, 32 characters at least; where unset, it is in the file "
@@ -44,8 +49,9 @@ class Settings(BaseSettings):
     key_command: str | None = Field(
         None,
         repr=False,
-        description="A command that prints a secret, as that of a key store does; it gets `pseudonym` or `master` as "
-        "its last argument. Used where the variable of that secret is unset.",
+        description="A command that prints a secret, as that of a key store does; it gets `pseudonym`, `master` or, "
+        "while the key is changed, `pseudonym_next` as its last argument. Used where the variable of that secret is "
+        "unset.",
     )
     keep_versions: int = Field(7, ge=2, description="How many published versions are kept.")
     keep_hours: float = Field(
@@ -224,7 +230,7 @@ class Settings(BaseSettings):
         return self.sockets / "warm.sock"
 
     def key_file(self, name: str) -> Path:
-        """A secret's own file, where neither environment nor command gives it: ``pseudonym`` or ``master``."""
+        """A secret's own file, where neither environment nor command gives it: of the name that `flows/keys.py` has."""
         return self.home / "secrets" / f"{name}.key"
 
     @property

@@ -18,8 +18,10 @@ from flows.land.receipt import Receipt
 from flows.land.receipts import INDEX, Receipts
 from flows.settings import Settings
 
-NOT_ENTERED = {"files", "text_files", "texts_too_late", "told_files", "columns", "removed", "key_check"}
-LANDING = sorted({*Receipt.model_fields} - NOT_ENTERED)
+LAKE_ONLY = {
+    "files", "text_files", "texts_too_late", "told_files", "columns", "removed", "key_check", "next_key_check",
+}  # fmt: skip
+LANDING = sorted({*Receipt.model_fields} - LAKE_ONLY)
 FILES = pa.schema(
     [
         ("batch_id", pa.int64()),

@@ -142,8 +142,8 @@ def _print_uncounted(done: Takeout) -> None:
 
 
 def _described(person: Person) -> str:
-    parts = [counted(len(person.keys[kind]), str(kind)) for kind in Kind]
-    shared = f" ({len(person.shared):,} shared with others)" if person.shared else ""
+    parts = [counted(person.count(kind), str(kind)) for kind in Kind]
+    shared = f" ({len(person.shared - person.aliases):,} shared with others)" if person.shared else ""
     return " · ".join(parts) + shared
 
 
@@ -168,11 +168,11 @@ def expire_command(settings: Settings) -> None:
     )
     said = [f"{counted(numbers[store], noun)}{of}" for store, noun, of in kinds if numbers[store]]
     out.print(f"[bold]ended[/]    {' · '.join(said) or 'nothing: nothing is older than the contract lets it be'}")
-    _print_renewed(renew(settings, print_line))
+    print_renewed(renew(settings, print_line))
     count_by_hand(settings, began, ["expire"])
 
 
-def _print_renewed(done: Renewed | None) -> None:
+def print_renewed(done: Renewed | None) -> None:
     """What readers see after rows were removed."""
     if done is None:
         return

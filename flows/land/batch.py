@@ -15,6 +15,7 @@ from flows.land.consent import without_what_is_withheld
 from flows.land.day_keys import DayKeys
 from flows.land.hints import LOOKED_AT, Rejected, no_row_fits
 from flows.land.landed_files import LandedFiles
+from flows.land.linking import EarlierDays, next_columns
 from flows.land.quarantine import Quarantine
 from flows.land.receipt import Receipt, Status
 from flows.land.text import TextFiles
@@ -33,7 +34,14 @@ class BatchFiles:
     """
 
     def __init__(
-        self, settings: Settings, spec: DatasetSpec, receipt: Receipt, made: Path, keys: DayKeys, erased: Tombstones
+        self,
+        settings: Settings,
+        spec: DatasetSpec,
+        receipt: Receipt,
+        made: Path,
+        keys: DayKeys,
+        erased: Tombstones,
+        earlier_days: EarlierDays,
     ) -> None:
         self.spec = spec
         # Rows that may not be kept: of people who were erased.
@@ -41,6 +49,7 @@ class BatchFiles:
         # Rows that landed without something that they had no consent for.
         self.withheld = 0
         self._erased = erased
+        self._earlier_days = earlier_days
         self.landed = LandedFiles(spec, receipt.batch_id, made)
         self.texts = TextFiles(spec, receipt.batch_id, made, keys, receipt.landed_at)
         self.told = ToldFile(spec, receipt.batch_id, made, receipt.landed_at)
@@ -66,9 +75,10 @@ class BatchFiles:
             kept = {*rows["_line"].to_pylist(), *(reject.line for reject in part.rejects)}
             unknown = [one for one in unknown if one.line in kept]
         self.told.write(rows)
-        rows, withheld = without_what_is_withheld(self.spec, rows)
+        rows, withheld = without_what_is_withheld(self.spec, self._earlier_days.with_nobody_s_consent(self.spec, rows))
         self.withheld += withheld
-        self.landed.write(rows.select(self._columns))
+        columns = [*self._columns, *next_columns(self.spec, rows.schema.names)]
+        self.landed.write(self._earlier_days.of_day(self.spec, rows.select(columns)))
         self.texts.write(rows)
         self.quarantine.write(part.rejects, unknown)
 

@@ -20,6 +20,7 @@ from flows.land.fast_path.columns import STRINGS, Columns, from_table, judge
 from flows.land.fast_path.json_columns import Lines
 from flows.land.fit import fit
 from flows.land.json_keys import Shapes
+from flows.land.linking import keyed, linking_columns, next_column
 from flows.land.pseudonyms import Pseudonymiser, matches
 from flows.land.readers import Chunk, Reject, Unknown
 from flows.land.readers.values import json_texts
@@ -67,13 +68,30 @@ def conformed_schema(spec: DatasetSpec) -> pa.Schema:
 
 
 class Conformer:
-    """Conforms chunks of one dataset, with one DuckDB connection and one secret."""
+    """Conforms chunks of one dataset, with one DuckDB connection and one secret.
 
-    def __init__(self, spec: DatasetSpec, pseudonymiser: Pseudonymiser, threads: int = 2) -> None:
+    While the key is changed there is a ``later`` one, and a second pseudonym beside each. Once it was changed,
+    ``are_ids_keyed``: the ids of clients' own would lead across as they were sent.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        pseudonymiser: Pseudonymiser,
+        threads: int = 2,
+        later: Pseudonymiser | None = None,
+        are_ids_keyed: bool = False,
+    ) -> None:
         self.spec = spec
         self._zone = organisation_timezone()
         self._pseudonymiser = pseudonymiser
+        self._later = later
+        self._are_ids_keyed = are_ids_keyed
+        self._linking = linking_columns(spec)
         self._schema = conformed_schema(spec)
+        if later:
+            more = ((next_column(name), ARROW_TYPES[column.type]) for name, column in self._linking.items())
+            self._schema = pa.schema([*self._schema, *(pa.field(*one) for one in more)])
         self._threads = threads
         self._shapes = Shapes(spec)
         self._opened: duckdb.DuckDBPyConnection | None = None
@@ -190,8 +208,8 @@ class Conformer:
             if f.flag:
                 found = matches(values[f.name], f.flag.pattern) if f.name in values else None
                 made[f.flag.column] = pa.repeat(pa.scalar(False), len(lines)) if found is None else found
-            if f.name in values and f.treatment is Treatment.PSEUDONYMISE:
-                made[f.column] = self._pseudonymiser.column(f.column, values[f.name])
+            if f.name in values and f.column in self._linking:
+                made |= self._pseudonyms(self._linking[f.column], f.treatment, values[f.name])
             if f.name in values and f.truncate:
                 made[f.column] = truncated(values[f.name], f.truncate.to)
             if f.type == "string[]" and f.accepted_values:
@@ -202,7 +220,21 @@ class Conformer:
         made["_line"] = lines
         columns = [_as_landed(made.get(c.name), c, len(lines)) for c in self.spec.columns()]
         columns += [_redacted(values.get(field.name), len(lines)) for field in self.spec.texts]
+        if self._later:
+            for name, column in self._linking.items():
+                columns.append(_as_landed(made.get(next_column(name)), column, len(lines)))
         return pa.Table.from_arrays(columns, schema=self._schema)
+
+    def _pseudonyms(
+        self, column: Column, treatment: Treatment, values: pa.Array | pa.ChunkedArray
+    ) -> dict[str, pa.Array]:
+        """What stands in a column by which a person's rows are found, and beside it."""
+        made = {}
+        if treatment is Treatment.PSEUDONYMISE or self._are_ids_keyed:
+            made[column.name] = keyed(self._pseudonymiser, column, values)
+        if self._later:
+            made[next_column(column.name)] = keyed(self._later, column, values)
+        return made
 
 
 def _in_columns(spec: DatasetSpec, chunk: Chunk) -> Columns | None:

@@ -3,28 +3,29 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from queue import SimpleQueue
 
 from flows.contract.spec import DatasetSpec
-from flows.errors import TidemarkError
-from flows.keys import key_check, load_key
+from flows.keys import key_check
 from flows.land.conform import Conformed, Conformer
 from flows.land.day_keys import DayKeys
+from flows.land.linking import EarlierDays
 from flows.land.pseudonyms import Pseudonymiser
 from flows.land.readers import Part, decoded
 from flows.land.receipts import Receipts
+from flows.land.rotation import LakeKeys, load_lake_keys
 from flows.land.tombstones import Tombstones
 from flows.settings import Settings
 
 
 class Conformers:
-    """The conformers of each dataset met, the key of pseudonyms that they share, and the keys of days: each made or
+    """The conformers of each dataset met, the keys of pseudonyms that they share, and the keys of days: each made or
     loaded on first need. And who was erased, whose rows may not land."""
 
     def __init__(self, settings: Settings, receipts: Receipts) -> None:
         self._settings = settings
-        self._check = receipts.any_key_check()
-        self._key: bytes | None = None
+        self._landed_with = receipts.any_key_check()
         self.day_keys = DayKeys(settings)
         self.erased = Tombstones(settings)
         self._made: dict[str, list[Conformer]] = {}
@@ -37,23 +38,32 @@ class Conformers:
             for conformer in made:
                 conformer.close()
 
+    @cached_property
+    def _keys(self) -> LakeKeys:
+        return load_lake_keys(
+            self._settings, self._landed_with, "with another, every device and person would become a stranger"
+        )
+
+    @cached_property
+    def earlier_days(self) -> EarlierDays:
+        """What stands in rows of days before the key was changed."""
+        return EarlierDays(self._keys.now, self._keys.boundaries)
+
     @property
-    def key(self) -> bytes:
-        if self._key is None:
-            key = load_key(self._settings, "pseudonym", must_exist=self._check is not None)
-            if self._check not in (None, key_check(key)):
-                raise TidemarkError(
-                    "the pseudonymisation key is not the one that landed the batches before: every device and person "
-                    f"would become a stranger; restore the earlier "
-                    f"{self._settings.key_file('pseudonym')} or TIDEMARK_PSEUDONYM_KEY"
-                )
-            self._key = key
-        return self._key
+    def key_checks(self) -> dict[str, str | None]:
+        """What a receipt says of the keys."""
+        later = self._keys.later
+        return {"key_check": key_check(self._keys.now), "next_key_check": key_check(later) if later else None}
 
     def of(self, spec: DatasetSpec) -> list[Conformer]:
         if spec.name not in self._made:
-            pseudonymiser = Pseudonymiser(self.key)
-            self._made[spec.name] = [Conformer(spec, pseudonymiser, threads=1) for _ in range(self._settings.threads)]
+            now = Pseudonymiser(self._keys.now)
+            later = Pseudonymiser(self._keys.later) if self._keys.later else None
+            are_ids_keyed = bool(self._keys.boundaries)
+            self._made[spec.name] = [
+                Conformer(spec, now, threads=1, later=later, are_ids_keyed=are_ids_keyed)
+                for _ in range(self._settings.threads)
+            ]
         return self._made[spec.name]
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.contract.spec import ConsentSaid, DatasetSpec
+from flows.land.linking import next_column
 
 # A clock that runs ahead by more than this says nothing of when it was: consent counts from when it was received.
 FUTURE_AFTER = timedelta(hours=24)
@@ -38,7 +39,8 @@ def without_what_is_withheld(spec: DatasetSpec, rows: pa.Table) -> tuple[pa.Tabl
         may_land = reduce(pc.or_, said, pa.repeat(pa.scalar(False), rows.num_rows))
         if pc.all(may_land).as_py():
             continue
-        for name in (name for name, needed in columns.items() if needed == purposes):
+        own = {name for name, needed in columns.items() if needed == purposes}
+        for name in [*own, *(later for later in map(next_column, own) if later in rows.schema.names)]:
             lost = pc.or_(lost, pc.and_not(pc.is_valid(rows[name]), may_land))
             kept = _only_where(rows[name], may_land)
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), kept)

@@ -9,7 +9,6 @@ from pathlib import Path
 from flows.contract.spec import DatasetSpec, Redelivery
 from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
 from flows.files import sha256
-from flows.keys import key_check
 from flows.land.batch import BatchFiles, land_rows, thrown
 from flows.land.commit import abandon
 from flows.land.conform import Conformed
@@ -113,7 +112,7 @@ class FileLander:
             status=Status.DUPLICATE,
             supersedes_batch_id=superseded.batch_id if superseded else None,
             contract=f"{spec.name}.{spec.version}",
-            key_check=key_check(self._conformers.key),
+            **self._conformers.key_checks,
             delivered_at=datetime.fromtimestamp(delivery.stat.st_mtime, UTC),
             landed_at=datetime.now(UTC),
         )
@@ -132,8 +131,8 @@ class FileLander:
                 stream = conformed(read_parts(path, spec), self._conformers.of(spec), begun.batch_id)
             else:
                 stream = of_batch(rows, begun.batch_id)
-            keys, erased = self._conformers.day_keys, self._conformers.erased
-            files = BatchFiles(self._settings, spec, begun, self._made, keys, erased)
+            of = self._conformers
+            files = BatchFiles(self._settings, spec, begun, self._made, of.day_keys, of.erased, of.earlier_days)
             return land_rows(files, begun, stream, columns, self._examples)
         except (TidemarkError, OSError, sqlite3.Error) as error:
             if not isinstance(error, FileRefusedError):

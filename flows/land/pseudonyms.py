@@ -6,6 +6,7 @@ marked as a UUID of version 8 (RFC 9562).
 
 import hmac
 from enum import StrEnum
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,24 +40,36 @@ class Pseudonymiser:
 
     def one(self, column: str, value: str) -> bytes:
         """The 16-byte pseudonym of a value in a column such as ``device_key``."""
-        digest = bytearray(hmac.digest(self._key, f"{column}\0{value}".encode(), "sha256")[:16])
-        digest[6] = 0x80 | (digest[6] & 0x0F)
-        digest[8] = 0x80 | (digest[8] & 0x3F)
-        return bytes(digest)
+        return pseudonym_of(self._key, column, value.encode())
 
     def column(self, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Array:
         """The pseudonyms of a column of strings, as 16-byte values; NULL stays NULL."""
+        encoded = _one_dictionary(values)
+        return pa.array(self._made_of(name, encoded), pa.binary(16)).take(encoded.indices)
+
+    def texts(self, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Array:
+        """The same as text, for a column that holds text."""
+        encoded = _one_dictionary(values)
+        made = [str(UUID(bytes=pseudonym)) for pseudonym in self._made_of(name, encoded)]
+        return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(made, pa.string()))
+
+    def _made_of(self, name: str, encoded: pa.DictionaryArray) -> list[bytes]:
         made = self._made.setdefault(name, {})
         if len(made) > REMEMBERED_VALUES:
             made.clear()
-        encoded = _one_dictionary(values)
         distinct = encoded.dictionary.to_pylist()
-        pseudonyms = list(map(made.get, distinct))
-        for position, pseudonym in enumerate(pseudonyms):
-            if pseudonym is None:
-                value = distinct[position]
-                pseudonyms[position] = made[value] = self.one(name, value)
-        return pa.array(pseudonyms, pa.binary(16)).take(encoded.indices)
+        for value in distinct:
+            if value not in made:
+                made[value] = self.one(name, value)
+        return [made[value] for value in distinct]
+
+
+def pseudonym_of(secret: bytes, column: str, value: bytes) -> bytes:
+    """The keyed hash of a value of a column, as a UUID of version 8."""
+    digest = bytearray(hmac.digest(secret, column.encode() + b"\0" + value, "sha256")[:16])
+    digest[6] = 0x80 | (digest[6] & 0x0F)
+    digest[8] = 0x80 | (digest[8] & 0x3F)
+    return bytes(digest)
 
 
 def matches(values: pa.Array | pa.ChunkedArray, pattern: str) -> pa.Array:

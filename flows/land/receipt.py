@@ -70,7 +70,11 @@ class Receipt(BaseModel):
 
     A removal (flows/land/remove.py) has a receipt, too, which says what it ``removed``; its ``files`` are those in
     which the rows stand that are left of the days it touched, of all batches up to it, and ``file`` names why it was
-    made.
+    made. A change of the pseudonym key is a removal of no rows: all are left, with other pseudonyms
+    (flows/land/rekey.py).
+
+    ``key_check`` is the check value of the key that made the pseudonyms, ``next_key_check`` that of the later one,
+    which made those that stand beside them while the key was changed.
 
     A retry has a receipt too: ``retries_batch_id`` names the batch in which the file landed first. Its ``rows_read``
     are the rows that the file's batch before it (that one, or an earlier retry) had rejected, and its own rejects take
@@ -105,6 +109,7 @@ class Receipt(BaseModel):
     retries_batch_id: int | None = None
     contract: str
     key_check: str
+    next_key_check: str | None = None
     delivered_at: datetime
     landed_at: datetime
 

@@ -64,8 +64,8 @@ def remove_days(receipts: Receipts, settings: Settings, spec: DatasetSpec, last:
     ]
     if not removed:
         return None
-    receipt = _receipt(receipts, spec, why, removed, [], ())
-    receipts.commit(receipt, _made(settings))
+    receipt = removal_receipt(receipts, spec, why, removed, [], ())
+    receipts.commit(receipt, made_folder(settings))
     return receipt
 
 
@@ -83,23 +83,27 @@ def remove_rows(
     :func:`removing`. Raises :class:`TidemarkError` where a file holds other rows than its receipts say: nothing is
     removed then.
     """
-    made = _made(settings)
+    made = made_folder(settings)
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     by_day: dict[date | None, list[FileInForce]] = {}
     in_force = receipts.files.in_force(spec.name)
     for file in in_force:
         by_day.setdefault(file.event_date, []).append(file)
-    older = _older_columns(spec, in_force)
+    older = older_columns(spec, in_force)
+    nothing = no_row(settings, spec, older)
     number = receipts.last_batch_id() + 1
     removed: list[Removed] = []
     files: list[LandedFile] = []
-    with _engine(settings, spec, made) as engine:
+    with engine_for(settings, spec, made) as engine:
         days = sorted(_days_with(engine, settings, spec, in_force, is_taken), key=str)
         for done, day in enumerate(days, 1):
             landed = receipts.files.rows_by_batch(spec.name, day, number)
             path = compacted_path(spec.name, day, number)
-            left = _write_others(engine, settings, spec, by_day[day], older, is_taken, landed, made / path)
+            rows = rows_in(settings, spec, by_day[day])
+            stay = f"select * exclude (_is_taken) from (select *, {is_taken} as _is_taken from {rows})"
+            wanted = f"{nothing} union all by name ({stay} where not coalesce(_is_taken, false))"
+            left = write_day(engine, spec, rows, wanted, landed, made / path)
             removed += [
                 Removed(batch_id=batch_id, event_date=day, rows=rows - left.get(batch_id, 0))
                 for batch_id, rows in sorted(landed.items())
@@ -111,7 +115,7 @@ def remove_rows(
             progress(f"{spec.name} of {day or 'all days'}: {done} of {len(days)}")
     if not removed:
         return None
-    receipt = _receipt(receipts, spec, why, removed, files, tuple(older))
+    receipt = removal_receipt(receipts, spec, why, removed, files, tuple(older))
     receipts.commit(receipt, made)
     return receipt
 
@@ -125,18 +129,21 @@ def remove_unread(receipts: Receipts, settings: Settings, specs: dict[str, Datas
         receipts.files.remove_replaced(name, {file.path for file in receipts.files.in_force(name)})
 
 
-def _made(settings: Settings) -> Path:
+def made_folder(settings: Settings) -> Path:
+    """Where a removal is made."""
     return work_folder(settings) / "removal"
 
 
-def _receipt(
+def removal_receipt(
     receipts: Receipts,
     spec: DatasetSpec,
     why: str,
     removed: list[Removed],
     files: list[LandedFile],
-    older_columns: tuple[str, ...],
+    older: tuple[str, ...],
 ) -> Receipt:
+    """The receipt of a removal: what it took out of which day, and the files in which the rest stands. ``older`` are
+    the columns in these that the contract does not have."""
     now = datetime.now(UTC)
     return Receipt(
         batch_id=receipts.last_batch_id() + 1,
@@ -149,7 +156,7 @@ def _receipt(
         status=Status.REMOVED,
         reason=why,
         files=tuple(files),
-        columns=(*(column.name for column in spec.columns()), *older_columns),
+        columns=(*(column.name for column in spec.columns()), *older),
         removed=tuple(removed),
         contract=f"{spec.name}.{spec.version}",
         key_check=receipts.any_key_check() or "",
@@ -159,15 +166,16 @@ def _receipt(
 
 
 @contextmanager
-def _engine(settings: Settings, spec: DatasetSpec, made: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def engine_for(settings: Settings, spec: DatasetSpec, made: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """What writes a removal's files below ``made``. Raises :class:`TidemarkError` where it cannot."""
     try:
         with duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit}) as engine:
             engine.execute(f"set TimeZone = 'UTC'; set temp_directory = {literal(str(made / '.spilled'))}")
             yield engine
     except duckdb.Error as error:
         raise TidemarkError(
-            f"rows of {spec.name} could not be removed ({error}); every row is where it was; fix the cause (a full "
-            "disk, a damaged file: `tidemark audit` names it) and run the same again"
+            f"files of {spec.name} could not be written again ({error}); every row is where it was; fix the cause (a "
+            "full disk, a damaged file: `tidemark audit` names it) and run the same again"
         ) from error
 
 
@@ -192,26 +200,16 @@ def rows_in(settings: Settings, spec: DatasetSpec, files: list[FileInForce]) -> 
     return read(settings.lake, files, ", union_by_name = true")
 
 
-def _write_others(
-    engine: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    spec: DatasetSpec,
-    files: list[FileInForce],
-    older: dict[str, FileInForce],
-    is_taken: str,
-    landed: Rows,
-    to: Path,
+def write_day(
+    engine: duckdb.DuckDBPyConnection, spec: DatasetSpec, rows: str, wanted: str, landed: Rows, to: Path
 ) -> Rows:
-    """Write the rows of a day that stay, none where there is none; how many those are of each batch."""
-    rows = rows_in(settings, spec, files)
+    """Write what is wanted of the rows of a day into one file, none where that is nothing; how many rows it has of each
+    batch. Both are SQL. Raises :class:`TidemarkError` where the rows are not those that ``landed``."""
     before = engine.execute(f"select _batch_id, count(*) from {rows} group by all").fetchall()
     check_conserved(dict(before), landed)
     to.parent.mkdir(parents=True, exist_ok=True)
-    stay = f"select * exclude (_is_taken) from (select *, {is_taken} as _is_taken from {rows})"
-    nothing = _nothing(settings, spec, older)
     engine.execute(
-        f"copy (select * from ({nothing} union all by name ({stay} where not coalesce(_is_taken, false))) "
-        f"order by {', '.join(order_of(spec))}) to {literal(str(to))} "
+        f"copy (select * from ({wanted}) order by {', '.join(order_of(spec))}) to {literal(str(to))} "
         f"(format parquet, compression zstd, row_group_size {GROUP_ROWS})"
     )
     left = dict(engine.execute("select _batch_id, count(*) from read_parquet(?) group by all", [str(to)]).fetchall())
@@ -220,13 +218,14 @@ def _write_others(
     return left
 
 
-def _older_columns(spec: DatasetSpec, files: list[FileInForce]) -> dict[str, FileInForce]:
-    """The columns that the contract does not have any more, each with a file that has it."""
+def older_columns(spec: DatasetSpec, files: list[FileInForce]) -> dict[str, FileInForce]:
+    """The columns that the contract does not have, each with a file that has it: those that it had once, and the later
+    pseudonyms."""
     known = {column.name for column in spec.columns()}
     return {name: file for file in files for name in file.columns if name not in known}
 
 
-def _nothing(settings: Settings, spec: DatasetSpec, older: dict[str, FileInForce]) -> str:
+def no_row(settings: Settings, spec: DatasetSpec, older: dict[str, FileInForce]) -> str:
     """No row, with the contract's columns and those of older ones: no file has all of them."""
     types = {"uuid": "blob"}
     columns = (f"cast(null as {types.get(c.type, c.type)}) as {identifier(c.name)}" for c in spec.columns())

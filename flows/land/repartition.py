@@ -6,7 +6,6 @@ room for a second landed zone meanwhile.
 """
 
 import json
-import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -33,9 +32,12 @@ from flows.land.land import LOCK as LANDING_LOCK
 from flows.land.landed_files import LandedFiles
 from flows.land.layout import BEFORE, Layout, has_batches, layout_after, read_layout, write_layout
 from flows.land.quarantine import encrypt_what_is_in_clear
-from flows.land.receipt import RECEIPT, LandedFile, Receipt, Status, removed_rows
+from flows.land.receipt import RECEIPT, Receipt, Status, removed_rows
 from flows.land.receipts import INDEX, Receipts, work_folder
 from flows.land.redaction.redact import redact_column
+from flows.land.rotation import FILE as ROTATIONS
+from flows.land.rotation import read_rotations, write_rotations
+from flows.land.taken_over import link, linked
 from flows.land.text import STORE, TextFiles, read_text_file
 from flows.land.told import ZONE as TOLD
 from flows.land.told import ToldFile, land_what_is_told
@@ -188,10 +190,10 @@ def _lay_out_batch(
     # What its rows told of consent is no part of the landed zone: it landed since, or waits where it stands.
     old = old.model_copy(update={"text_files": kept, "told_files": ()})
     if not old.files:  # all of its rows were removed, and its text may be there still
-        return _linked(settings, old, made)
+        return linked(settings, old, made)
     by_day_before = any(file.event_date for file in old.files)
     if spec is None or not (without or by_day_before or spec.is_by_day or _is_of_old_form(settings, spec, old)):
-        return _linked(settings, old, made)
+        return linked(settings, old, made)
     landed = LandedFiles(spec, old.batch_id, made)
     texts = TextFiles(spec, old.batch_id, made, keys, old.landed_at)
     told = ToldFile(spec, old.batch_id, made, old.landed_at)
@@ -215,7 +217,7 @@ def _lay_out_batch(
         raise TidemarkError(f"its files hold {landed.rows:,} rows, and its receipt says {old.rows_landed:,}")
     if in_store is None:
         for file in old.text_files:
-            _link(settings, file.path, made)
+            link(settings, file.path, made)
     told.finish()
     return old.model_copy(
         update={
@@ -263,52 +265,6 @@ def _in_other_form(spec: DatasetSpec) -> frozenset[str]:
     """Fields that no longer land under their name: lists of accepted values, free text, and what is truncated."""
     lists = (column.holds.field for column in spec.columns() if column.holds)
     return frozenset((*lists, *spec.in_no_landed_file, *(field.name for field in spec.truncated)))
-
-
-def _linked(settings: Settings, old: Receipt, made: Path) -> Receipt:
-    """The files of a batch as they are: they need not be written again. Of one whose place another took, its rows."""
-    files: list[LandedFile] = []
-    read: set[Path] = set()
-    for text in old.text_files:
-        _link(settings, text.path, made)
-    for file in old.files:
-        compacted = compacted_with(settings, old, file)
-        if compacted is None:
-            _link(settings, file.path, made)
-            files.append(file)
-        elif compacted not in read:  # else its rows were written with those of another file of the batch
-            read.add(compacted)
-            files.append(file.model_copy(update=_write_own(compacted, old.batch_id, made / file.path)))
-    columns = () if read else old.columns
-    if files and not columns:
-        columns = tuple(pq.read_schema(made / files[0].path).names)
-    return old.model_copy(update={"columns": columns, "files": tuple(files)})
-
-
-def _write_own(compacted: Path, batch_id: int, path: Path) -> dict[str, int]:
-    """Write the rows of one batch from a file of many; how many rows and bytes that are."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = pads.dataset(compacted, format="parquet").scanner(filter=pads.field("_batch_id") == batch_id)
-    written = 0
-    with pq.ParquetWriter(path, rows.projected_schema, compression="zstd") as writer:
-        for batch in rows.to_batches():
-            if batch.num_rows:
-                writer.write_batch(batch)
-                written += batch.num_rows
-    return {"rows": written, "bytes": path.stat().st_size}
-
-
-def _link(settings: Settings, file: str, made: Path) -> Path:
-    """A file of the lake, once more below ``made``."""
-    path = made / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(settings.lake / file, path)
-    except FileNotFoundError:
-        raise
-    except OSError:  # a file system without links
-        shutil.copy2(settings.lake / file, path)
-    return path
 
 
 def _rows_of(settings: Settings, old: Receipt) -> Iterator[pa.Table]:
@@ -378,6 +334,8 @@ def _swap(settings: Settings) -> None:
             make_private(settings.lake / zone, *to.parent.relative_to(settings.lake / zone).parts)
             path.replace(to)
             sync_folder(to.parent)
+    if (settings.landed / ROTATIONS).exists():
+        write_rotations(_target(settings), read_rotations(settings))
     settings.landed.rename(settings.lake / BEFORE)
     sync_folder(settings.lake)
     _finish_swap(settings)

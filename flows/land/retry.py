@@ -33,7 +33,6 @@ import pyarrow.parquet as pq
 
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
-from flows.keys import key_check
 from flows.land.batch import BatchFiles, land_rows
 from flows.land.conformers import Conformers, conformed
 from flows.land.day_keys import DestroyedKeyError
@@ -151,7 +150,7 @@ def _retry_batch(
             "told_files": (),
             "columns": (),
             "contract": f"{spec.name}.{spec.version}",
-            "key_check": key_check(conformers.key),
+            **conformers.key_checks,
             "landed_at": datetime.now(UTC),
         }
     )
@@ -164,7 +163,8 @@ def _retry_batch(
             columns = _columns(quarantine, before)
             chunks = _chunks_again(quarantine, before.format, spec, columns, work_folder(settings))
             rows = conformed(map(decoded, chunks), conformers.of(spec), receipt.batch_id)
-            files = BatchFiles(settings, spec, receipt, made, conformers.day_keys, conformers.erased)
+            keys, erased, earlier_days = conformers.day_keys, conformers.erased, conformers.earlier_days
+            files = BatchFiles(settings, spec, receipt, made, keys, erased, earlier_days)
             receipt = land_rows(files, receipt, rows, lambda: columns, [])
     except DestroyedKeyError as error:
         raise FileRefusedError("what they said is gone: its time was over; have the rows delivered again") from error

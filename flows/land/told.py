@@ -55,8 +55,8 @@ class ToldFile:
     def __init__(self, spec: DatasetSpec, batch_id: int, made: Path, landed_at: datetime) -> None:
         self.files: tuple[LandedFile, ...] = ()
         self._spec = spec
-        self._name = f"{ZONE}/{spec.name}/{CONSENTS}/{batch_name(batch_id)}.parquet"
-        self._path = made / self._name
+        self._batch_id = batch_id
+        self._made = made
         self._landed_at = landed_at
         self._told = TOLD.empty_table()
 
@@ -70,13 +70,19 @@ class ToldFile:
 
     def finish(self) -> None:
         """Write the file."""
-        if not self._told.num_rows:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.touch(mode=PRIVATE.file)
-        pq.write_table(self._told, self._path, compression="zstd", store_schema=False)
-        size = self._path.stat().st_size
-        self.files = (LandedFile(path=self._name, rows=self._told.num_rows, bytes=size),)
+        self.files = write_told(self._made, self._spec.name, self._batch_id, self._told)
+
+
+def write_told(made: Path, dataset: str, batch_id: int, rows: pa.Table) -> tuple[LandedFile, ...]:
+    """Write what a batch tells of consent below ``made``; none where that is nothing."""
+    if not rows.num_rows:
+        return ()
+    name = f"{ZONE}/{dataset}/{CONSENTS}/{batch_name(batch_id)}.parquet"
+    path = made / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=PRIVATE.file)
+    pq.write_table(rows, path, compression="zstd", store_schema=False)
+    return (LandedFile(path=name, rows=rows.num_rows, bytes=path.stat().st_size),)
 
 
 def land_told(settings: Settings, specs: Mapping[str, DatasetSpec], receipts: Receipts) -> Receipt | None:

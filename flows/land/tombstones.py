@@ -5,11 +5,13 @@ whoever has the list learns nothing from it, and whoever has the lake finds nobo
 to which what happened is gone. What happens later lands as anybody's: who comes back is another matter.
 
 The list is ``lake/tombstones.jsonl``, for its owner alone. Its key is worked out from the master key.
+
+While the key of pseudonyms is changed, rows come with two: whoever is on the list by the one is put on it by the other.
 """
 
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
 from flows.files import replace_private
 from flows.keys import derived, key_check, load_key
+from flows.land.linking import next_column
 from flows.land.pseudonyms import PERSONAL, Kind
 from flows.settings import Settings
 
@@ -52,6 +55,9 @@ class Tombstones:
 
     def add(self, more: Iterable[Tombstone]) -> None:
         """Put more on the list, whole and on the disk before this returns. One caller at a time: who may land."""
+        more = [*more]
+        if not more:
+            return
         self._key, check = _key(self._settings, must_exist=list_of(self._settings).exists())
         for one in more:
             digest = self._digest(one.kind, one.pseudonym)
@@ -64,8 +70,21 @@ class Tombstones:
         """The rows that may land. A row that names somebody else, too, is theirs as well, and stays."""
         if not self._until or not rows.num_rows:
             return rows
+        self.add([*self._carried_over(rows)])
         gone = self._gone(spec, rows)
         return rows if gone is None else rows.filter(pc.invert(gone))
+
+    def _carried_over(self, rows: pa.Table) -> Iterator[Tombstone]:
+        """Those on the list of whom there are rows, by the pseudonyms that a later key made."""
+        for kind in Kind:
+            names = [kind.column, next_column(kind.column)]
+            if not {*names} <= {*rows.schema.names}:
+                continue
+            pairs = rows.select(names).group_by(names).aggregate([])
+            for now, later in zip(*(pairs[name].to_pylist() for name in names), strict=True):
+                until = self._until.get(self._digest(kind, now)) if now else None
+                if until is not None and self._until.get(self._digest(kind, later), datetime.min) < until:
+                    yield Tombstone(kind, later, until)
 
     def _gone(self, spec: DatasetSpec, rows: pa.Table) -> pa.Array | None:
         there = [kind for kind in Kind if kind.column in rows.schema.names]

@@ -21,7 +21,7 @@ from flows.build.warehouse import in_use_by, once_free
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.land.land import land
-from flows.land.pseudonyms import Kind, Pseudonymiser
+from flows.land.pseudonyms import Kind
 from flows.land.receipt import Receipt
 from flows.land.receipts import Receipts
 from flows.land.remove import remove_unread, removing
@@ -48,8 +48,9 @@ from flows.privacy.holdings import (
     searched,
     tables_in,
 )
-from flows.privacy.identity import Given, pseudonyms, resolve
-from flows.privacy.landed import LandedRows, lake_pseudonymiser, reading
+from flows.privacy.identity import Given
+from flows.privacy.lake_secrets import LakeSecrets
+from flows.privacy.landed import LandedRows, reading
 from flows.privacy.mentions import Mention, Unsearched, mentions
 from flows.privacy.renew import renew
 from flows.privacy.requests import Queue, Request, State
@@ -118,7 +119,7 @@ class _Look:
 
     database: duckdb.DuckDBPyConnection
     landed: LandedRows
-    pseudonymiser: Pseudonymiser
+    secrets: LakeSecrets
 
 
 class _Erasure:
@@ -153,7 +154,7 @@ class _Erasure:
         make_private(self._settings.lake / SPILLS)
         with reading(self._settings, self._settings.lake / SPILLS) as database:
             landed = LandedRows(self._settings, self._specs, database)
-            yield _Look(database, landed, lake_pseudonymiser(self._settings, landed))
+            yield _Look(database, landed, LakeSecrets(self._settings, landed))
 
     # --- in the lake ---
 
@@ -177,16 +178,18 @@ class _Erasure:
         for one in self._secret.people:
             by_device_alone[all(given.kind is Kind.DEVICE for given in one)].append(one)
         for some in by_device_alone.values():
-            person = resolve(pseudonyms(chain(*some), look.pseudonymiser), look.landed)
+            person = look.secrets.person(chain(*some))
             for kind in Kind:
                 self._secret.keys.setdefault(kind, set()).update(person.keys[kind])
+            self._secret.aliases |= person.aliases
             shared |= person.shared
         # A device that none but people of this request share is nobody else's.
         used = look.landed.pairs(Kind.DEVICE, shared, Kind.USER) if shared else set()
-        self._secret.shared |= {device for device, user in used if user not in self._secret.keys[Kind.USER]}
+        by_others = {device for device, user in used if user not in self._secret.keys[Kind.USER]}
+        self._secret.shared |= by_others | look.secrets.aliases_of(Kind.DEVICE, by_others)
         person = self._secret.person
-        counted = {kind: len(person.keys[kind]) for kind in Kind}
-        self._request.found["pseudonyms"] = {**counted, "shared_devices": len(person.shared)}
+        counted = {kind: person.count(kind) for kind in Kind}
+        self._request.found["pseudonyms"] = {**counted, "shared_devices": len(person.shared - person.aliases)}
         self._reach(State.RESOLVED)
 
     def _plan(self, look: _Look) -> None:
@@ -226,9 +229,7 @@ class _Erasure:
             if changed or spec.name not in shares:
                 shares[spec.name] = {"rewritten": len(changed), "of": files}
         in_quarantine: list[tuple[Receipt, set[int]]] = []
-        for one in lines_in_quarantine(
-            receipts, self._settings, self._specs, self._secret.words, look.pseudonymiser, person
-        ):
+        for one in lines_in_quarantine(receipts, self._settings, self._specs, self._secret.words, look.secrets, person):
             if isinstance(one, Unsearched):
                 self._note_files([one])
             else:
@@ -346,4 +347,4 @@ class _Erasure:
                     f"where {is_one_of(kind.column, keys)}"
                 )
                 kept |= {key for (key,) in rows.fetchall()}
-        return kept
+        return kept.union(*(look.landed.later_there(kind, self._secret.person.keys[kind]) for kind in Kind))

@@ -17,7 +17,7 @@ from flows.files import sha256, sync_folder
 from flows.land.day_keys import DayKeys
 from flows.land.field_sql import identifier
 from flows.land.inbox import deliveries
-from flows.land.pseudonyms import Kind, Pseudonymiser
+from flows.land.pseudonyms import Kind
 from flows.land.quarantine import Quarantined, blank_lines, read_rejects, read_unknown
 from flows.land.receipt import Receipt, batch_name
 from flows.land.receipts import Receipts
@@ -28,6 +28,7 @@ from flows.land.tombstones import moment_column
 from flows.privacy.holdings import pseudonyms_of, searched
 from flows.privacy.identity import Person
 from flows.privacy.ids import Ids, is_a_word, members_of, values_in
+from flows.privacy.lake_secrets import LakeSecrets
 from flows.privacy.mentions import Mention, Unsearched
 from flows.privacy.rows import Share, share_of_row
 from flows.settings import Settings
@@ -107,7 +108,7 @@ def lines_in_quarantine(
     settings: Settings,
     specs: dict[str, DatasetSpec],
     ids: Collection[str],
-    pseudonymiser: Pseudonymiser,
+    secrets: LakeSecrets,
     person: Person,
 ) -> Iterator[tuple[Receipt, set[int]] | Unsearched]:
     """The lines of each batch in quarantine in which an id stands, or what a pseudonym of the person stands for.
@@ -124,20 +125,20 @@ def lines_in_quarantine(
         for row in (*read_rejects(settings, [receipt]), *read_unknown(settings, [receipt])):
             if row.text is None:
                 yield Unsearched(receipt.file, row.fault)
-            elif wanted.are_in(f"{row.fault} {row.text}") or _stands_for(row, spec, pseudonymiser, keys):
+            elif wanted.are_in(f"{row.fault} {row.text}") or _stands_for(row, spec, secrets, keys):
                 lines.add(row.line)
         if lines:
             yield receipt, lines
 
 
 def _stands_for(
-    row: Quarantined, spec: DatasetSpec | None, pseudonymiser: Pseudonymiser, keys: dict[str, frozenset[UUID]]
+    row: Quarantined, spec: DatasetSpec | None, secrets: LakeSecrets, keys: dict[str, frozenset[UUID]]
 ) -> bool:
     values = {value for value in values_in(row.fault) | values_in(row.text or "") if is_a_word(value)}
     columns = {field.name: field.column for field in spec.fields if field.column in keys} if spec else {}
     tried = [(column, value) for column in keys for value in values]
     tried += [(columns[name], value) for name, value in members_of(row.text or "") if name in columns]
-    return any(UUID(bytes=pseudonymiser.one(column, value)) in keys[column] for column, value in tried)
+    return any(not keys[column].isdisjoint(secrets.all(column, value)) for column, value in tried)
 
 
 def erase_quarantine(settings: Settings, found: Iterable[tuple[Receipt, set[int]]]) -> Iterator[ChangedFile]:

@@ -10,15 +10,18 @@ say whose they are: a copy must not adversely affect the rights of others (GDPR 
 controller that cannot tell who is meant need not guess (article 11). A device that is given by its id alone counts as
 shared once more than one user was logged in on it.
 
+**The same thing may have several pseudonyms**, where the key is being changed or was changed: its others are its
+*aliases*, and what is said of one is said of them.
+
 Whether whoever asks is that person is for people to check before.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from flows.land.pseudonyms import Kind, Pseudonymiser
+from flows.land.pseudonyms import Kind
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,16 @@ class Given:
 
 @dataclass(frozen=True)
 class Person:
-    """All pseudonyms that stand for a person. ``shared`` are those of the devices that others used too."""
+    """All pseudonyms that stand for a person. ``shared`` are those of the devices that others used too, ``aliases``
+    those that stand for what another one stands for, too."""
 
     keys: dict[Kind, frozenset[UUID]]
     shared: frozenset[UUID]
+    aliases: frozenset[UUID] = frozenset()
+
+    def count(self, kind: Kind) -> int:
+        """How many accounts, users or devices they are."""
+        return len(self.keys[kind] - self.aliases)
 
     @property
     def unshared(self) -> frozenset[UUID]:
@@ -50,24 +59,49 @@ class Links(Protocol):
         ...
 
 
-def pseudonyms(given: Iterable[Given], pseudonymiser: Pseudonymiser) -> dict[Kind, frozenset[UUID]]:
+class Makes(Protocol):
+    """Makes pseudonyms of ids in clear: flows.land.pseudonyms.Pseudonymiser does."""
+
+    def one(self, column: str, value: str) -> bytes:
+        """The pseudonym of a value in a column such as ``device_key``."""
+        ...
+
+
+Aliases = Callable[[Kind, Collection[UUID]], frozenset[UUID]]
+
+
+def no_aliases(_: Kind, __: Collection[UUID]) -> frozenset[UUID]:
+    """Of a lake whose key was never changed."""
+    return frozenset()
+
+
+def pseudonyms(given: Iterable[Given], pseudonymiser: Makes) -> dict[Kind, frozenset[UUID]]:
     """The pseudonyms of the ids themselves."""
     made = [(one.kind, UUID(bytes=pseudonymiser.one(one.kind.column, one.id))) for one in given]
     return {kind: frozenset(key for of, key in made if of is kind) for kind in Kind}
 
 
-def resolve(given: dict[Kind, frozenset[UUID]], links: Links) -> Person:
+def resolve(given: dict[Kind, frozenset[UUID]], links: Links, aliases_of: Aliases = no_aliases) -> Person:
     """The person whom these pseudonyms stand for."""
+    aliases: set[UUID] = set()
+
+    def all_of(kind: Kind, keys: frozenset[UUID]) -> frozenset[UUID]:
+        others = aliases_of(kind, keys)
+        aliases.update(others)
+        return keys | others
 
     def linked(kind: Kind, keys: frozenset[UUID], other: Kind) -> frozenset[UUID]:
         return frozenset(found for _, found in links.pairs(kind, keys, other)) if keys else frozenset()
 
-    users = given[Kind.USER] | linked(Kind.ACCOUNT, given[Kind.ACCOUNT], Kind.USER)
-    accounts = given[Kind.ACCOUNT] | linked(Kind.USER, users, Kind.ACCOUNT)
+    first_accounts = all_of(Kind.ACCOUNT, given[Kind.ACCOUNT])
+    users = all_of(Kind.USER, given[Kind.USER] | linked(Kind.ACCOUNT, first_accounts, Kind.USER))
+    accounts = all_of(Kind.ACCOUNT, first_accounts | linked(Kind.USER, users, Kind.ACCOUNT))
     devices = given[Kind.DEVICE] | linked(Kind.USER, users, Kind.DEVICE) | linked(Kind.ACCOUNT, accounts, Kind.DEVICE)
+    devices = all_of(Kind.DEVICE, devices)
     seen = links.pairs(Kind.DEVICE, devices, Kind.USER) if devices else set()
+    shared = _shared(seen, users)
     keys = {Kind.ACCOUNT: accounts, Kind.USER: users, Kind.DEVICE: devices}
-    return Person(keys, _shared(seen, users))
+    return Person(keys, shared | aliases_of(Kind.DEVICE, shared), frozenset(aliases))
 
 
 def _shared(seen: set[tuple[UUID, UUID]], users: frozenset[UUID]) -> frozenset[UUID]:

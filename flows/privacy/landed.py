@@ -9,13 +9,13 @@ from uuid import UUID
 import duckdb
 
 from flows.contract.spec import DatasetSpec
-from flows.errors import TidemarkError
-from flows.keys import key_check, load_key
 from flows.land.field_sql import identifier
 from flows.land.landed_sql import query_of
 from flows.land.layout import check_layout
-from flows.land.pseudonyms import Kind, Pseudonymiser
+from flows.land.linking import next_column
+from flows.land.pseudonyms import Kind
 from flows.land.receipts import Receipts
+from flows.land.remove import rows_in
 from flows.privacy.rows import is_one_of
 from flows.settings import Settings
 
@@ -30,6 +30,7 @@ class LandedRows:
 
     def __init__(self, settings: Settings, specs: dict[str, DatasetSpec], database: duckdb.DuckDBPyConnection) -> None:
         check_layout(settings, specs)
+        self._settings = settings
         self._specs = specs
         self.database = database
         with closing(Receipts(settings, read_only=True)) as receipts, receipts.at_one_moment():
@@ -37,6 +38,7 @@ class LandedRows:
             self.key_check = receipts.any_key_check()
             files = {name: receipts.files.in_force(name) for name in specs}
             superseded = receipts.superseded()
+        self._files = files
         listed = ", ".join(map(str, [-1, *superseded]))
         self._queries = {}
         for name, spec in specs.items():
@@ -67,6 +69,27 @@ class LandedRows:
             best[key] = max(best.get(key, standing), standing)
         return {(key, to) for key, to, standing in found if standing == best[key]}
 
+    def later_of(self, kind: Kind, keys: Collection[UUID]) -> frozenset[UUID]:
+        """The pseudonyms by a later key that stand beside these, while the key is changed."""
+        return self._later(kind, kind.column, keys)
+
+    def later_there(self, kind: Kind, keys: Collection[UUID]) -> frozenset[UUID]:
+        """Those of these keys that stand as pseudonyms by a later key."""
+        return self._later(kind, next_column(kind.column), keys)
+
+    def _later(self, kind: Kind, column: str, keys: Collection[UUID]) -> frozenset[UUID]:
+        later = next_column(kind.column)
+        found: set[UUID] = set()
+        for name, spec in self._specs.items():
+            files = [file for file in self._files[name] if later in file.columns]
+            if keys and files:
+                rows = self.database.execute(
+                    f"select distinct cast({later} as uuid) from {rows_in(self._settings, spec, files)} "
+                    f"where {later} is not null and {is_one_of(f'cast({column} as uuid)', keys)}"
+                )
+                found |= {key for (key,) in rows.fetchall()}
+        return frozenset(found)
+
 
 @contextmanager
 def reading(settings: Settings, spills: Path) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -79,14 +102,3 @@ def reading(settings: Settings, spills: Path) -> Iterator[duckdb.DuckDBPyConnect
             yield database
     finally:
         shutil.rmtree(spills, ignore_errors=True)
-
-
-def lake_pseudonymiser(settings: Settings, landed: LandedRows) -> Pseudonymiser:
-    """What makes the pseudonyms of this lake. With another key everybody would look unknown: that is refused."""
-    key = load_key(settings, "pseudonym", must_exist=True)
-    if landed.key_check not in (None, key_check(key)):
-        raise TidemarkError(
-            f"the pseudonym key is not the one that landed {settings.lake}, so nobody would be found with it; restore "
-            f"the earlier {settings.key_file('pseudonym')} or TIDEMARK_PSEUDONYM_KEY"
-        )
-    return Pseudonymiser(key)

@@ -54,11 +54,12 @@ class State(StrEnum):
 
 class Secret(BaseModel):
     """Who is meant: the ids of each person as they were given, their pseudonyms, those of devices that others used too,
-    and the moment up to which what happened is to go."""
+    those that stand for the same as others, and the moment up to which what happened is to go."""
 
     given: list[list[tuple[Kind, str]]]
     keys: dict[Kind, set[UUID]] = {}
     shared: set[UUID] = set()
+    aliases: set[UUID] = set()
     until: datetime | None = None
 
     @property
@@ -79,7 +80,8 @@ class Secret(BaseModel):
     @property
     def person(self) -> Person:
         """All that is to go, as if it were of one person."""
-        return Person({kind: frozenset(self.keys.get(kind, ())) for kind in Kind}, frozenset(self.shared))
+        keys = {kind: frozenset(self.keys.get(kind, ())) for kind in Kind}
+        return Person(keys, frozenset(self.shared), frozenset(self.aliases))
 
 
 class Request(BaseModel):

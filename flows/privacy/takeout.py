@@ -42,8 +42,9 @@ from flows.privacy.holdings import (
     searched,
     tables_in,
 )
-from flows.privacy.identity import Given, Person, pseudonyms, resolve
-from flows.privacy.landed import LandedRows, lake_pseudonymiser, reading
+from flows.privacy.identity import Given, Person
+from flows.privacy.lake_secrets import LakeSecrets
+from flows.privacy.landed import LandedRows, reading
 from flows.privacy.mentions import Mention, Unsearched, mentions
 from flows.privacy.private_folder import PrivateFolder, check_target, private_folder
 from flows.privacy.rows import share_of_row
@@ -103,7 +104,7 @@ def export_person(
             landed = LandedRows(settings, specs, database)
             if not landed.last_batch_id:
                 raise TidemarkError(f"nothing has landed in {settings.lake}; run `tidemark land`, or set TIDEMARK_HOME")
-            person = resolve(pseudonyms(given, lake_pseudonymiser(settings, landed)), landed)
+            person = LakeSecrets(settings, landed).person(given)
             holdings = modelled(project or read_project(settings))
             done = _Writer(settings, specs, folder, given, person, with_shared).write(landed, holdings, target)
         if done.path:

@@ -1,8 +1,6 @@
 """Nobody of the sample is found past landing, in any byte of any store: lake, warehouse, publications, logs, caches."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
@@ -15,6 +13,7 @@ from flows.land.text import read_text
 from flows.publish.publish import Publication
 from flows.settings import Settings
 from tests.support.lake import KEY
+from tests.support.stored import files_that_say, stored, values
 
 Run = tuple[Settings, Landing, Build, Publication]
 # How people of the sample are named and reached. What is shorter is looked for in values alone: compressed bytes may
@@ -30,31 +29,6 @@ SHORT = [rb"\bu-\d+\b", rb"\bk-\d+\b"]
 # How Python shows a day that people of the sample were born on.
 BORN = [rb"datetime\.date\((?:19[4-9]\d|200[0-5]), "]
 IN_BYTES, IN_VALUES = (re.compile(b"|".join(patterns)) for patterns in (LONG, LONG + SHORT + BORN))
-# Where people may be: as delivered, as the sample knows them, and the keys themselves.
-APART = ("lake/inbox", "sample", "secrets")
-
-
-def stored(settings: Settings) -> list[Path]:
-    """Every file past landing."""
-    apart = [settings.home / name for name in APART]
-    files = [path for path in settings.home.rglob("*") if path.is_file()]
-    return [path for path in files if not any(path.is_relative_to(folder) for folder in apart)]
-
-
-def values(path: Path) -> Iterator[bytes]:
-    """What a Parquet or DuckDB file says, uncompressed, as far as it can be read without a key."""
-    if path.suffix == ".parquet":
-        encrypted = {"quarantine": ["raw", "key", "value"], "text": ["transcript"]}.get(path.parts[-3], [])
-        encrypted = encrypted or {"text": ["transcript"]}.get(path.parts[-4], [])
-        file = pq.ParquetFile(path)
-        names = [name for name in file.schema_arrow.names if name not in encrypted]
-        yield repr(file.schema_arrow.metadata).encode()
-        yield repr(file.read(names).to_pydict()).encode()
-    elif path.suffix == ".duckdb" and "published" not in path.parts:
-        with duckdb.connect(str(path), read_only=True) as database:
-            tables = database.execute("select schema_name, table_name from duckdb_tables() where not internal")
-            for schema, table in tables.fetchall():
-                yield repr(database.execute(f'select * from "{schema}"."{table}"').fetchall()).encode()
 
 
 def test_the_sample_has_people_in_its_inbox(sample_run: Run) -> None:
@@ -102,6 +76,4 @@ def test_what_the_text_store_keeps_names_nobody(sample_run: Run) -> None:
 def test_no_key_is_in_any_file_but_its_own(sample_run: Run, name: str) -> None:
     settings = sample_run[0]
     key = settings.key_file(name).read_bytes().strip() if settings.key_file(name).exists() else KEY.encode()
-    for path in stored(settings):
-        assert key not in path.read_bytes(), path
-        assert not any(key in said for said in values(path)), path
+    assert files_that_say(settings, key) == []

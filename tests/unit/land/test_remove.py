@@ -176,7 +176,7 @@ def test_what_is_not_as_its_receipt_says_is_not_touched(busy: Lake) -> None:
 def steps() -> Iterator[Any]:
     for place, name in (
         (remove, "check_conserved"),
-        (remove, "_receipt"),
+        (remove, "removal_receipt"),
         (commit, "sync_file"),
         (commit, "sync_folder"),
         (commit, "_made_where_missing"),

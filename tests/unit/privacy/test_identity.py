@@ -83,3 +83,16 @@ def test_pseudonyms_are_those_of_landing_by_the_column_they_land_in() -> None:
     assert keys[Kind.DEVICE] == {UUID(bytes=made.one("device_key", "x"))}
     assert keys[Kind.USER] != keys[Kind.DEVICE]
     assert keys[Kind.ACCOUNT] == frozenset()
+
+
+def test_what_has_several_pseudonyms_is_one_thing_and_shared_by_all_of_them() -> None:
+    others = {key("u1"): key("u1'"), key("d1"): key("d1'")}
+
+    def aliases_of(_: Kind, keys: Collection[UUID]) -> frozenset[UUID]:
+        return frozenset(others[one] for one in keys if one in others)
+
+    rows = Rows(("a1", "u1", None), (None, "u1", "d1"), (None, "u9", "d1"), (None, "u1'", "d2"))
+    given = {Kind.ACCOUNT: frozenset({key("a1")}), Kind.USER: frozenset[UUID](), Kind.DEVICE: frozenset[UUID]()}
+    one = resolve(given, rows, aliases_of)
+    assert found(one) == ({"a1"}, {"u1", "u1'"}, {"d1", "d1'", "d2"}, {"d1", "d1'"})
+    assert [one.count(kind) for kind in Kind] == [1, 1, 2]
