@@ -197,13 +197,13 @@ def _lay_out_batch(
     landed = LandedFiles(spec, old.batch_id, made)
     texts = TextFiles(spec, old.batch_id, made, keys, old.landed_at)
     told = ToldFile(spec, old.batch_id, made, old.landed_at)
-    asks_anew = not {*spec.with_consent_alone} <= {*asked}
+    asks_now = not {*spec.with_consent_alone} <= {*asked}
     in_store: dict[int, dict[str, str | None]] | None = None
     withheld = 0
     with landed, texts:
         for rows in _rows_of(settings, old):
             wanted = as_wanted(rows, spec, layout.timezone)
-            if asks_anew:
+            if asks_now:
                 told.write(wanted)
                 wanted, more = without_what_is_withheld(spec, wanted)
                 withheld += more
