@@ -1,8 +1,8 @@
 """What becomes of records of consent when the key is changed: they speak of days on both sides of the boundary.
 
 Those that are there keep the earlier pseudonyms of who did something on the days before, and of nobody else. Of each
-person whose later pseudonym is known, what holds from the boundary on is told once more, as of a stranger: records from the
-boundary on, and a refusal at the boundary where one was declared before it and not lifted. So that no moment leads
+person whose later pseudonym is known, what holds from the boundary on is told once more, as of a stranger: records from
+the boundary on, and a refusal at the boundary where one was declared before it and not lifted. So that no moment leads
 across, what stays under the earlier pseudonyms holds from the boundary at the latest: for days before it that is the
 same.
 """
