@@ -92,7 +92,7 @@ def print_landing(landing: Landing) -> None:
         if erased := rows("rows_removed"):
             parts.append(f"{counted(erased, 'row')} of people who were erased")
         if withheld := rows("rows_withheld"):
-            parts.append(f"{counted(withheld, 'row')} with something left out for want of consent")
+            parts.append(f"{counted(withheld, 'row')} landed in part, for want of consent")
         if unknown := rows("unknown_keys"):
             parts.append(counted(unknown, "unknown key"))
         out.print(f"[bold]landed[/]   {_joined(parts)}")
