@@ -4,7 +4,7 @@
 -- A refusal forbids what happened up to it, whoever told of it. One that the person declared, in a record of consent or
 -- in an account, holds until they declare consent again: what a client says meanwhile does not lift it. All of this
 -- follows from which records there are; when they came, how often and in which order makes no difference.
-{{ config(materialized='table') }}
+{{ config(materialized='table', meta={'datasets': ['consents']}) }}
 
 with records as (
     select * from {{ ref('stg_cmp__consents') }}
