@@ -15,10 +15,12 @@ from flows.land.linking import next_column
 FUTURE_AFTER = timedelta(hours=24)
 TIME = pa.timestamp("us")
 PERSONS = ("device_key", "user_key")
-# Of one batch: whose consent to which purpose, whether it was given, from when on, and when that was received.
+# Of one batch: whose consent to which purpose, whether it was given, from when on, and when that was received. While
+# the key is changed the later pseudonym stands beside: who refuses lands in no other row by which they would be met.
 TOLD = pa.schema(
     [
         *((person, pa.binary(16)) for person in PERSONS),
+        *((next_column(person), pa.binary(16)) for person in PERSONS),
         ("purpose", pa.string()),
         ("is_granted", pa.bool_()),
         ("valid_from", TIME),
@@ -61,7 +63,7 @@ def told(spec: DatasetSpec, rows: pa.Table, landed_at: datetime) -> pa.Table:
         if not pc.any(some).as_py():
             continue
         values = {
-            _column_of_person(spec, spec.consent): person,
+            **_keys_of(rows, _column_of_person(spec, spec.consent)),
             "is_granted": granted,
             "valid_from": since,
             "received_at": received,
@@ -104,6 +106,11 @@ def _persons_and_times(
     received = rows[said.received_at].cast(TIME)
     is_wrong = pc.greater(since, pc.add(received, pa.scalar(FUTURE_AFTER, pa.duration("us"))))
     return person, pc.if_else(is_wrong, received, since), received
+
+
+def _keys_of(rows: pa.Table, person: str) -> dict[str, pa.ChunkedArray]:
+    """Whose consent it is, by each key that rows land with."""
+    return {name: rows[name] for name in (person, next_column(person)) if name in rows.schema.names}
 
 
 def _column_of_person(spec: DatasetSpec, said: ConsentSaid) -> str:

@@ -139,16 +139,21 @@ def _date(days: np.int32) -> date:
 
 
 def _own_dictionaries(rows: pa.Table) -> pa.Table:
-    """The rows with no words but their own: a few rows of a day would carry the words of all days with them."""
+    """The rows with no words but their own: a few rows of a day would carry the words of all days with them, and rows
+    that were rejected, or are of people who were erased, would leave theirs behind."""
     for at, name in enumerate(rows.schema.names):
         column = rows.column(at)
         if not pa.types.is_dictionary(column.type):
             continue
         words = max((len(chunk.dictionary) for chunk in column.chunks), default=0)
-        if words * DICTIONARY_SHARE > rows.num_rows:
+        if words * DICTIONARY_SHARE > rows.num_rows or any(map(_has_others_words, column.chunks)):
             encoded = pc.dictionary_encode(column.cast(column.type.value_type))
             rows = rows.set_column(at, pa.field(name, column.type), encoded.cast(column.type))
     return rows
+
+
+def _has_others_words(chunk: pa.DictionaryArray) -> bool:
+    return bool(pc.count_distinct(chunk.indices, mode="only_valid").as_py() < len(chunk.dictionary))
 
 
 def _parquet_options(schema: pa.Schema) -> dict[str, object]:

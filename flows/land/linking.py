@@ -83,6 +83,13 @@ class EarlierDays:
             rows = rows.set_column(at, rows.schema.field(at), pc.and_(rows[name], since))
         return rows
 
+    def without_them(self, spec: DatasetSpec, rows: pa.Table) -> pa.Table:
+        """The rows of days since: what others say of consent is about earlier days alone, whose rows land without, and
+        its moment would stand beside a pseudonym of today."""
+        if not self._secrets or not spec.is_by_day:
+            return rows
+        return rows.filter(pc.greater_equal(rows["event_date"], self._secrets[-1][0]))
+
     def of_day(self, spec: DatasetSpec, rows: pa.Table) -> pa.Table:
         """The rows, those of earlier days with the pseudonyms that stand there."""
         if not spec.is_by_day or not rows.num_rows:

@@ -79,12 +79,13 @@ def rekey(
     """Write again what the change asks of every dataset, those that are done already left out.
 
     The caller holds :func:`~flows.land.remove.removing`, and has no rows land with the earlier key any more. Datasets
-    without days come first: what they need to know of others stands in these as long as they are not done.
+    without days come first, and consents before all: what they need to know of others stands in these as long as they
+    are not done.
     """
     done = {
         receipt.dataset for number, _ in receipts.removals() if (receipt := receipts.one(number)).file == change.why
     }
-    ordered = sorted(specs.values(), key=lambda spec: (spec.is_by_day, spec.name))
+    ordered = sorted(specs.values(), key=lambda spec: (spec.is_by_day, spec.name != CONSENTS, spec.name))
     return [
         _of(spec)(receipts, settings, specs, spec, change, progress).write()
         for spec in ordered
@@ -261,15 +262,16 @@ class _RekeyingConsents(_Rekeying):
 
     def _find_carried(self, engine: duckdb.DuckDBPyConnection, files: list[FileInForce]) -> dict[str, int]:
         for name in self._columns:
-            engine.execute(f"create temp table {identifier(f'before_{name}')} (key uuid)")
+            engine.execute(f"create temp table {identifier(f'before_{name}')} (key uuid, happened_at timestamp)")
             for spec in self._specs.values():
                 column = linking_columns(spec).get(name)
                 in_force = self._receipts.files.in_force(spec.name) if column and spec.is_by_day else []
                 earlier = [file for file in in_force if not self._is_later(file.event_date)]
-                if column and earlier:
+                if column and earlier and spec.day_of:
                     engine.execute(
                         f"insert into {identifier(f'before_{name}')} select distinct "
-                        f"{_comparable(identifier(name), column)} from {rows_in(self._settings, spec, earlier)}"
+                        f"{_comparable(identifier(name), column)}, {identifier(spec.day_of)} "
+                        f"from {rows_in(self._settings, spec, earlier)} where {identifier(name)} is not null"
                     )
         return super()._find_carried(engine, files)
 
@@ -281,7 +283,10 @@ class _RekeyingConsents(_Rekeying):
         rows = self._all_columns(rows_in(self._settings, self._spec, self._in_force))
         in_force = [receipt.batch_id for receipt in self._receipts.in_force(self._spec.name)]
         query = told_query(rows, self._change.last_batch_id, in_force, boundary_of(self._change.from_day))
-        return write_told(made, self._spec.name, number, engine.execute(query).to_arrow_table().cast(TOLD))
+        told = engine.execute(query).to_arrow_table()
+        for name in self._next_columns():
+            told = told.append_column(name, pa.nulls(told.num_rows, pa.binary(16)))
+        return write_told(made, self._spec.name, number, told.select(TOLD.names).cast(TOLD))
 
 
 def _type(column: Column) -> str:

@@ -19,11 +19,13 @@ import pyarrow.parquet as pq
 
 from flows.contract.consent import CONSENTS
 from flows.contract.spec import DatasetSpec
+from flows.errors import TidemarkError
 from flows.files import sync_folder
 from flows.land.conform import ARROW_TYPES
-from flows.land.consent import TOLD, distinct, latest, told, with_ids
+from flows.land.consent import PERSONS, TOLD, distinct, latest, told, with_ids
 from flows.land.landed_files import LandedFiles
 from flows.land.landed_sql import query_of
+from flows.land.linking import next_column
 from flows.land.receipt import LandedFile, Receipt, Status, batch_name
 from flows.land.receipts import Receipts, work_folder
 from flows.rights import PRIVATE, make_private
@@ -95,7 +97,7 @@ def land_told(settings: Settings, specs: Mapping[str, DatasetSpec], receipts: Re
     if not files or spec is None:
         return None
     of_rows = {name for name, each in specs.items() if each.consent and each.consent.of_each_row}
-    read = pa.concat_tables([pq.read_table(file).cast(TOLD) for file in files])
+    read = pa.concat_tables([_read(settings, file) for file in files])
     parts = _by_dataset(read)
     rows = pa.concat_tables([latest(part) if name in of_rows else distinct(part) for name, part in parts])
     rows = _not_known(settings, spec, rows, receipts, of_rows)
@@ -125,7 +127,22 @@ def _not_known(
     with duckdb.connect() as engine:
         engine.register("told", rows)
         query = NOT_KNOWN.format(known=query_of(spec, settings.lake, files), of_rows=sorted(of_rows))
-        return engine.execute(query).to_arrow_table().cast(TOLD)
+        try:
+            return engine.execute(query).to_arrow_table().cast(TOLD)
+        except duckdb.Error:  # a file is damaged, as `tidemark audit` says: told twice is better than not at all
+            return rows
+
+
+def _read(settings: Settings, file: Path) -> pa.Table:
+    try:
+        return pq.read_table(file).cast(TOLD)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        why = str(error).splitlines()[0]
+        raise TidemarkError(
+            f"{file.relative_to(settings.lake)} is damaged ({why}): it says what rows that landed tell of consent, and "
+            "nothing lands before it does; restore it from a backup of the lake, or deliver again what landed as the "
+            "batch of its name, under another name, and remove it"
+        ) from error
 
 
 def _by_dataset(rows: pa.Table) -> list[tuple[str, pa.Table]]:
@@ -136,7 +153,8 @@ def _by_dataset(rows: pa.Table) -> list[tuple[str, pa.Table]]:
 def _made_batch(settings: Settings, spec: DatasetSpec, rows: pa.Table, receipts: Receipts) -> tuple[Receipt, Path]:
     batch_id, made, now = receipts.last_batch_id() + 1, work_folder(settings) / ZONE, datetime.now(UTC)
     make_private(made)
-    rows = with_ids(rows)
+    # In an order that says nothing: the one in which they were told shows, after a change of the key, who was who.
+    rows = with_ids(rows).sort_by("consent_id")
     rows = rows.append_column("_batch_id", pa.repeat(pa.scalar(batch_id, pa.int64()), rows.num_rows))
     rows = rows.append_column("_line", pa.array(range(1, rows.num_rows + 1), pa.int64()))
     schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in spec.columns()])
@@ -144,8 +162,12 @@ def _made_batch(settings: Settings, spec: DatasetSpec, rows: pa.Table, receipts:
         rows[name].cast(schema.field(name).type) if name in rows.column_names else pa.nulls(rows.num_rows, kind)
         for name, kind in zip(schema.names, schema.types, strict=True)
     ]
+    made_rows = pa.Table.from_arrays(columns, schema=schema)
+    for name in map(next_column, PERSONS):
+        if rows[name].null_count < rows.num_rows:
+            made_rows = made_rows.append_column(name, rows[name])
     with LandedFiles(spec, batch_id, made) as landed:
-        landed.write(pa.Table.from_arrays(columns, schema=schema))
+        landed.write(made_rows)
     names = " and ".join(sorted(rows["stated_in"].unique().to_pylist()))
     receipt = Receipt(
         batch_id=batch_id,

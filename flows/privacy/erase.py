@@ -263,7 +263,8 @@ class _Erasure:
     def prove(self) -> None:
         """Look everywhere once more, and let go of who was meant."""
         with self._looking() as look:
-            after = self._counts(look)
+            # What is made of a shared device's rows may be of others who were logged in, which not every table says.
+            after = self._counts(look, with_shared_in_built=False)
             left = [
                 f"{name} ({store}): {counts['own'] + counts['by_device']:,} rows"
                 for store, tables in after.items()
@@ -294,9 +295,10 @@ class _Erasure:
         self._queue.reach(self._request, State.PROVEN, None)
         self._progress(f"erase    {self._request.id}  {State.PROVEN}")
 
-    def _counts(self, look: _Look) -> dict[str, dict[str, dict[str, int]]]:
+    def _counts(self, look: _Look, with_shared_in_built: bool = True) -> dict[str, dict[str, dict[str, int]]]:
         """The rows of the people in every table in which any could be, found by the contract and dbt's manifest."""
         person, shared = self._secret.person, self._request.with_shared
+        shared_in_built = shared and with_shared_in_built
         holdings = [one for one in modelled(read_project(self._settings)) if one.keys]
         of_lake = {
             spec.name: count(
@@ -304,12 +306,12 @@ class _Erasure:
             )
             for spec in self._with_people
         }
-        warehouse, why = count_warehouse(self._settings, holdings, person, shared)
+        warehouse, why = count_warehouse(self._settings, holdings, person, shared_in_built)
         if why and self._settings.warehouse.exists():
             if in_use_by(self._settings):
                 raise WarehouseInUseError(why)
             # Whoever had it has just done.
-            warehouse, why = count_warehouse(self._settings, holdings, person, shared)
+            warehouse, why = count_warehouse(self._settings, holdings, person, shared_in_built)
             if why:
                 raise NotErasedError(f"the warehouse could not be looked through: {why}; then `tidemark erase` goes on")
         published: dict[str, Count] = {}
@@ -317,7 +319,7 @@ class _Erasure:
             if opened:
                 there = {name for _, name in tables_in(opened[1])}
                 published = {
-                    one.name: count(opened[1], one.keys, f'"{one.name}"', person, shared)
+                    one.name: count(opened[1], one.keys, f'"{one.name}"', person, shared_in_built)
                     for one in holdings
                     if one.name in there
                 }

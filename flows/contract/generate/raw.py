@@ -103,7 +103,7 @@ def sources_yaml(specs: list[DatasetSpec]) -> bytes:
                     "meta": {"owner": spec.owner, "contract": spec.message},
                     "loaded_at_query": (
                         "select max(landed_at) from landed.landings "
-                        f"where dataset = '{spec.name}' and status = 'landed'"
+                        f"where dataset = '{spec.name}' and status = 'landed' and sha256 <> ''"
                     ),
                     "freshness": {"warn_after": {"count": 36, "period": "hour"}},
                 },
