@@ -52,7 +52,7 @@ numbered as (
             partition by copies.event_date, copies.event_id
             order by
                 copies.received_at asc nulls last{% for column in of_delivery + compared if column != 'received_at' %},
-                copies.{{ column }} {{ 'desc' if column.startswith('has_') else 'asc' }} nulls last{% endfor %},
+                copies.{{ column }} asc nulls last{% endfor %},
                 copies._batch_id asc nulls last,
                 copies._line asc nulls last
         ) as copy_number
