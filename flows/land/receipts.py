@@ -185,10 +185,11 @@ class Receipts:
         )
 
     def landed_after(self, dataset: str, batch_id: int) -> list[tuple[int, datetime]]:
-        """The later batches of a dataset in which rows landed, in order, each with when it did."""
+        """The later batches in which rows of a delivery of a dataset landed, in order, each with when it did."""
         rows = self._database.execute(
             "select batch_id, json_extract(receipt, '$.landed_at') from receipts where dataset = ? and batch_id > ? "
-            f"and status = '{Status.LANDED}' and json_extract(receipt, '$.rows_landed') > 0 order by batch_id",
+            f"and status = '{Status.LANDED}' and sha256 <> '' and json_extract(receipt, '$.rows_landed') > 0 "
+            "order by batch_id",
             (dataset, batch_id),
         )
         return [(number, datetime.fromisoformat(landed_at)) for number, landed_at in rows]
@@ -211,11 +212,12 @@ class Receipts:
 
     def delivered_after(self, batch_id: int) -> Iterator[tuple[str, str, datetime]]:
         """The deliveries in later batches, in order, whatever became of them: source, dataset, and when each was
-        written. As in :meth:`deliveries_with_rows`, that is not after it landed. A retry is no delivery."""
+        written. As in :meth:`deliveries_with_rows`, that is not after it landed. A retry is no delivery, nor is what
+        rows tell of consent."""
         rows = self._database.execute(
             "select json_extract(receipt, '$.source'), dataset, json_extract(receipt, '$.delivered_at'), "
             "json_extract(receipt, '$.landed_at') from receipts where batch_id > ? and retries is null "
-            f"and status <> '{Status.REMOVED}' order by batch_id",
+            f"and status <> '{Status.REMOVED}' and sha256 <> '' order by batch_id",
             (batch_id,),
         )
         for source, dataset, delivered_at, landed_at in rows:
