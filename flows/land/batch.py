@@ -74,8 +74,8 @@ class BatchFiles:
             self.removed += part.rows.num_rows - rows.num_rows
             kept = {*rows["_line"].to_pylist(), *(reject.line for reject in part.rejects)}
             unknown = [one for one in unknown if one.line in kept]
-        self.told.write(self._earlier_days.without_them(self.spec, rows))
-        rows, withheld = without_what_is_withheld(self.spec, self._earlier_days.with_nobody_s_consent(self.spec, rows))
+        self.told.write(self._earlier_days.of_days_since(self.spec, rows))
+        rows, withheld = without_what_is_withheld(self.spec, self._earlier_days.as_if_nobody_agreed(self.spec, rows))
         self.withheld += withheld
         columns = [*self._columns, *next_columns(self.spec, rows.schema.names)]
         self.landed.write(self._earlier_days.of_day(self.spec, rows.select(columns)))

@@ -72,7 +72,7 @@ class EarlierDays:
     def __init__(self, key: bytes, boundaries: Iterable[date]) -> None:
         self._secrets = [(day, derived(key, f"pseudonyms of days before {day}")) for day in sorted(boundaries)]
 
-    def with_nobody_s_consent(self, spec: DatasetSpec, rows: pa.Table) -> pa.Table:
+    def as_if_nobody_agreed(self, spec: DatasetSpec, rows: pa.Table) -> pa.Table:
         """The rows, those of earlier days as if nobody had agreed to anything: whether consent was withdrawn since is
         known of the pseudonyms of today, and these may not stand there."""
         if not self._secrets or not spec.is_by_day or not spec.with_consent_alone:
@@ -83,7 +83,7 @@ class EarlierDays:
             rows = rows.set_column(at, rows.schema.field(at), pc.and_(rows[name], since))
         return rows
 
-    def without_them(self, spec: DatasetSpec, rows: pa.Table) -> pa.Table:
+    def of_days_since(self, spec: DatasetSpec, rows: pa.Table) -> pa.Table:
         """The rows of days since: what others say of consent is about earlier days alone, whose rows land without, and
         its moment would stand beside a pseudonym of today."""
         if not self._secrets or not spec.is_by_day:
