@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,6 +28,15 @@ class Status(StrEnum):
     REFUSED = "refused"
     # No delivery: rows that landed before were taken out of the lake (flows/land/remove.py).
     REMOVED = "removed"
+
+
+class LandedBatch(NamedTuple):
+    """A batch in which rows landed: its number, when they did, and whether they came in a file. What rows tell of
+    consent lands without one (flows/land/told.py)."""
+
+    batch_id: int
+    landed_at: datetime
+    is_file: bool = True
 
 
 class Removed(BaseModel):

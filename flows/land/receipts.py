@@ -18,7 +18,7 @@ from pathlib import Path
 from flows.land import file_index
 from flows.land.commit import MOST_BEGUN, Begun, begin, begun_files, commit_all, take_back
 from flows.land.file_index import FileIndex
-from flows.land.receipt import RECEIPT, Receipt, Status, batch_name
+from flows.land.receipt import RECEIPT, LandedBatch, Receipt, Status, batch_name
 from flows.rights import make_private
 from flows.settings import Settings
 from flows.sqlite import open_to_read
@@ -184,15 +184,18 @@ class Receipts:
             last,
         )
 
-    def landed_after(self, dataset: str, batch_id: int) -> list[tuple[int, datetime]]:
-        """The later batches in which rows of a delivery of a dataset landed, in order, each with when it did."""
+    def landed_after(self, dataset: str, batch_id: int) -> list[LandedBatch]:
+        """The later batches of a dataset in which rows landed, in order."""
         rows = self._database.execute(
-            "select batch_id, json_extract(receipt, '$.landed_at') from receipts where dataset = ? and batch_id > ? "
-            f"and status = '{Status.LANDED}' and sha256 <> '' and json_extract(receipt, '$.rows_landed') > 0 "
-            "order by batch_id",
+            "select batch_id, json_extract(receipt, '$.landed_at'), sha256 <> '' from receipts "
+            f"where dataset = ? and batch_id > ? and status = '{Status.LANDED}' "
+            "and json_extract(receipt, '$.rows_landed') > 0 order by batch_id",
             (dataset, batch_id),
         )
-        return [(number, datetime.fromisoformat(landed_at)) for number, landed_at in rows]
+        return [
+            LandedBatch(number, datetime.fromisoformat(landed_at), is_file=bool(is_file))
+            for number, landed_at, is_file in rows
+        ]
 
     def deliveries_with_rows(self, dataset: str, after: int, last: int) -> Iterator[tuple[str, datetime]]:
         """The files of a dataset that brought rows, in the batches after one and up to another: the name of each, and

@@ -172,10 +172,10 @@ def slots_done(
             return
         before = max((int(slot) for slot in state.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
         landed = {batch for name in job.when.datasets for batch in state.arrived.get(name, ())}
-        batches = sorted(batch for batch in landed if before < batch[0] <= done.batch_id)
+        batches = sorted(batch for batch in landed if before < batch.batch_id <= done.batch_id)
         if batches:
-            due_at = batches[0][1]
-            yield f"{batches[-1][0]:012d}", due_at.astimezone(zone).date(), due_at
+            due_at = batches[0].landed_at
+            yield f"{batches[-1].batch_id:012d}", due_at.astimezone(zone).date(), due_at
             return
     else:
         due = {d.slot: (d.day, d.due_at) for d in decisions if d.state != "runs"}

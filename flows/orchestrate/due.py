@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
+from flows.land.receipt import LandedBatch
 from flows.orchestrate.job import Arrival, Cron, Job, Success, roots
 
 INSTANT = "%Y-%m-%dT%H:%M:%SZ"
@@ -35,7 +36,7 @@ class ScheduleState:
     succeeded: Mapping[str, frozenset[str]] = field(default_factory=dict)
     failed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     running: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    arrived: Mapping[str, tuple[tuple[int, datetime], ...]] = field(default_factory=dict)
+    arrived: Mapping[str, tuple[LandedBatch, ...]] = field(default_factory=dict)
     present: Mapping[str, frozenset[date]] | None = field(default_factory=dict)
     finished: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
     retry_at: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
@@ -177,30 +178,27 @@ def _arrival_slots(job: Job, when: Arrival, state: ScheduleState, now: datetime,
     running = sorted(slot for slot in state.running.get(job.name, ()) if slot.isdigit())
     if not batches and not running:
         return []
-    name = running[0] if running else slot_of_batch(batches[-1][0])
+    name = running[0] if running else slot_of_batch(batches[-1].batch_id)
     if name in state.failed.get(job.name, ()):
         return []
     # What landed before the job was there is its first slot, and due since the job is.
-    due_at = max(batches[0][1], state.first_seen[job.name]) if batches else now
+    due_at = max(batches[0].landed_at, state.first_seen[job.name]) if batches else now
     return [_Slot(name, due_at, due_at.astimezone(ZoneInfo(timezone)).date())]
 
 
-def _batches(job: Job, when: Arrival, state: ScheduleState) -> list[tuple[int, datetime]]:
-    """What landed for a job since its last success, in order: the number of each batch, and when it landed."""
+def _batches(job: Job, when: Arrival, state: ScheduleState) -> list[LandedBatch]:
+    """What landed for a job since its last success, in order."""
     done = max((int(slot) for slot in state.succeeded.get(job.name, ()) if slot.isdigit()), default=0)
     return sorted(
-        (batch_id, landed_at)
-        for dataset in when.datasets
-        for batch_id, landed_at in state.arrived.get(dataset, ())
-        if batch_id > done
+        batch for dataset in when.datasets for batch in state.arrived.get(dataset, ()) if batch.batch_id > done
     )
 
 
 def files_gathered(job: Job, state: ScheduleState, slot: str) -> int | None:
-    """How many files the slot of an arrival gathers, each a batch; None for other slots."""
+    """How many files the slot of an arrival gathers; None for other slots."""
     if not isinstance(job.when, Arrival) or not slot.isdigit():
         return None
-    return sum(batch_id <= int(slot) for batch_id, _ in _batches(job, job.when, state))
+    return sum(batch.is_file and batch.batch_id <= int(slot) for batch in _batches(job, job.when, state))
 
 
 def _zone(job: Job, jobs: Mapping[str, Job], timezone: str) -> ZoneInfo:

@@ -9,6 +9,7 @@ from typing import Self
 
 from flows.clock import organisation_timezone
 from flows.errors import TidemarkError
+from flows.land.receipt import LandedBatch
 from flows.land.receipts import Receipts
 from flows.orchestrate.due import ScheduleState
 from flows.orchestrate.job import Arrival, Job
@@ -48,7 +49,7 @@ create table if not exists noticed (file text primary key, since text not null);
 create table if not exists downtimes (began_at text primary key, ended_at text not null);
 """
 
-Arrived = dict[str, tuple[tuple[int, datetime], ...]]
+Arrived = dict[str, tuple[LandedBatch, ...]]
 Present = dict[str, frozenset[date]]
 
 

@@ -286,7 +286,7 @@ def _read_dataset(receipts: Receipts, dataset: str, settled: list[Delivery], see
         # A copy may carry any time of writing; that of its last change is this machine's own.
         waiting_since=datetime.fromtimestamp(min(d.stat.st_ctime for d in settled), UTC) if settled else None,
         unpublished_batches=len(unpublished),
-        lag_seconds=max(0.0, (now - unpublished[0][1]).total_seconds()) if unpublished else 0.0,
+        lag_seconds=max(0.0, (now - unpublished[0].landed_at).total_seconds()) if unpublished else 0.0,
         readers_see=newest_seen.landed_at if newest_seen else None,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 
+from flows.land.receipt import LandedBatch
 from flows.orchestrate.due import Decision, ScheduleState, decide
 from flows.orchestrate.job import Arrival, Build, Cron, Job, Requires, Success
 
@@ -38,7 +39,7 @@ class World:
         self.failed: dict[str, set[str]] = defaultdict(set)
         self.running: dict[str, set[str]] = defaultdict(set)
         self.retry_at: dict[str, dict[str, datetime]] = defaultdict(dict)
-        self.arrived: dict[str, list[tuple[int, datetime]]] = defaultdict(list)
+        self.arrived: dict[str, list[LandedBatch]] = defaultdict(list)
         self.present: dict[str, set[date]] | None = defaultdict(set)
         self.trouble: str | None = None
         self.outcome: Callable[[Decision], bool] = lambda decision: True
@@ -77,10 +78,10 @@ class World:
             self.now = min(self.now + step, moment)
             self.run()
 
-    def land(self, dataset: str, *days: str) -> None:
+    def land(self, dataset: str, *days: str, is_file: bool = True) -> None:
         """Land a batch now, and have these days present by it."""
-        number = 1 + max((n for batches in self.arrived.values() for n, _ in batches), default=0)
-        self.arrived[dataset].append((number, self.now))
+        number = 1 + max((batch.batch_id for batches in self.arrived.values() for batch in batches), default=0)
+        self.arrived[dataset].append(LandedBatch(number, self.now, is_file))
         if self.present is not None:
             self.present[dataset] |= {date.fromisoformat(day) for day in days}
 

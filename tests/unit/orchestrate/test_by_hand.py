@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from flows.alerts.notify import deliver, note, open_incidents
 from flows.build.staleness import Failing
 from flows.cli import main
+from flows.land.receipt import LandedBatch
 from flows.land.receipts import Receipts
 from flows.orchestrate import by_hand
 from flows.orchestrate.by_hand import Counted, count, done_by_hand, slots_done
@@ -210,7 +211,10 @@ def test_a_job_is_done_by_hand_when_all_its_steps_are_in_their_order() -> None:
 
 def test_of_arrivals_those_count_that_had_landed_by_then() -> None:
     job = a_job("refine", Arrival(("events", "calls")))
-    landed = {"events": ((3, NOW), (9, NOW)), "calls": ((5, NOW), (2, NOW))}
+    landed = {
+        name: tuple(LandedBatch(number, NOW) for number in numbers)
+        for name, numbers in {"events": (3, 9), "calls": (5, 2)}.items()
+    }
     state = ScheduleState({job.name: NOW}, succeeded={job.name: frozenset({"000000000002"})}, arrived=landed)
     done = list(slots_done(job, hand("05:00", "05:10", 7), [], state, None))
     assert [slot for slot, _, _ in done] == ["000000000005"]

@@ -202,16 +202,17 @@ def test_an_arrival_gathers_all_that_landed_since_the_last_success() -> None:
     world.land("events")
     world.now += timedelta(minutes=50)
     world.land("calls")
+    world.land("calls", is_file=False)
     world.land("adverts")
     (decision,) = world.decisions()
-    assert (decision.slot, decision.due_at, decision.is_late) == ("000000000002", utc("2026-11-20 12:00"), False)
+    assert (decision.slot, decision.due_at, decision.is_late) == ("000000000003", utc("2026-11-20 12:00"), False)
     assert [files_gathered(job, world.state(), slot) for slot in ("000000000001", decision.slot)] == [1, 2]
     assert files_gathered(job, world.state(), "manual-7") is None
     world.now += timedelta(minutes=11)
     assert [d.is_late for d in world.decisions()] == [True]
     world.run()
     world.step_to(utc("2026-11-22 12:00"))
-    assert world.slots("refine") == ["000000000002"]
+    assert world.slots("refine") == ["000000000003"]
 
 
 def test_an_arrival_while_the_job_runs_is_gathered_after_it() -> None:

@@ -18,6 +18,7 @@ from prefect.flows import load_flow_from_entrypoint
 from flows.alerts.notify import deliver, open_incidents
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
+from flows.land.receipt import LandedBatch
 from flows.orchestrate import prefect_flows as jobs
 from flows.orchestrate import problems
 from flows.orchestrate.due import Decision, ScheduleState, slot_of_batch, slot_of_instant
@@ -623,7 +624,7 @@ def test_a_service_that_comes_up_again_calls_nothing_late_that_it_had_no_time_to
     watched.lake.land_one("web/events/a.ndjson", ndjson([event(1)]))
     watched.offset += timedelta(hours=5)  # it was stopped meanwhile
     monkeypatch.setattr(
-        "flows.orchestrate.journal_store.Receipts.landed_after", lambda *_: [(1, NOW + timedelta(minutes=1))]
+        "flows.orchestrate.journal_store.Receipts.landed_after", lambda *_: [LandedBatch(1, NOW + timedelta(minutes=1))]
     )
     again = WatchedLake(watched.lake.settings, started)
     again.offset = watched.offset

@@ -17,6 +17,7 @@ import pytest
 
 from flows.contract.spec import PROJECT
 from flows.errors import TidemarkError
+from flows.land.receipt import LandedBatch
 from flows.land.receipts import Receipts
 from flows.orchestrate.due import Decision, decide
 from flows.orchestrate.job import Arrival, Job, Success
@@ -355,11 +356,24 @@ def test_arrivals_are_the_batches_with_rows_after_the_last_success(journal: Jour
     lake.land_one("web/events/same.ndjson", ndjson([event(2)]))
     lake.land_one("web/events/none.ndjson", ndjson([event(3, platform="fax")]))
     known = journal.read_schedule_state(lake.settings, jobs, clock.now)
-    assert known.arrived == {"events": ((1, first.landed_at), (2, second.landed_at)), "contents": ()}
+    assert known.arrived == {
+        "events": (LandedBatch(1, first.landed_at), LandedBatch(2, second.landed_at)),
+        "contents": (),
+    }
     assert work(journal, lake, jobs, clock) == [("refine", "000000000002")]
     assert journal.read_schedule_state(lake.settings, jobs, clock.now).arrived["events"] == ()
     lake.land_one("web/events/5.ndjson", ndjson([event(5)]))
     assert work(journal, lake, jobs, clock) == [("refine", "000000000005")]
+
+
+def test_what_rows_tell_of_consent_is_built_and_is_no_file(journal: Journal, lake: Lake, clock: Clock) -> None:
+    clock.now = datetime.now(UTC) + timedelta(minutes=1)
+    jobs = [a_job("refine", Arrival(("events", "consents")))]
+    journal.seen(jobs, utc("2026-01-01 12:00"))
+    lake.land_one("web/events/1.ndjson", ndjson([event(1, consent=[])]))
+    known = journal.read_schedule_state(lake.settings, jobs, clock.now)
+    assert [batch.is_file for batch in known.arrived["consents"]] == [False]
+    assert work(journal, lake, jobs, clock) == [("refine", "000000000002")]
 
 
 def test_a_gate_opens_by_what_landed(journal: Journal, lake: Lake, clock: Clock) -> None:
