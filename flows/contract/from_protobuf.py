@@ -22,6 +22,8 @@ from flows.contract.spec import (
     Truncation,
 )
 
+ONE_OF = "require_one_of"
+
 
 def specs_from_descriptors(data: bytes) -> list[DatasetSpec]:
     """One spec per message that carries the dataset option, by name.
@@ -88,6 +90,7 @@ def _dataset_spec(pool: descriptor_pool.DescriptorPool, message: Any, dataset: A
         csv=CsvDialect(headerless=dataset.csv.headerless, encoding=dataset.csv.encoding or "utf-8"),
         history=_history(dataset),
         consent=_consent(dataset),
+        require_one_of=tuple(dataset.require_one_of),
         fields=tuple(fields),
         payloads=tuple(payloads),
     )
@@ -106,6 +109,7 @@ def _check_dataset(message: str, dataset: Any, fields: list[FieldSpec]) -> None:
     times = {"day_of": dataset.day_of, "history.updated_at": dataset.history.updated_at}
     times = {option: name for option, name in times.items() if name}
     named = [(key, "key") for key in dataset.key] + [(name, option) for option, name in times.items()]
+    named += [(name, ONE_OF) for name in dataset.require_one_of]
     for name, option in named:
         if name not in own:
             close = get_close_matches(name, own, 1)
@@ -113,11 +117,14 @@ def _check_dataset(message: str, dataset: Any, fields: list[FieldSpec]) -> None:
                 f"{message}: {option} names {name!r}, which is no field of it"
                 + (f"; did you mean {close[0]!r}?" if close else "")
             )
-        if not own[name].required:
+        if option != ONE_OF and not own[name].required:
             raise ValueError(f"{message}: {option} names {name!r}, which must be `required: true`")
     for option, name in times.items():
         if own[name].type != "timestamp":
             raise ValueError(f"{message}: {option} names {name!r}, which is no Timestamp")
+    if len(dataset.require_one_of) == 1:
+        (name,) = dataset.require_one_of
+        raise ValueError(f"{message}: {ONE_OF} names {name!r} alone; make that field `required: true`")
     if dataset.HasField("history"):
         _check_history(message, dataset)
 

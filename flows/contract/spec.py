@@ -207,6 +207,7 @@ class DatasetSpec(_Frozen):
     csv: CsvDialect = CsvDialect()
     history: History | None = None
     consent: ConsentSaid | None = None
+    require_one_of: tuple[str, ...] = ()
 
     @property
     def is_by_day(self) -> bool:

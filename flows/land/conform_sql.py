@@ -213,6 +213,9 @@ def _typed_and_judged(
     for f in spec.fields:
         if f.payload is None:
             faults += faults_of(f, f.name in texts, sources[f.path])
+    if spec.require_one_of:
+        missing = [f"coalesce(cast({identifier(name)} as varchar), '') = ''" for name in spec.require_one_of]
+        faults.append((" and ".join(missing), f"missing|{' or '.join(spec.require_one_of)}"))
     whens = "\n        ".join(f"when {condition} then '{name}'" for condition, name in faults)
     if spec.payloads:
         # One look at the payload, then only the conditions of its own fields.

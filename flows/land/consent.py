@@ -1,6 +1,7 @@
 """What rows may not say without consent, and what they tell of consent: pure, a table of conformed rows at a time."""
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from uuid import uuid4
 
@@ -8,7 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.clock import organisation_timezone, start_of_day
+from flows.contract.consent import CONSENTS
 from flows.contract.spec import ConsentSaid, DatasetSpec
+from flows.land.derived import event_dates
 from flows.land.linking import next_column
 
 # A clock that runs ahead by more than this says nothing of when it was: consent counts from when it was received.
@@ -51,7 +55,8 @@ def without_what_is_withheld(spec: DatasetSpec, rows: pa.Table) -> tuple[pa.Tabl
 
 def told(spec: DatasetSpec, rows: pa.Table, landed_at: datetime) -> pa.Table:
     """What rows, with all that they said, tell of consent. Of a dataset whose rows say it of themselves: of each person
-    and purpose that some do not agree to, the latest."""
+    and purpose that some do not agree to, the latest, in whole days of the organisation: refused until the day of the
+    row ends. At the row's own moment it would be met in a record that names its person."""
     if spec.consent is None:
         return TOLD.empty_table()
     person, since, received = _persons_and_times(spec, spec.consent, rows, landed_at)
@@ -73,6 +78,14 @@ def told(spec: DatasetSpec, rows: pa.Table, landed_at: datetime) -> pa.Table:
         parts.append(_with(part, constant))
     every = pa.concat_tables([TOLD.empty_table(), *parts])
     return latest(every) if spec.consent.of_each_row else every
+
+
+def of_devices(records: pa.Table) -> pa.Table:
+    """What records of the dataset ``consents`` say of their devices, without the users whom they name."""
+    kept = [name for name in TOLD.names if name in records.column_names and "user_key" not in name]
+    part = records.select(kept)
+    stated_in = pc.fill_null(part["stated_in"].cast(pa.string()), CONSENTS)
+    return _with(part.set_column(part.column_names.index("stated_in"), "stated_in", stated_in), {})
 
 
 def latest(rows: pa.Table) -> pa.Table:
@@ -105,7 +118,26 @@ def _persons_and_times(
         return person, since, pa.chunked_array([pa.repeat(now, rows.num_rows)])
     received = rows[said.received_at].cast(TIME)
     is_wrong = pc.greater(since, pc.add(received, pa.scalar(FUTURE_AFTER, pa.duration("us"))))
-    return person, pc.if_else(is_wrong, received, since), received
+    since = pc.if_else(is_wrong, received, since)
+    if said.of_each_row:
+        return person, _of_days(since, _last_moment), _of_days(received, _first_moment)
+    return person, since, received
+
+
+def _of_days(moments: pa.ChunkedArray, moment_of: Callable[[date], datetime]) -> pa.ChunkedArray:
+    """What ``moment_of`` gives of the organisation's day of each moment; NULL where there is none."""
+    days = event_dates(moments, len(moments), organisation_timezone()).dictionary_encode()
+    found = [moment_of(day).astimezone(UTC).replace(tzinfo=None) for day in days.dictionary.to_pylist()]
+    made = pa.array(found, TIME).take(days.indices)
+    return pa.chunked_array([pc.if_else(pc.is_valid(moments.combine_chunks()), made, pa.scalar(None, TIME))])
+
+
+def _first_moment(day: date) -> datetime:
+    return start_of_day(day)
+
+
+def _last_moment(day: date) -> datetime:
+    return start_of_day(day + timedelta(days=1)) - timedelta(microseconds=1)
 
 
 def _keys_of(rows: pa.Table, person: str) -> dict[str, pa.ChunkedArray]:

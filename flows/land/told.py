@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.contract.consent import CONSENTS
@@ -22,7 +23,7 @@ from flows.contract.spec import DatasetSpec
 from flows.errors import TidemarkError
 from flows.files import sync_folder
 from flows.land.conform import ARROW_TYPES
-from flows.land.consent import PERSONS, TOLD, distinct, latest, told, with_ids
+from flows.land.consent import PERSONS, TOLD, distinct, latest, of_devices, told, with_ids
 from flows.land.landed_files import LandedFiles
 from flows.land.landed_sql import query_of
 from flows.land.linking import next_column
@@ -35,7 +36,7 @@ ZONE = "told"
 # Keys as UUIDs: compared as bytes, DuckDB may miss equal ones in files of its own.
 # Of what a client refuses the latest is enough.
 NOT_KNOWN = """
-with known as ({known})
+with known as (select * from ({known}) where valid_from >= timestamp '{since}')
 select told.* from told
 anti join known on
     cast(told.device_key as uuid) is not distinct from known.device_key
@@ -70,6 +71,12 @@ class ToldFile:
             if self._spec.consent and self._spec.consent.of_each_row:
                 self._told = latest(self._told)
 
+    def write_of_devices(self, records: pa.Table) -> None:
+        """Take in records of consent that do not land, since the user whom they name was erased: what they say of a
+        device holds for it all the same."""
+        if records.num_rows and self._spec.name == CONSENTS:
+            self._told = pa.concat_tables([self._told, of_devices(records)])
+
     def finish(self) -> None:
         """Write the file."""
         self.files = write_told(self._made, self._spec.name, self._batch_id, self._told)
@@ -93,21 +100,28 @@ def land_told(settings: Settings, specs: Mapping[str, DatasetSpec], receipts: Re
     The caller holds the lock of landing.
     """
     files = sorted((settings.lake / ZONE).glob(f"*/{CONSENTS}/batch-*.parquet"))
-    spec = specs.get(CONSENTS)
-    if not files or spec is None:
+    if not files or CONSENTS not in specs:
         return None
-    of_rows = {name for name, each in specs.items() if each.consent and each.consent.of_each_row}
     read = pa.concat_tables([_read(settings, file) for file in files])
-    parts = _by_dataset(read)
-    rows = pa.concat_tables([latest(part) if name in of_rows else distinct(part) for name, part in parts])
-    rows = _not_known(settings, spec, rows, receipts, of_rows)
-    if rows.num_rows:
-        receipts.commit(*_made_batch(settings, spec, rows, receipts))
+    made = land_records(settings, specs, read, receipts)
     for file in files:
         file.unlink()
     for folder in {file.parent for file in files}:
         sync_folder(folder)
-    return receipts.one(receipts.last_batch_id()) if rows.num_rows else None
+    return made
+
+
+def land_records(
+    settings: Settings, specs: Mapping[str, DatasetSpec], rows: pa.Table, receipts: Receipts
+) -> Receipt | None:
+    """Land the records of :data:`TOLD` that are not known as one batch of ``consents``; None where all are."""
+    of_rows = {name for name, each in specs.items() if each.consent and each.consent.of_each_row}
+    parts = [latest(part) if name in of_rows else distinct(part) for name, part in _by_dataset(rows)]
+    rows = _not_known(settings, specs[CONSENTS], pa.concat_tables([TOLD.empty_table(), *parts]), receipts, of_rows)
+    if not rows.num_rows:
+        return None
+    receipts.commit(*_made_batch(settings, specs[CONSENTS], rows, receipts))
+    return receipts.one(receipts.last_batch_id())
 
 
 def land_what_is_told(settings: Settings, specs: Mapping[str, DatasetSpec]) -> None:
@@ -124,9 +138,13 @@ def _not_known(
     """The rows that add something to what the dataset has. ``of_rows`` are the datasets whose rows speak of themselves
     alone."""
     files = receipts.files.in_force(spec.name)
+    if not rows.num_rows:
+        return rows
     with duckdb.connect() as engine:
         engine.register("told", rows)
-        query = NOT_KNOWN.format(known=query_of(spec, settings.lake, files), of_rows=sorted(of_rows))
+        # Of the files that years of landings made, those are passed over that end before.
+        since = pc.min(rows["valid_from"]).as_py()
+        query = NOT_KNOWN.format(known=query_of(spec, settings.lake, files), of_rows=sorted(of_rows), since=since)
         try:
             return engine.execute(query).to_arrow_table().cast(TOLD)
         except duckdb.Error:  # a file is damaged, as `tidemark audit` says: told twice is better than not at all
@@ -147,7 +165,7 @@ def _read(settings: Settings, file: Path) -> pa.Table:
 
 def _by_dataset(rows: pa.Table) -> list[tuple[str, pa.Table]]:
     names = sorted(rows["stated_in"].unique().to_pylist())
-    return [(name, rows.filter(pa.compute.equal(rows["stated_in"], name))) for name in names]
+    return [(name, rows.filter(pc.equal(rows["stated_in"], name))) for name in names]
 
 
 def _made_batch(settings: Settings, spec: DatasetSpec, rows: pa.Table, receipts: Receipts) -> tuple[Receipt, Path]:

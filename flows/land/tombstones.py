@@ -11,7 +11,7 @@ While the key of pseudonyms is changed, rows come with two: whoever is on the li
 
 import hmac
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -66,13 +66,24 @@ class Tombstones:
         lines += [json.dumps({"of": of, "until": until.isoformat()}) for of, until in sorted(self._until.items())]
         replace_private(list_of(self._settings), "".join(f"{line}\n" for line in lines).encode())
 
-    def without_erased(self, spec: DatasetSpec, rows: pa.Table) -> pa.Table:
-        """The rows that may land. A row that names somebody else, too, is theirs as well, and stays."""
+    def without_erased(self, spec: DatasetSpec, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """The rows that may land, and of the others those on a device that is not on the list. A row that names
+        somebody else, too, is theirs as well, and stays."""
+        nothing = rows.slice(0, 0)
         if not self._until or not rows.num_rows:
-            return rows
+            return rows, nothing
         self.add([*self._carried_over(rows)])
-        gone = self._gone(spec, rows)
-        return rows if gone is None else rows.filter(pc.invert(gone))
+        there = [kind for kind in Kind if kind.column in rows.schema.names]
+        found = {kind: self._found(kind, rows[kind.column], _moments(spec, rows)) for kind in there}
+        if not any(erased is not None for erased in found.values()):
+            return rows, nothing
+        gone = _gone(rows, found)
+        if Kind.DEVICE not in there:
+            return rows.filter(pc.invert(gone)), nothing
+        device_stays = pc.is_valid(rows[Kind.DEVICE.column])
+        if (by_device := found[Kind.DEVICE]) is not None:
+            device_stays = pc.and_not(device_stays, by_device)
+        return rows.filter(pc.invert(gone)), rows.filter(pc.and_(gone, device_stays))
 
     def _carried_over(self, rows: pa.Table) -> Iterator[Tombstone]:
         """Those on the list of whom there are rows, by the pseudonyms that a later key made."""
@@ -85,23 +96,6 @@ class Tombstones:
                 until = self._until.get(self._digest(kind, now)) if now else None
                 if until is not None and self._until.get(self._digest(kind, later), datetime.min) < until:
                     yield Tombstone(kind, later, until)
-
-    def _gone(self, spec: DatasetSpec, rows: pa.Table) -> pa.Array | None:
-        there = [kind for kind in Kind if kind.column in rows.schema.names]
-        found = {kind: self._found(kind, rows[kind.column], _moments(spec, rows)) for kind in there}
-        if not any(erased is not None for erased in found.values()):
-            return None
-        nobody = pa.repeat(pa.scalar(False), rows.num_rows)
-        names_erased = names_others = nobody
-        for kind in (kind for kind in PERSONAL if kind in there):
-            erased = nobody if found[kind] is None else found[kind]
-            names_erased = pc.or_(names_erased, erased)
-            named = pc.is_valid(rows[kind.column])
-            names_others = pc.or_(names_others, pc.and_not(named, erased))
-        by_device = found.get(Kind.DEVICE)
-        if by_device is not None:
-            names_erased = pc.or_(names_erased, by_device)
-        return pc.and_not(names_erased, names_others)
 
     def _found(self, kind: Kind, keys: pa.ChunkedArray, moments: pa.ChunkedArray | None) -> pa.Array | None:
         """Which rows are of a pseudonym on the list and happened up to its moment; None where none is."""
@@ -117,6 +111,21 @@ class Tombstones:
 
     def _digest(self, kind: Kind, pseudonym: bytes) -> str:
         return hmac.digest(self._key, kind.encode() + b"\0" + pseudonym, "sha256").hex()
+
+
+def _gone(rows: pa.Table, found: Mapping[Kind, pa.Array | None]) -> pa.Array:
+    """Which rows may not land; ``found`` says for each kind of pseudonym in which rows it is on the list."""
+    nobody = pa.repeat(pa.scalar(False), rows.num_rows)
+    names_erased = names_others = nobody
+    for kind in (kind for kind in PERSONAL if kind in found):
+        erased = nobody if found[kind] is None else found[kind]
+        names_erased = pc.or_(names_erased, erased)
+        named = pc.is_valid(rows[kind.column])
+        names_others = pc.or_(names_others, pc.and_not(named, erased))
+    by_device = found.get(Kind.DEVICE)
+    if by_device is not None:
+        names_erased = pc.or_(names_erased, by_device)
+    return pc.and_not(names_erased, names_others)
 
 
 def list_of(settings: Settings) -> Path:

@@ -18,6 +18,7 @@ import duckdb
 
 from flows.build.dbt import read_project
 from flows.build.warehouse import in_use_by, once_free
+from flows.contract.consent import CONSENTS
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.land.land import land
@@ -35,6 +36,7 @@ from flows.privacy.erase_lake import (
     erase_quarantine,
     erase_texts,
     is_theirs,
+    keep_for_devices,
     last_moment,
     lines_in_quarantine,
 )
@@ -223,6 +225,9 @@ class _Erasure:
             is_taken = is_theirs(spec, person, shared, receipts.superseded())
             files = len(receipts.files.in_force(spec.name))
             self._note_files(erase_texts(look.database, receipts, self._settings, spec, is_taken))
+            if spec.name == CONSENTS:
+                devices = person.keys[Kind.DEVICE] if shared else person.unshared
+                keep_for_devices(look.database, receipts, self._settings, self._specs, is_taken, devices)
             changed = erase_landed(receipts, self._settings, spec, is_taken, self._why, self._progress)
             self._note_files(changed)
             shares = self._request.found.setdefault("landed_files", {})

@@ -12,11 +12,14 @@ from uuid import UUID
 
 import duckdb
 
+from flows.contract.consent import CONSENTS
 from flows.contract.spec import DatasetSpec
 from flows.files import sha256, sync_folder
+from flows.land.consent import of_devices
 from flows.land.day_keys import DayKeys
 from flows.land.field_sql import identifier
 from flows.land.inbox import deliveries
+from flows.land.linking import next_column
 from flows.land.pseudonyms import Kind
 from flows.land.quarantine import Quarantined, blank_lines, read_rejects, read_unknown
 from flows.land.receipt import Receipt, batch_name
@@ -24,13 +27,14 @@ from flows.land.receipts import Receipts
 from flows.land.remove import remove_rows, rows_in
 from flows.land.text import STORE as TEXT
 from flows.land.text import blank_text
+from flows.land.told import land_records
 from flows.land.tombstones import moment_column
 from flows.privacy.holdings import pseudonyms_of, searched
 from flows.privacy.identity import Person
 from flows.privacy.ids import Ids, is_a_word, members_of, values_in
 from flows.privacy.lake_secrets import LakeSecrets
 from flows.privacy.mentions import Mention, Unsearched
-from flows.privacy.rows import Share, share_of_row
+from flows.privacy.rows import Share, is_one_of, share_of_row
 from flows.settings import Settings
 
 Progress = Callable[[str], None]
@@ -64,6 +68,8 @@ def last_moment(
     column = moment_column(spec)
     if column is None:
         return None
+    if spec.name == CONSENTS:
+        is_taken = f"({is_taken}) and coalesce(stated_in, '{CONSENTS}') = '{CONSENTS}'"  # told is until a day ends
     found = _found(database, receipts, settings, spec, is_taken, f"select max({identifier(column)}) from {{rows}}")
     return found[0][0] if found else None
 
@@ -101,6 +107,33 @@ def erase_landed(
         for day in days
         for path in before[day]
     ]
+
+
+def keep_for_devices(
+    database: duckdb.DuckDBPyConnection,
+    receipts: Receipts,
+    settings: Settings,
+    specs: dict[str, DatasetSpec],
+    is_taken: str,
+    devices: Collection[UUID],
+) -> None:
+    """Before records of consent go: land what those to take say of a device that stays, without the person.
+
+    ``devices`` are those that go with the person. Done again, this lands nothing more.
+    """
+    files = receipts.files.in_force(CONSENTS)
+    in_force = [receipt.batch_id for receipt in receipts.in_force(CONSENTS)]
+    later = next_column("device_key")
+    keys = ["device_key", *([later] if any(later in file.columns for file in files) else [])]
+    columns = ", ".join([*keys, "purpose", "is_granted", "valid_from", "received_at", "stated_in"])
+    query = (
+        f"select {columns} from {{rows}} and device_key is not null "
+        f"and not {is_one_of('cast(device_key as uuid)', devices)} "
+        f"and _batch_id in ({', '.join(map(str, in_force)) or 'null'})"
+    )
+    if files:
+        rows = database.execute(query.format(rows=f"{rows_in(settings, specs[CONSENTS], files)} where {is_taken}"))
+        land_records(settings, specs, of_devices(rows.to_arrow_table()), receipts)
 
 
 def lines_in_quarantine(

@@ -114,6 +114,18 @@ def test_sessions_are_of_events_whose_people_agree_to_analytics_still(sample_run
     assert query("select sum(events_count) from fct_sessions")[0][0] == used.count(True)
 
 
+def test_no_moment_of_an_event_stands_in_what_it_refused(sample_run: Run) -> None:
+    with open_warehouse(sample_run[0], read_only=True) as warehouse:
+        ((told, days, met),) = warehouse.execute(
+            "with told as (select * from raw.raw_consents where stated_in = 'events'), "
+            "moments as (select occurred_at as at from raw.raw_events union all select received_at from raw.raw_events)"
+            "select count(*), count(distinct (device_key, purpose, valid_from)), "
+            "count(*) filter (valid_from in (from moments) or received_at in (from moments)) from told"
+        ).fetchall()
+    assert told == days > 0
+    assert met == 0
+
+
 def test_marts_agree_with_each_other(sample_run: Run, query: Query) -> None:
     sessions = query("select count(*) from fct_sessions where not is_bot")[0][0]
     with open_warehouse(sample_run[0], read_only=True) as warehouse:

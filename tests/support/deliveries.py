@@ -76,6 +76,7 @@ def parquet(rows: list[dict[str, Any]], spec: DatasetSpec | None = None) -> byte
         "double": pa.float64(),
         "bigint": pa.int64(),
         "integer": pa.int32(),
+        "boolean": pa.bool_(),
     }
     fields = [pa.field(f.name, kinds.get(f.type, pa.string())) for f in spec.fields if f.payload is None]
     for p in spec.payloads:

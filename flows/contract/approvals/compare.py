@@ -33,6 +33,10 @@ def _of_dataset(before: DatasetSpec, after: DatasetSpec) -> Iterator[Weakening]:
     if _length(after.retention_days) > _length(before.retention_days):
         yield _lengthened(after.name, before.retention_days, after.retention_days)
     yield from _of_consent(before, after)
+    was_needed, needed = {*before.require_one_of}, {*after.require_one_of}
+    if was_needed and not (needed and needed <= was_needed):
+        names = [" or ".join(spec.require_one_of) or "none" for spec in (before, after)]
+        yield Weakening(f"{after.name}: {names[0]} no longer required", *names)
     earlier = {field.path: field for field in before.fields}
     for field in after.fields:
         was = earlier.get(field.path)

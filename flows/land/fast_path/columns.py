@@ -5,7 +5,7 @@ that costs a fraction of saying what is wrong with one that is not. So here a ro
 values are exactly those that the SQL would give, or it is left to the SQL. In doubt it is not regular.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from math import ceil, floor
@@ -78,7 +78,20 @@ def judge(spec: DatasetSpec, columns: Columns) -> dict[str, pa.Array]:
         if good is not True and f.payload is not None and columns.kind is not None:
             good = good | (columns.kind != spec.payloads.index(f.payload))
         columns.regular &= good
+    if spec.require_one_of:
+        columns.regular &= _has_one(len(columns.regular), [typed[n] for n in spec.require_one_of if n in typed])
     return typed
+
+
+def _has_one(size: int, fields: Iterable[pa.Array]) -> Mask:
+    """Which rows have a value in one of the fields at least."""
+    found = np.zeros(size, bool)
+    for values in fields:
+        is_there = pc.is_valid(values)
+        if pa.types.is_dictionary(values.type):
+            is_there = pc.fill_null(pc.not_equal(values.cast(pa.string()), ""), False)
+        found |= np.asarray(is_there)
+    return found
 
 
 # --- types -----------------------------------------------------------------------------------------------------------

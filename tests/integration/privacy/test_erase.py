@@ -92,6 +92,49 @@ def test_what_is_known_of_their_consent_is_gone_with_them(peopled: Lake) -> None
     assert [*files_with(patterns, peopled.settings.home)] == []
 
 
+def test_what_a_record_of_theirs_says_of_a_shared_device_holds_for_it_still(
+    peopled: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [consent(n, device_id=device, user_id="u-anna") for n, device in enumerate(["d-tablet", "d-phone"])]
+    replaced = consent(2, device_id="d-tablet", user_id="u-anna", purpose="advertising")
+    peopled.land_one("cmp/consents/a.ndjson", ndjson([*both, replaced]))
+    peopled.land_one("cmp/consents/a.ndjson", ndjson(both))
+
+    def of_devices() -> list[tuple[Any, ...]]:
+        names = ("device_key", "user_key", "purpose", "is_granted", "stated_in")
+        return [tuple(row[name] for name in names) for row in peopled.rows("consents")]
+
+    def killed(*arguments: Any) -> Any:
+        if arguments[2].name == "consents":
+            raise Killed
+        return real(*arguments)
+
+    real = erasing.erase_landed
+    ask(peopled, user="u-anna")
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(erasing, "erase_landed", killed)
+        erase(peopled.settings)
+    assert len(of_devices()) == 3 + 2 + 1, "nothing is gone yet"
+    (done,) = erase(peopled.settings)
+    assert done.state is State.PROVEN
+    tablet = (key_of("device", "d-tablet").bytes, None, "analytics", False, "consents")
+    assert of_devices() == [tablet]
+    peopled.land_one("cmp/consents/again.ndjson", ndjson([*both, consent(3, device_id="d-cilla", user_id="u-cilla")]))
+    cilla = (key_of("device", "d-cilla").bytes, key_of("user", "u-cilla").bytes, "analytics", False, None)
+    assert of_devices() == [tablet, cilla]
+    assert audit(peopled.settings).findings == []
+
+
+def test_a_record_of_an_erased_person_that_comes_for_the_first_time_holds_for_a_shared_device(peopled: Lake) -> None:
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    both = [consent(n, device_id=device, user_id="u-anna") for n, device in enumerate(["d-tablet", "d-phone"])]
+    peopled.land_one("cmp/consents/a.ndjson", ndjson(both))
+    (row,) = peopled.rows("consents")
+    assert (row["device_key"], row["user_key"]) == (key_of("device", "d-tablet").bytes, None)
+    assert audit(peopled.settings).findings == []
+
+
 def test_the_inbox_has_no_file_that_brought_rows_of_them(peopled: Lake) -> None:
     peopled.land_one("web/events/others.ndjson", ndjson([seen(900, "d-cilla", "u-cilla")]))
     ask(peopled, user="u-anna")

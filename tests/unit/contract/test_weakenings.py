@@ -208,6 +208,22 @@ def test_consent_that_is_no_longer_asked_or_taken_is_weaker(
     assert weakenings([dataset(field(), consent=before)], [dataset(field(), consent=after)]) == found
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (("a", "b"), (), [Weakening("calls: a or b no longer required", "a or b", "none")]),
+        (("a", "b"), ("a", "b", "c"), [Weakening("calls: a or b no longer required", "a or b", "a or b or c")]),
+        (("a", "b", "c"), ("b", "a"), []),
+        ((), ("a", "b"), []),
+    ],
+)
+def test_one_of_some_fields_that_is_no_longer_required_is_weaker(
+    before: tuple[str, ...], after: tuple[str, ...], found: list[Weakening]
+) -> None:
+    old, new = dataset(field(), require_one_of=before), dataset(field(), require_one_of=after)
+    assert weakenings([old], [new]) == found
+
+
 def test_the_order_of_classes_and_treatments_is_as_said_here() -> None:
     """A new one is put into its place on purpose: what is below it is weaker."""
     assert ([*Privacy], [*Treatment]) == (CLASSES, TREATMENTS)

@@ -8,11 +8,14 @@ import pytest
 
 from flows.contract.spec import load_specs
 from flows.land.pseudonyms import Pseudonymiser
-from tests.support.deliveries import event, ndjson
+from tests.support.deliveries import event, in_format, ndjson
 from tests.support.lake import KEY, Lake
+from tests.support.takeouts import consent
 
 HIDDEN = ("device_key", "user_key", "session_id", "country", "referrer", "depth", "active_ms", "reaction", "channel")
 SAID = {"session_id": "s-1", "occurred_at": "2026-01-15T10:00:00Z", "received_at": "2026-01-15T10:00:01Z"}
+# That of the organisation, in UTC.
+END_OF_DAY = datetime(2026, 1, 15, 22, 59, 59, 999999)
 PURPOSES = ("analytics", "personalisation", "advertising")
 
 
@@ -93,15 +96,16 @@ def test_of_what_events_do_not_agree_to_the_latest_of_each_device_is_kept(lake: 
             [
                 event(1, **SAID | {"consent": ["analytics", "advertising"], "occurred_at": "2026-01-15T09:00:00Z"}),
                 event(2, **SAID | {"consent": ["analytics"]}),
-                event(3, **SAID | {"consent": ["analytics"], "occurred_at": "2026-01-15T08:00:00Z"}),
+                event(3, **SAID | {"consent": ["analytics"], "occurred_at": "2026-01-14T08:00:00Z"}),
             ]
         ),
     )
     lake.land()
     assert told(lake) == {
-        ("personalisation", False, datetime(2026, 1, 15, 10)),
-        ("advertising", False, datetime(2026, 1, 15, 10)),
+        ("personalisation", False, END_OF_DAY),
+        ("advertising", False, END_OF_DAY),
     }
+    assert {row["received_at"] for row in lake.rows("consents")} == {datetime(2026, 1, 14, 23)}
     assert {row["stated_in"] for row in lake.rows("consents")} == {"events"}
     assert {row["user_key"] for row in lake.rows("consents")} == {None}
     lake.assert_whole()
@@ -111,7 +115,7 @@ def test_a_clock_that_is_days_ahead_does_not_say_since_when(lake: Lake) -> None:
     lake.land_one(
         "clients/events/a.ndjson", ndjson([event(1, **SAID | {"consent": [], "occurred_at": "2030-01-01T00:00:00Z"})])
     )
-    assert {since for _, _, since in told(lake)} == {datetime(2026, 1, 15, 10, 0, 1)}
+    assert {since for _, _, since in told(lake)} == {END_OF_DAY}
 
 
 def test_accounts_tell_what_is_given_and_what_is_withdrawn(lake: Lake) -> None:
@@ -153,6 +157,17 @@ def test_what_every_extract_of_accounts_repeats_is_kept_once(lake: Lake) -> None
     lake.land()
     assert len(lake.rows("consents")) == 2 * len(PURPOSES)
     lake.assert_whole()
+
+
+@pytest.mark.parametrize("rows", [1, 300])  # the fast path takes lines of JSON from 100 rows on
+@pytest.mark.parametrize("suffix", ["ndjson", "pb", "parquet", "csv"])
+def test_a_record_of_nobody_is_quarantined(lake: Lake, suffix: str, rows: int) -> None:
+    whose: list[dict[str, str]] = [{"device_id": "d-81f3"}, {}, {"user_id": "u-204"}, {"user_id": ""}]
+    records = [consent(n, **whose[n % len(whose)]) for n in range(rows * len(whose))]
+    receipt = lake.land_one(f"cmp/consents/a.{suffix}", in_format(records, suffix, "consents"))
+    assert (receipt.rows_landed, receipt.rows_rejected) == (2 * rows, 2 * rows)
+    assert {(row["reason"], row["field"]) for row in lake.rejects("consents")} == {("missing", "device_id or user_id")}
+    assert all(row["device_key"] or row["user_key"] for row in lake.rows("consents"))
 
 
 def test_what_a_killed_landing_left_to_be_told_is_told_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
