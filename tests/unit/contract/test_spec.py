@@ -77,7 +77,7 @@ def test_a_contradiction_is_reported_with_the_field(message: str, field: str, ch
         ("key", [], r"Content: the dataset option needs 'key'"),
         ("owner", "", r"Content: the dataset option needs 'owner'"),
         ("source", "", r"Content: the dataset option needs 'source'"),
-        ("require_one_of", ["titel", "byline"], r"Content: require_one_of names 'titel', .* did you mean 'title'\?"),
+        ("require_one_of", ["titl", "byline"], r"Content: require_one_of names 'titl', .* did you mean 'title'\?"),
         ("require_one_of", ["title"], r"Content: require_one_of names 'title' alone; make that field `required: true`"),
         ("day_of", "published", r"Content: day_of names 'published', which is no field of it"),
         ("day_of", "content_id", r"Content: day_of names 'content_id', which is no Timestamp"),
