@@ -8,8 +8,8 @@ from flows.cli.by_hand import count_by_hand
 from flows.cli.privacy import print_renewed
 from flows.cli.render import out, print_line, safe
 from flows.clock import local_day
-from flows.land.rotation import Rotation, Stage
-from flows.privacy.rotate import OVERLAP_DAYS, Finished, KeyState, first_day_to_finish, key_state, rotate
+from flows.land.rotation import OVERLAP_DAYS, Rotation, Stage, first_day_to_finish
+from flows.privacy.rotate import Finished, KeyState, key_state, rotate
 from flows.settings import Settings
 from flows.text import counted
 

@@ -8,7 +8,7 @@ key is destroyed (flows/privacy/rotate.py).
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +20,8 @@ from flows.settings import Settings
 
 FILE = "pseudonym_keys.json"
 FORMAT = 1
+# Windows look back over so many days: as many have figures by either key.
+OVERLAP_DAYS = 28
 
 
 class Stage(StrEnum):
@@ -81,6 +83,11 @@ class Rotations(BaseModel):
         """The same with another last one, or with one more."""
         others = self.rotations if is_new else self.rotations[:-1]
         return self.model_copy(update={"rotations": (*others, rotation)})
+
+
+def first_day_to_finish(rotation: Rotation) -> date:
+    """The day after the last of those whose rows land with both."""
+    return rotation.from_day + timedelta(days=OVERLAP_DAYS)
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,12 @@ from flows.land.rekey import KeyChange, Rekeyed, rekey
 from flows.land.remove import remove_unread, removing
 from flows.land.repartition import TARGET
 from flows.land.rotation import (
+    OVERLAP_DAYS,
     LakeKeys,
     Rotation,
     Rotations,
     Stage,
+    first_day_to_finish,
     load_lake_keys,
     read_rotations,
     write_rotations,
@@ -40,8 +42,6 @@ from flows.settings import Settings
 
 COMMAND = "tidemark keys rotate"
 LOCK = ".rotation.lock"
-# Windows look back over so many days: as many have figures by either key.
-OVERLAP_DAYS = 28
 STRANGERS = "with another, every device and person would become a stranger"
 
 Progress = Callable[[str], None]
@@ -78,11 +78,6 @@ def key_state(settings: Settings) -> KeyState:
         check = receipts.any_key_check()
     rotations = read_rotations(settings)
     return KeyState(rotations.last.check if rotations.last else check, rotations)
-
-
-def first_day_to_finish(rotation: Rotation) -> date:
-    """The day after the last of those whose rows land with both."""
-    return rotation.from_day + timedelta(days=OVERLAP_DAYS)
 
 
 def rotate(

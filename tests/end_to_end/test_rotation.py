@@ -19,7 +19,7 @@ from flows.build.warehouse import open_warehouse
 from flows.land.linking import next_column
 from flows.land.pseudonyms import Kind
 from flows.land.receipts import Receipts
-from flows.privacy.rotate import first_day_to_finish
+from flows.land.rotation import first_day_to_finish
 from flows.publish.publish import publish
 from flows.publish.views import versions
 from flows.run import run

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from flows.land.linking import NEXT
 from flows.land.pseudonyms import Pseudonymiser
-from flows.land.rotation import Rotation
-from flows.privacy.rotate import Finished, first_day_to_finish, rotate
+from flows.land.rotation import Rotation, first_day_to_finish
+from flows.privacy.rotate import Finished, rotate
 from flows.settings import Settings
 from tests.support.lake import KEY
 

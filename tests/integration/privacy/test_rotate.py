@@ -23,14 +23,14 @@ from flows.land.compact import compact
 from flows.land.linking import next_column
 from flows.land.receipts import Receipts
 from flows.land.repartition import repartition
-from flows.land.rotation import FILE, Rotations, Stage, read_rotations, write_rotations
+from flows.land.rotation import FILE, Rotations, Stage, first_day_to_finish, read_rotations, write_rotations
 from flows.privacy import rotate as rotating
 from flows.privacy.erase import erase
 from flows.privacy.identity import Given
 from flows.privacy.lake_secrets import LakeSecrets
 from flows.privacy.landed import LandedRows, reading
 from flows.privacy.requests import Queue
-from flows.privacy.rotate import first_day_to_finish, key_state, rotate
+from flows.privacy.rotate import key_state, rotate
 from tests.support.deliveries import field_of, in_format, ndjson, small_spec
 from tests.support.lake import KEY, Lake
 from tests.support.rotations import NEXT_KEY, begin, earlier_key_of, files_with_both, finish, later_key_of, noon

@@ -20,10 +20,12 @@ from flows.alerts.notify import observe
 from flows.build.staleness import Cause
 from flows.build.warehouse import lock_file, warehouse_held
 from flows.cli import main
+from flows.clock import local_day, minute
 from flows.contract.spec import PROJECT, load_specs
 from flows.errors import TidemarkError
 from flows.land.receipt import Status
 from flows.land.retry import retry_quarantine
+from flows.land.rotation import Rotation, Rotations, Stage, write_rotations
 from flows.locks import held
 from flows.orchestrate.job import Arrival, Job, Success
 from flows.orchestrate.journal import Journal
@@ -249,6 +251,28 @@ def test_what_others_may_read_and_should_not_needs_a_person(lake: Lake) -> None:
 
 
 HOLD = "import duckdb, sys, time; db = duckdb.connect(sys.argv[1]); print('held', flush=True); time.sleep(3600)"
+
+
+def test_a_change_of_the_key_is_shown_and_needs_a_person_once_it_may_be_finished(lake: Lake) -> None:
+    assert read_status(lake.settings, NOW).key_change is None
+    change = Rotation(before="a", after="b", began_at=NOW, from_day=local_day(NOW) + timedelta(days=1))
+    make_private(lake.settings.landed)
+
+    def said(now: datetime) -> tuple[bool, list[str]]:
+        status = read_status(lake.settings, now)
+        return status.needs_a_person, lines(status, "keys")
+
+    write_rotations(lake.settings, Rotations(rotations=(change,)))
+    due = NOW + timedelta(days=29)
+    both = f"rows land with the pseudonyms of two keys since {minute(NOW)}"
+    needs, (line,) = said(due - timedelta(days=1))
+    assert (needs, line) == (False, f"{both}; `tidemark keys rotate` finishes the change from {due.date()} on")
+    needs, (line,) = said(due)
+    assert (needs, line) == (True, f"DUE: {both}; `tidemark keys rotate` finishes the change")
+    write_rotations(lake.settings, Rotations(rotations=(change.model_copy(update={"stage": Stage.FINISHING}),)))
+    assert said(NOW)[0]
+    write_rotations(lake.settings, Rotations(rotations=(change.model_copy(update={"stage": Stage.FINISHED}),)))
+    assert read_status(lake.settings, due).key_change is None
 
 
 def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake: Lake) -> None:
