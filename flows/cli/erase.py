@@ -140,6 +140,8 @@ def _print_receipt(queue: Queue, request: Request) -> None:
         out.print("         nothing was held of them: look at how the ids are spelt")
     if kept:
         out.print("         kept: rows that say as much of somebody else, or happened on a device that others used too")
+    if of_devices := found.get("consents_kept_of_devices"):
+        print_line(f"         kept: what {counted(of_devices, 'record')} of consent said of devices that others use")
     out.print(f"         {counted(empty, 'other table')} had no row of theirs")
     stores = [file["store"] for file in found.get("files", [])]
     files = " · ".join(f"{stores.count(store):,} of {store}" for store in ("inbox", "landed", "quarantine", "text"))

@@ -122,8 +122,8 @@ def _check_dataset(message: str, dataset: Any, fields: list[FieldSpec]) -> None:
     for option, name in times.items():
         if own[name].type != "timestamp":
             raise ValueError(f"{message}: {option} names {name!r}, which is no Timestamp")
-    if len(dataset.require_one_of) == 1:
-        (name,) = dataset.require_one_of
+    if len(alone := {*dataset.require_one_of}) == 1:
+        (name,) = alone
         raise ValueError(f"{message}: {ONE_OF} names {name!r} alone; make that field `required: true`")
     if dataset.HasField("history"):
         _check_history(message, dataset)

@@ -75,7 +75,7 @@ class BatchFiles:
             self.removed += part.rows.num_rows - rows.num_rows
             kept = {*rows["_line"].to_pylist(), *(reject.line for reject in part.rejects)}
             unknown = [one for one in unknown if one.line in kept]
-        self.told.write_of_devices(of_devices)
+        self.told.write_of_devices(self._earlier_days.of_days_since(self.spec, of_devices))
         self.told.write(self._earlier_days.of_days_since(self.spec, rows))
         rows, withheld = without_what_is_withheld(self.spec, self._earlier_days.as_if_nobody_agreed(self.spec, rows))
         self.withheld += withheld

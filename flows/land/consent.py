@@ -1,7 +1,6 @@
 """What rows may not say without consent, and what they tell of consent: pure, a table of conformed rows at a time."""
 
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import reduce
 from uuid import uuid4
 
@@ -9,15 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.clock import organisation_timezone, start_of_day
 from flows.contract.consent import CONSENTS
 from flows.contract.spec import ConsentSaid, DatasetSpec
-from flows.land.derived import event_dates
 from flows.land.linking import next_column
 
 # A clock that runs ahead by more than this says nothing of when it was: consent counts from when it was received.
 FUTURE_AFTER = timedelta(hours=24)
 TIME = pa.timestamp("us")
+MINUTE, MICROSECOND = (pa.scalar(span, pa.duration("us")) for span in (timedelta(minutes=1), timedelta(microseconds=1)))
 PERSONS = ("device_key", "user_key")
 # Of one batch: whose consent to which purpose, whether it was given, from when on, and when that was received. While
 # the key is changed the later pseudonym stands beside: who refuses lands in no other row by which they would be met.
@@ -55,8 +53,8 @@ def without_what_is_withheld(spec: DatasetSpec, rows: pa.Table) -> tuple[pa.Tabl
 
 def told(spec: DatasetSpec, rows: pa.Table, landed_at: datetime) -> pa.Table:
     """What rows, with all that they said, tell of consent. Of a dataset whose rows say it of themselves: of each person
-    and purpose that some do not agree to, the latest, in whole days of the organisation: refused until the day of the
-    row ends. At the row's own moment it would be met in a record that names its person."""
+    and purpose that some do not agree to, the latest, until the minute ends in which it was. The moment itself would
+    lead from the record, which names the person, back to the row, which does not."""
     if spec.consent is None:
         return TOLD.empty_table()
     person, since, received = _persons_and_times(spec, spec.consent, rows, landed_at)
@@ -119,25 +117,11 @@ def _persons_and_times(
     received = rows[said.received_at].cast(TIME)
     is_wrong = pc.greater(since, pc.add(received, pa.scalar(FUTURE_AFTER, pa.duration("us"))))
     since = pc.if_else(is_wrong, received, since)
-    if said.of_each_row:
-        return person, _of_days(since, _last_moment), _of_days(received, _first_moment)
-    return person, since, received
-
-
-def _of_days(moments: pa.ChunkedArray, moment_of: Callable[[date], datetime]) -> pa.ChunkedArray:
-    """What ``moment_of`` gives of the organisation's day of each moment; NULL where there is none."""
-    days = event_dates(moments, len(moments), organisation_timezone()).dictionary_encode()
-    found = [moment_of(day).astimezone(UTC).replace(tzinfo=None) for day in days.dictionary.to_pylist()]
-    made = pa.array(found, TIME).take(days.indices)
-    return pa.chunked_array([pc.if_else(pc.is_valid(moments.combine_chunks()), made, pa.scalar(None, TIME))])
-
-
-def _first_moment(day: date) -> datetime:
-    return start_of_day(day)
-
-
-def _last_moment(day: date) -> datetime:
-    return start_of_day(day + timedelta(days=1)) - timedelta(microseconds=1)
+    if not said.of_each_row:
+        return person, since, received
+    # When it was received would tell apart rows of one minute, and no figure depends on it.
+    until = pc.subtract(pc.add(pc.floor_temporal(since, unit="minute"), MINUTE), MICROSECOND)
+    return person, until, until
 
 
 def _keys_of(rows: pa.Table, person: str) -> dict[str, pa.ChunkedArray]:

@@ -1,6 +1,6 @@
 """Files of the landed zone as one table of SQL."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 
 from flows.contract.spec import Column, DatasetSpec
@@ -8,8 +8,8 @@ from flows.land.field_sql import identifier, literal
 from flows.land.file_index import FileInForce
 
 
-def query_of(spec: DatasetSpec, lake: Path, files: Iterable[FileInForce]) -> str:
-    """A query of exactly these files of a dataset, with the contract's columns.
+def query_of(spec: DatasetSpec, lake: Path, files: Iterable[FileInForce], more: Collection[str] = ()) -> str:
+    """A query of exactly these files of a dataset, with the contract's columns, and ``more`` of bytes.
 
     Files that landed by an older contract read NULL in the columns that came later: they are read apart, so that no
     file needs to be opened to find out which columns it has. Of a dataset laid out by day, the day is in the path: a
@@ -19,8 +19,8 @@ def query_of(spec: DatasetSpec, lake: Path, files: Iterable[FileInForce]) -> str
     by_columns: dict[tuple[str, ...], list[FileInForce]] = {}
     for file in files:
         by_columns.setdefault(file.columns, []).append(file)
-    queries = [f"{_selected(spec, there)} from {read(lake, of)}" for there, of in by_columns.items()]
-    return "\nunion all\n".join(queries or [f"{_selected(spec)} where false"])
+    queries = [f"{_selected(spec, there, more)} from {read(lake, of)}" for there, of in by_columns.items()]
+    return "\nunion all\n".join(queries or [f"{_selected(spec, more=more)} where false"])
 
 
 def failing_query(spec: DatasetSpec, why: str) -> str:
@@ -39,7 +39,7 @@ def read_files(lake: Path, files: Iterable[FileInForce], more: str = "") -> str:
     return f"read_parquet([{listed}]{more})"
 
 
-def _selected(spec: DatasetSpec, there: Container[str] = ()) -> str:
+def _selected(spec: DatasetSpec, there: Container[str] = (), more: Collection[str] = ()) -> str:
     """The contract's columns, NULL where the files have none; UUIDs stand in them as sixteen bytes."""
 
     def value(column: Column) -> str:
@@ -48,4 +48,5 @@ def _selected(spec: DatasetSpec, there: Container[str] = ()) -> str:
             return name
         return f"cast({name if column.name in there else 'null'} as {column.type}) as {name}"
 
-    return f"select {', '.join(map(value, spec.columns()))}"
+    others = (f"cast({identifier(name) if name in there else 'null'} as blob) as {identifier(name)}" for name in more)
+    return f"select {', '.join([*map(value, spec.columns()), *others])}"

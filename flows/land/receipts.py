@@ -213,6 +213,14 @@ class Receipts:
         for file, delivered_at, landed_at in rows:
             yield file, min(datetime.fromisoformat(delivered_at), datetime.fromisoformat(landed_at))
 
+    def told(self, dataset: str) -> list[int]:
+        """The batches of a dataset that no file brought: what rows of others tell (flows/land/told.py)."""
+        rows = self._database.execute(
+            f"select batch_id from receipts where dataset = ? and sha256 = '' and status = '{Status.LANDED}'",
+            (dataset,),
+        )
+        return [batch_id for (batch_id,) in rows]
+
     def delivered_after(self, batch_id: int) -> Iterator[tuple[str, str, datetime]]:
         """The deliveries in later batches, in order, whatever became of them: source, dataset, and when each was
         written. As in :meth:`deliveries_with_rows`, that is not after it landed. A retry is no delivery, nor is what

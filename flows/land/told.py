@@ -34,13 +34,18 @@ from flows.settings import Settings
 
 ZONE = "told"
 # Keys as UUIDs: compared as bytes, DuckDB may miss equal ones in files of its own.
-# Of what a client refuses the latest is enough.
+# Of what a client refuses the latest is enough. What was delivered may be delivered otherwise, and does not count; nor
+# does what was told before the later pseudonym was known.
 NOT_KNOWN = """
-with known as (select * from ({known}) where valid_from >= timestamp '{since}')
+with known as (
+    select * from ({known}) semi join told_before on _batch_id = batch_id where valid_from >= timestamp '{since}'
+)
 select told.* from told
 anti join known on
     cast(told.device_key as uuid) is not distinct from known.device_key
     and cast(told.user_key as uuid) is not distinct from known.user_key
+    and (told.device_key_next is null or told.device_key_next = known.device_key_next)
+    and (told.user_key_next is null or told.user_key_next = known.user_key_next)
     and told.purpose = known.purpose
     and told.is_granted = known.is_granted
     and told.stated_in = known.stated_in
@@ -71,11 +76,13 @@ class ToldFile:
             if self._spec.consent and self._spec.consent.of_each_row:
                 self._told = latest(self._told)
 
-    def write_of_devices(self, records: pa.Table) -> None:
-        """Take in records of consent that do not land, since the user whom they name was erased: what they say of a
-        device holds for it all the same."""
-        if records.num_rows and self._spec.name == CONSENTS:
-            self._told = pa.concat_tables([self._told, of_devices(records)])
+    def write_of_devices(self, rows: pa.Table) -> None:
+        """Take in rows that do not land, since the user whom they name was erased: what they say of consent of a device
+        that others use too holds for it all the same."""
+        if rows.num_rows and self._spec.name == CONSENTS:
+            self._told = pa.concat_tables([self._told, of_devices(rows)])
+        elif self._spec.consent and self._spec.consent.of_each_row:
+            self.write(rows)
 
     def finish(self) -> None:
         """Write the file."""
@@ -142,9 +149,11 @@ def _not_known(
         return rows
     with duckdb.connect() as engine:
         engine.register("told", rows)
+        engine.register("told_before", pa.table({"batch_id": pa.array(receipts.told(spec.name), pa.int64())}))
         # Of the files that years of landings made, those are passed over that end before.
         since = pc.min(rows["valid_from"]).as_py()
-        query = NOT_KNOWN.format(known=query_of(spec, settings.lake, files), of_rows=sorted(of_rows), since=since)
+        known = query_of(spec, settings.lake, files, [*map(next_column, PERSONS)])
+        query = NOT_KNOWN.format(known=known, of_rows=sorted(of_rows), since=since)
         try:
             return engine.execute(query).to_arrow_table().cast(TOLD)
         except duckdb.Error:  # a file is damaged, as `tidemark audit` says: told twice is better than not at all

@@ -7,6 +7,8 @@ to which what happened is gone. What happens later lands as anybody's: who comes
 The list is ``lake/tombstones.jsonl``, for its owner alone. Its key is worked out from the master key.
 
 While the key of pseudonyms is changed, rows come with two: whoever is on the list by the one is put on it by the other.
+
+A device that others use too is on it as such: what a row that does not land says of consent holds for the device.
 """
 
 import hmac
@@ -31,11 +33,13 @@ from flows.settings import Settings
 
 @dataclass(frozen=True)
 class Tombstone:
-    """A pseudonym of a person who was erased, and the moment (UTC, no zone) up to which what happened is gone."""
+    """A pseudonym of a person who was erased, and the moment (UTC, no zone) up to which what happened is gone; or,
+    where it ``is_shared``, that of a device which others use too, and which stays."""
 
     kind: Kind
     pseudonym: bytes
     until: datetime
+    is_shared: bool = False
 
 
 class Tombstones:
@@ -60,15 +64,15 @@ class Tombstones:
             return
         self._key, check = _key(self._settings, must_exist=list_of(self._settings).exists())
         for one in more:
-            digest = self._digest(one.kind, one.pseudonym)
+            digest = self._digest(one.kind, one.pseudonym, one.is_shared)
             self._until[digest] = max(one.until, self._until.get(digest, one.until))
         lines = [json.dumps({"master_key_check": check})]
         lines += [json.dumps({"of": of, "until": until.isoformat()}) for of, until in sorted(self._until.items())]
         replace_private(list_of(self._settings), "".join(f"{line}\n" for line in lines).encode())
 
     def without_erased(self, spec: DatasetSpec, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """The rows that may land, and of the others those on a device that is not on the list. A row that names
-        somebody else, too, is theirs as well, and stays."""
+        """The rows that may land, and of the others those on a device that others use too. A row that names somebody
+        else, too, is theirs as well, and stays."""
         nothing = rows.slice(0, 0)
         if not self._until or not rows.num_rows:
             return rows, nothing
@@ -78,12 +82,15 @@ class Tombstones:
         if not any(erased is not None for erased in found.values()):
             return rows, nothing
         gone = _gone(rows, found)
-        if Kind.DEVICE not in there:
-            return rows.filter(pc.invert(gone)), nothing
-        device_stays = pc.is_valid(rows[Kind.DEVICE.column])
-        if (by_device := found[Kind.DEVICE]) is not None:
-            device_stays = pc.and_not(device_stays, by_device)
-        return rows.filter(pc.invert(gone)), rows.filter(pc.and_(gone, device_stays))
+        kept = rows.filter(pc.invert(gone))
+        shared = self._shared(rows[Kind.DEVICE.column]) if Kind.DEVICE in there else None
+        return kept, nothing if shared is None else rows.filter(pc.and_(gone, shared))
+
+    def _shared(self, devices: pa.ChunkedArray) -> pa.Array | None:
+        """Which rows are of a device that was shared when somebody was erased; None where none is."""
+        keys = [key for key in pc.unique(devices).to_pylist() if key]
+        shared = [key for key in keys if self._digest(Kind.DEVICE, key, is_shared=True) in self._until]
+        return pc.is_in(devices, pa.array(shared, devices.type)) if shared else None
 
     def _carried_over(self, rows: pa.Table) -> Iterator[Tombstone]:
         """Those on the list of whom there are rows, by the pseudonyms that a later key made."""
@@ -93,9 +100,11 @@ class Tombstones:
                 continue
             pairs = rows.select(names).group_by(names).aggregate([])
             for now, later in zip(*(pairs[name].to_pylist() for name in names), strict=True):
-                until = self._until.get(self._digest(kind, now)) if now else None
-                if until is not None and self._until.get(self._digest(kind, later), datetime.min) < until:
-                    yield Tombstone(kind, later, until)
+                for is_shared in (False, True):
+                    until = self._until.get(self._digest(kind, now, is_shared)) if now else None
+                    known = self._until.get(self._digest(kind, later, is_shared), datetime.min)
+                    if until is not None and known < until:
+                        yield Tombstone(kind, later, until, is_shared)
 
     def _found(self, kind: Kind, keys: pa.ChunkedArray, moments: pa.ChunkedArray | None) -> pa.Array | None:
         """Which rows are of a pseudonym on the list and happened up to its moment; None where none is."""
@@ -109,8 +118,9 @@ class Tombstones:
         is_before = True if moments is None else pc.fill_null(pc.less_equal(moments, limits), True)
         return pc.and_(pc.is_valid(limits), is_before)
 
-    def _digest(self, kind: Kind, pseudonym: bytes) -> str:
-        return hmac.digest(self._key, kind.encode() + b"\0" + pseudonym, "sha256").hex()
+    def _digest(self, kind: Kind, pseudonym: bytes, is_shared: bool = False) -> str:
+        said = f"shared {kind}" if is_shared else kind
+        return hmac.digest(self._key, said.encode() + b"\0" + pseudonym, "sha256").hex()
 
 
 def _gone(rows: pa.Table, found: Mapping[Kind, pa.Array | None]) -> pa.Array:

@@ -213,24 +213,24 @@ class _Erasure:
         self._secret.until = max(moments)
         self._queue.write(self._request, self._secret)
         Tombstones(self._settings).add(
-            Tombstone(kind, key.bytes, self._secret.until)
+            Tombstone(kind, key.bytes, self._secret.until, is_shared=not shared and key in person.shared)
             for kind in Kind
             for key in sorted(person.keys[kind])
-            if shared or key not in person.shared
         )
 
     def _rewrite(self, look: _Look, receipts: Receipts) -> None:
-        person, shared = self._secret.person, self._request.with_shared
+        person, shared, found = self._secret.person, self._request.with_shared, self._request.found
         for spec in self._with_people:
             is_taken = is_theirs(spec, person, shared, receipts.superseded())
-            files = len(receipts.files.in_force(spec.name))
             self._note_files(erase_texts(look.database, receipts, self._settings, spec, is_taken))
             if spec.name == CONSENTS:
                 devices = person.keys[Kind.DEVICE] if shared else person.unshared
-                keep_for_devices(look.database, receipts, self._settings, self._specs, is_taken, devices)
+                kept = keep_for_devices(look.database, receipts, self._settings, self._specs, is_taken, devices)
+                found["consents_kept_of_devices"] = max(kept, found.get("consents_kept_of_devices", 0))
+            files = len(receipts.files.in_force(spec.name))
             changed = erase_landed(receipts, self._settings, spec, is_taken, self._why, self._progress)
             self._note_files(changed)
-            shares = self._request.found.setdefault("landed_files", {})
+            shares = found.setdefault("landed_files", {})
             if changed or spec.name not in shares:
                 shares[spec.name] = {"rewritten": len(changed), "of": files}
         in_quarantine: list[tuple[Receipt, set[int]]] = []

@@ -68,8 +68,6 @@ def last_moment(
     column = moment_column(spec)
     if column is None:
         return None
-    if spec.name == CONSENTS:
-        is_taken = f"({is_taken}) and coalesce(stated_in, '{CONSENTS}') = '{CONSENTS}'"  # told is until a day ends
     found = _found(database, receipts, settings, spec, is_taken, f"select max({identifier(column)}) from {{rows}}")
     return found[0][0] if found else None
 
@@ -116,8 +114,9 @@ def keep_for_devices(
     specs: dict[str, DatasetSpec],
     is_taken: str,
     devices: Collection[UUID],
-) -> None:
-    """Before records of consent go: land what those to take say of a device that stays, without the person.
+) -> int:
+    """Before records of consent go: land what those to take say of a device that stays, without the person. The number
+    of these records.
 
     ``devices`` are those that go with the person. Done again, this lands nothing more.
     """
@@ -131,9 +130,12 @@ def keep_for_devices(
         f"and not {is_one_of('cast(device_key as uuid)', devices)} "
         f"and _batch_id in ({', '.join(map(str, in_force)) or 'null'})"
     )
-    if files:
-        rows = database.execute(query.format(rows=f"{rows_in(settings, specs[CONSENTS], files)} where {is_taken}"))
-        land_records(settings, specs, of_devices(rows.to_arrow_table()), receipts)
+    if not files:
+        return 0
+    rows = database.execute(query.format(rows=f"{rows_in(settings, specs[CONSENTS], files)} where {is_taken}"))
+    kept = of_devices(rows.to_arrow_table())
+    land_records(settings, specs, kept, receipts)
+    return int(kept.num_rows)
 
 
 def lines_in_quarantine(

@@ -6,7 +6,8 @@ from datetime import timedelta
 from flows.build.reasons import found
 from flows.clock import ago, duration, minute
 from flows.land.receipt import FILE_REMEDY
-from flows.status.lake import KeyChangeStatus, LakeStatus, PublishedStatus, WarehouseStatus
+from flows.status.key_change import describe_key_change
+from flows.status.lake import LakeStatus, PublishedStatus, WarehouseStatus
 from flows.text import counted, one_line
 
 Section = tuple[str, list[str]]
@@ -19,7 +20,7 @@ def describe_lake(status: LakeStatus) -> list[Section]:
         ("landed", [*_describe_landed(status)]),
         ("warehouse", [*_describe_warehouse(status.warehouse)]),
         ("published", [*_describe_published(status.published, _is_good(status.warehouse))]),
-        *([("keys", [_describe_key_change(status.key_change)])] if status.key_change else []),
+        *([("keys", [describe_key_change(status.key_change)])] if status.key_change else []),
         *([("rights", [*_describe_rights(status.open_to_others)])] if status.open_to_others else []),
     ]
 
@@ -74,13 +75,6 @@ def _describe_warehouse(warehouse: WarehouseStatus) -> Iterator[str]:
     for node in warehouse.failed:
         what = one_line(" ".join(found(node.rows, node.message)))
         yield f"failed: {node.kind} {node.name}: {what}; reproduce: tidemark build -- --select {node.name}"
-
-
-def _describe_key_change(change: KeyChangeStatus) -> str:
-    both = f"rows land with the pseudonyms of two keys since {minute(change.began_at)}"
-    if change.is_due:
-        return f"DUE: {both}; `tidemark keys rotate` finishes the change"
-    return f"{both}; `tidemark keys rotate` finishes the change from {change.due_from} on"
 
 
 def _describe_rights(open_to_others: tuple[str, ...]) -> Iterator[str]:

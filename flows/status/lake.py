@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.build.warehouse import (
@@ -21,19 +21,18 @@ from flows.build.warehouse import (
     warehouse_at_rest,
     warehouse_held,
 )
-from flows.clock import local_day
 from flows.contract.spec import PROJECT, load_specs
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.land.inbox import Delivery, LeftAlone, is_settled, new_deliveries
 from flows.land.receipt import Status
 from flows.land.receipts import INDEX, Receipts
-from flows.land.rotation import Stage, first_day_to_finish, read_rotations
 from flows.locks import holder_of
 from flows.publish.access import open_to_others
 from flows.publish.manifest import Manifest, current_version, damaged_files, describe_causes, read_manifest
 from flows.publish.views import MARTS, moved_from, versions
 from flows.rights import is_open_to_others
 from flows.settings import Settings
+from flows.status.key_change import KeyChangeStatus, read_key_change
 
 
 @dataclass(frozen=True)
@@ -137,16 +136,6 @@ class PublishedStatus:
     versions_kept: int = 0
     moved_from: str | None = None
     damaged: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class KeyChangeStatus:
-    """A change of the pseudonym key that is not finished. It may be from the day ``due_from`` on, and ``is_due`` then,
-    or where finishing it was interrupted."""
-
-    began_at: datetime
-    due_from: date
-    is_due: bool
 
 
 @dataclass(frozen=True)
@@ -261,16 +250,8 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
         warehouse=_read_warehouse(settings, last_batch_id),
         published=published,
         open_to_others=tuple(str(path) for path in _open_to_others(settings, manifest)),
-        key_change=_read_key_change(settings, now),
+        key_change=read_key_change(settings, now),
     )
-
-
-def _read_key_change(settings: Settings, now: datetime) -> KeyChangeStatus | None:
-    last = read_rotations(settings).last
-    if last is None or last.stage is Stage.FINISHED:
-        return None
-    day = first_day_to_finish(last)
-    return KeyChangeStatus(last.began_at, day, is_due=last.stage is Stage.FINISHING or local_day(now) >= day)
 
 
 def _open_to_others(settings: Settings, manifest: Manifest | None) -> Iterator[Path]:

@@ -7,11 +7,11 @@ forgotten as it lands. And what was agreed to then may be forbidden by a record 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from tests.properties.oracle import AHEAD, PURPOSES, ZONE, Event, local_day
+from tests.properties.oracle import AHEAD, PURPOSES, Event
 
 # What an event says of a person, each with the purposes of which it needs one. Its id, its day, the product, the
 # content and the advert say nothing of anybody.
@@ -48,19 +48,14 @@ def consented(event: Event) -> Event:
 
 
 def told_by(event: Event) -> list[Record]:
-    """What an event, with all that it was sent with, tells: its device refuses what it does not list, until the day
-    ends. Where the clock is far ahead, that is the day on which the event was received."""
+    """What an event, with all that it was sent with, tells: its device refuses what it does not list, until the
+    minute ends. Where the clock is far ahead, that is the minute in which the event was received."""
     moment = event["occurred_at"]
     if moment > event["received_at"] + AHEAD:
         moment = event["received_at"]
     refused = [purpose for purpose in PURPOSES if purpose not in (event["consent"] or [])]
-    end = last_moment(local_day(moment))
+    end = moment.replace(second=59, microsecond=999_999)
     return [Record(event["device_key"], None, purpose, False, end, False) for purpose in refused]
-
-
-def last_moment(day: date) -> datetime:
-    """The last moment of a day of the organisation, in UTC."""
-    return datetime.combine(day, time.max, ZONE).astimezone(UTC).replace(tzinfo=None)
 
 
 Records = Mapping[tuple[str, UUID, str], list[Record]]

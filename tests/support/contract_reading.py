@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -115,7 +115,7 @@ def with_consent_alone(row: dict[str, Any], values: list[str] | None) -> dict[st
 
 def refusals(events: Iterable[dict[str, Any]]) -> dict[tuple[bytes, str], datetime]:
     """What events of one landing tell of consent: of each device and purpose that some do not agree to, until when:
-    the end of a day.
+    the end of a minute.
 
     An event that happened more than a day after it was received has a wrong time.
     """
@@ -126,13 +126,7 @@ def refusals(events: Iterable[dict[str, Any]]) -> dict[tuple[bytes, str], dateti
         at = received if happened > received + timedelta(days=1) else happened
         for purpose in {*PURPOSES} - {*(event["consent"] or ())}:
             until[device, purpose] = max(at, until.get((device, purpose), at))
-    return {of: end_of_day(landed_day(at)) for of, at in until.items()}
-
-
-def end_of_day(day: date) -> datetime:
-    """The last moment of an organisation's day, as it lands."""
-    end = datetime.combine(day, time.max, ZoneInfo(organisation_timezone()))
-    return end.astimezone(UTC).replace(tzinfo=None)
+    return {of: at.replace(second=59, microsecond=999_999) for of, at in until.items()}
 
 
 def landed_day(moment: datetime) -> date:

@@ -34,7 +34,8 @@ def _of_dataset(before: DatasetSpec, after: DatasetSpec) -> Iterator[Weakening]:
         yield _lengthened(after.name, before.retention_days, after.retention_days)
     yield from _of_consent(before, after)
     was_needed, needed = {*before.require_one_of}, {*after.require_one_of}
-    if was_needed and not (needed and needed <= was_needed):
+    required = {field.name for field in after.fields if field.payload is None and field.required}
+    if was_needed and not ((needed and needed <= was_needed) or was_needed & required):
         names = [" or ".join(spec.require_one_of) or "none" for spec in (before, after)]
         yield Weakening(f"{after.name}: {names[0]} no longer required", *names)
     earlier = {field.path: field for field in before.fields}

@@ -140,6 +140,8 @@ def _dataset(spec: DatasetSpec) -> Iterable[str]:
     yield f"## {spec.name}"
     kept = f"for {spec.retention_days:,} days at most" if spec.retention_days else "for an unlimited time"
     yield f"{spec.description} Delivered by `{spec.source}`; `{spec.owner}` answers for it. Kept {kept}."
+    if spec.require_one_of:
+        yield f"Each row has {' or '.join(f'`{name}`' for name in spec.require_one_of)}."
     rows = (
         (
             f"`{field.name}`",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
+from pydantic import SecretStr
 
 from flows.audit.audit import audit
 from flows.build.project import Project
 from flows.cli import main
 from flows.contract.spec import Privacy, Treatment, load_specs
 from flows.land.pseudonyms import Kind
+from flows.land.receipts import Receipts
 from flows.land.retry import retry_quarantine
 from flows.land.text import read_text
 from flows.privacy import erase as erasing
@@ -27,6 +29,7 @@ from flows.privacy.requests import Queue, Request, State
 from tests.support.contracts import changed_spec
 from tests.support.deliveries import in_format, ndjson
 from tests.support.lake import KEY, Lake
+from tests.support.rotations import NEXT_KEY, begin, finish, later_key_of
 from tests.support.takeouts import Row, account, consent, key_of, seen
 
 KEYS = ("account_key", "user_key", "device_key")
@@ -125,14 +128,66 @@ def test_what_a_record_of_theirs_says_of_a_shared_device_holds_for_it_still(
     assert audit(peopled.settings).findings == []
 
 
-def test_a_record_of_an_erased_person_that_comes_for_the_first_time_holds_for_a_shared_device(peopled: Lake) -> None:
+def devices_refusing(lake: Lake) -> list[bytes]:
+    """Of whom a record in force says that they refuse analytics; none of them names a user."""
+    with closing(Receipts(lake.settings, read_only=True)) as receipts:
+        in_force = {receipt.batch_id for receipt in receipts.in_force("consents")}
+    rows = [row for row in lake.rows("consents") if row["_batch_id"] in in_force and row["purpose"] == "analytics"]
+    assert {row["user_key"] for row in rows} <= {None} and not any(row["is_granted"] for row in rows)
+    return [row["device_key"] for row in rows]
+
+
+def test_what_comes_of_an_erased_person_later_holds_for_a_shared_device_and_no_other(peopled: Lake) -> None:
+    """Of a device that nobody else is known to use nothing is known any more, nor does it get a pseudonym now."""
     ask(peopled, user="u-anna")
     erase(peopled.settings)
-    both = [consent(n, device_id=device, user_id="u-anna") for n, device in enumerate(["d-tablet", "d-phone"])]
-    peopled.land_one("cmp/consents/a.ndjson", ndjson(both))
-    (row,) = peopled.rows("consents")
-    assert (row["device_key"], row["user_key"]) == (key_of("device", "d-tablet").bytes, None)
+    devices = ["d-tablet", "d-phone", "d-new"]
+    records = [consent(n, device_id=device, user_id="u-anna") for n, device in enumerate(devices)]
+    peopled.land_one("cmp/consents/a.ndjson", ndjson(records))
+    tablet = key_of("device", "d-tablet").bytes
+    assert devices_refusing(peopled) == [tablet]
+    events = [seen(900 + n, device, "u-anna", consent=[]) for n, device in enumerate(devices)]
+    receipt = peopled.land_one("web/events/late.ndjson", ndjson(events))
+    assert receipt.rows_removed == 3
+    assert devices_refusing(peopled) == [tablet] * 2, "what its events refuse holds too"
     assert audit(peopled.settings).findings == []
+
+
+@pytest.mark.parametrize("first", ["a", "x"], ids=["replaced before", "replaced later"])
+def test_what_a_delivery_may_take_back_is_no_reason_to_keep_nothing(peopled: Lake, first: str) -> None:
+    peopled.land_one(f"cmp/consents/{first}.ndjson", ndjson([consent(1, device_id="d-tablet", stated_in="consents")]))
+    peopled.land_one("cmp/consents/a.ndjson", ndjson([consent(2, device_id="d-tablet", user_id="u-anna")]))
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    peopled.land_one(f"cmp/consents/{first}.ndjson", ndjson([consent(1, device_id="d-cilla")]))
+    assert key_of("device", "d-tablet").bytes in devices_refusing(peopled)
+
+
+def test_what_is_kept_of_a_device_goes_over_to_its_later_pseudonym(
+    peopled: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_PSEUDONYM_KEY_NEXT", NEXT_KEY)
+    peopled.settings = peopled.settings.model_copy(update={"pseudonym_key_next": SecretStr(NEXT_KEY)})
+    records = ndjson([consent(1, device_id="d-tablet", user_id="u-anna")])
+    peopled.land_one("cmp/consents/a.ndjson", records)
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    change = begin(peopled.settings, datetime.now(UTC).date() - timedelta(days=1))
+    peopled.land_one("cmp/consents/again.ndjson", records + b"\n")
+    finish(peopled.settings, change)
+    assert later_key_of("device", "d-tablet").bytes in devices_refusing(peopled)
+
+
+def test_what_refused_with_a_clock_that_runs_ahead_does_not_come_back(peopled: Lake) -> None:
+    now = datetime.now(UTC)
+    ahead = {"occurred_at": (now + timedelta(hours=20)).isoformat(), "received_at": now.isoformat()}
+    rows = ndjson([seen(910, "d-phone", None, consent=[], **ahead)])
+    peopled.land_one("web/events/ahead.ndjson", rows)
+    assert len(devices_refusing(peopled)) == 1
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    peopled.land_one("web/events/again.ndjson", rows + b"\n")
+    assert devices_refusing(peopled) == []
 
 
 def test_the_inbox_has_no_file_that_brought_rows_of_them(peopled: Lake) -> None:

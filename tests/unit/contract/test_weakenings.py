@@ -224,6 +224,11 @@ def test_one_of_some_fields_that_is_no_longer_required_is_weaker(
     assert weakenings([old], [new]) == found
 
 
+def test_a_field_that_is_required_by_itself_is_stronger_than_one_of_several() -> None:
+    old = dataset(field(), require_one_of=("note", "other"))
+    assert weakenings([old], [dataset(field(required=True))]) == []
+
+
 def test_the_order_of_classes_and_treatments_is_as_said_here() -> None:
     """A new one is put into its place on purpose: what is below it is weaker."""
     assert ([*Privacy], [*Treatment]) == (CLASSES, TREATMENTS)

@@ -14,8 +14,7 @@ from tests.support.takeouts import consent
 
 HIDDEN = ("device_key", "user_key", "session_id", "country", "referrer", "depth", "active_ms", "reaction", "channel")
 SAID = {"session_id": "s-1", "occurred_at": "2026-01-15T10:00:00Z", "received_at": "2026-01-15T10:00:01Z"}
-# That of the organisation, in UTC.
-END_OF_DAY = datetime(2026, 1, 15, 22, 59, 59, 999999)
+END_OF_MINUTE = datetime(2026, 1, 15, 10, 0, 59, 999999)
 PURPOSES = ("analytics", "personalisation", "advertising")
 
 
@@ -102,20 +101,26 @@ def test_of_what_events_do_not_agree_to_the_latest_of_each_device_is_kept(lake: 
     )
     lake.land()
     assert told(lake) == {
-        ("personalisation", False, END_OF_DAY),
-        ("advertising", False, END_OF_DAY),
+        ("personalisation", False, END_OF_MINUTE),
+        ("advertising", False, END_OF_MINUTE),
     }
-    assert {row["received_at"] for row in lake.rows("consents")} == {datetime(2026, 1, 14, 23)}
+    assert {row["received_at"] for row in lake.rows("consents")} == {END_OF_MINUTE}
     assert {row["stated_in"] for row in lake.rows("consents")} == {"events"}
     assert {row["user_key"] for row in lake.rows("consents")} == {None}
     lake.assert_whole()
+
+
+def test_nothing_told_of_an_event_that_came_late_says_when_it_came(lake: Lake) -> None:
+    late = event(1, **SAID | {"consent": [], "received_at": "2026-01-20T11:11:11Z"})
+    lake.land_one("clients/events/a.ndjson", ndjson([late]))
+    assert {(row["valid_from"], row["received_at"]) for row in lake.rows("consents")} == {(END_OF_MINUTE,) * 2}
 
 
 def test_a_clock_that_is_days_ahead_does_not_say_since_when(lake: Lake) -> None:
     lake.land_one(
         "clients/events/a.ndjson", ndjson([event(1, **SAID | {"consent": [], "occurred_at": "2030-01-01T00:00:00Z"})])
     )
-    assert {since for _, _, since in told(lake)} == {END_OF_DAY}
+    assert {since for _, _, since in told(lake)} == {END_OF_MINUTE}
 
 
 def test_accounts_tell_what_is_given_and_what_is_withdrawn(lake: Lake) -> None:

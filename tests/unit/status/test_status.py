@@ -270,9 +270,14 @@ def test_a_change_of_the_key_is_shown_and_needs_a_person_once_it_may_be_finished
     needs, (line,) = said(due)
     assert (needs, line) == (True, f"DUE: {both}; `tidemark keys rotate` finishes the change")
     write_rotations(lake.settings, Rotations(rotations=(change.model_copy(update={"stage": Stage.FINISHING}),)))
-    assert said(NOW)[0]
+    assert said(NOW) == (True, [
+        "DUE: the change of the pseudonym key is being finished; `tidemark keys rotate` goes on where it stopped"
+    ])  # fmt: skip
     write_rotations(lake.settings, Rotations(rotations=(change.model_copy(update={"stage": Stage.FINISHED}),)))
     assert read_status(lake.settings, due).key_change is None
+    (lake.settings.landed / "pseudonym_keys.json").write_text("{")
+    needs, (line,) = said(NOW)
+    assert needs and "pseudonym_keys.json is damaged" in line
 
 
 def test_a_build_that_holds_the_warehouse_is_no_fault_and_a_damaged_one_is(lake: Lake) -> None:
