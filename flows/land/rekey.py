@@ -36,6 +36,7 @@ from flows.land.receipts import Receipts
 from flows.land.rekey_consents import boundary_of, kept_query, told_query
 from flows.land.remove import (
     engine_for,
+    in_order,
     made_folder,
     no_row,
     older_columns,
@@ -145,7 +146,8 @@ class _Rekeying:
                 landed = self._receipts.files.rows_by_batch(self._spec.name, day, number)
                 path = compacted_path(self._spec.name, day, number)
                 rows = rows_in(self._settings, self._spec, by_day[day])
-                left = write_day(engine, self._spec, rows, self._wanted(day, rows), landed, made / path)
+                wanted = in_order(self._spec, self._wanted(day, rows))
+                left = write_day(engine, rows, wanted, landed, made / path)
                 removed.append(Removed(batch_id=min(landed), event_date=day, rows=0))
                 size = (made / path).stat().st_size
                 files.append(LandedFile(path=path, event_date=day, rows=sum(left.values()), bytes=size))

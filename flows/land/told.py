@@ -39,20 +39,29 @@ ZONE = "told"
 NOT_KNOWN = """
 with known as (
     select * from ({known}) semi join told_before on _batch_id = batch_id where valid_from >= timestamp '{since}'
+),
+numbered as (
+    select *, row_number() over () as number from told
+),
+-- An inner join, since DuckDB compares each row with each other in an anti join that has an `or`.
+known_already as (
+    select distinct told.number
+    from numbered as told
+    inner join known on
+        cast(told.device_key as uuid) is not distinct from known.device_key
+        and cast(told.user_key as uuid) is not distinct from known.user_key
+        and told.purpose = known.purpose
+        and told.is_granted = known.is_granted
+        and told.stated_in = known.stated_in
+    where
+        (told.device_key_next is null or told.device_key_next = known.device_key_next)
+        and (told.user_key_next is null or told.user_key_next = known.user_key_next)
+        and (
+            told.valid_from = known.valid_from
+            or told.valid_from < known.valid_from and list_contains({of_rows}, told.stated_in)
+        )
 )
-select told.* from told
-anti join known on
-    cast(told.device_key as uuid) is not distinct from known.device_key
-    and cast(told.user_key as uuid) is not distinct from known.user_key
-    and (told.device_key_next is null or told.device_key_next = known.device_key_next)
-    and (told.user_key_next is null or told.user_key_next = known.user_key_next)
-    and told.purpose = known.purpose
-    and told.is_granted = known.is_granted
-    and told.stated_in = known.stated_in
-    and (
-        told.valid_from = known.valid_from
-        or told.valid_from < known.valid_from and list_contains({of_rows}, told.stated_in)
-    )
+select * exclude (number) from numbered anti join known_already using (number)
 """
 
 

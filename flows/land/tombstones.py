@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
@@ -99,12 +100,11 @@ class Tombstones:
             if not {*names} <= {*rows.schema.names}:
                 continue
             pairs = rows.select(names).group_by(names).aggregate([])
-            for now, later in zip(*(pairs[name].to_pylist() for name in names), strict=True):
-                for is_shared in (False, True):
-                    until = self._until.get(self._digest(kind, now, is_shared)) if now else None
-                    known = self._until.get(self._digest(kind, later, is_shared), datetime.min)
-                    if until is not None and known < until:
-                        yield Tombstone(kind, later, until, is_shared)
+            found = zip(*(pairs[name].to_pylist() for name in names), strict=True)
+            for (now, later), is_shared in product(found, (False, True)):
+                until = self._until.get(self._digest(kind, now, is_shared)) if now else None
+                if until is not None and self._until.get(self._digest(kind, later, is_shared), datetime.min) < until:
+                    yield Tombstone(kind, later, until, is_shared)
 
     def _found(self, kind: Kind, keys: pa.ChunkedArray, moments: pa.ChunkedArray | None) -> pa.Array | None:
         """Which rows are of a pseudonym on the list and happened up to its moment; None where none is."""

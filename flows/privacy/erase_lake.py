@@ -57,8 +57,9 @@ def is_theirs(spec: DatasetSpec, person: Person, with_shared: bool, superseded: 
     A row that names somebody else, too, goes with them only where it is of a superseded batch: nothing counts it.
     """
     share = share_of_row(searched(pseudonyms_of(spec)), person, with_shared, as_bytes=True)
-    counts_for_nothing = f"{share} is not null and _batch_id in ({', '.join(map(str, [-1, *superseded]))})"
-    return f"coalesce({share} in ({Share.OWN}, {Share.BY_DEVICE}) or {counts_for_nothing}, false)"
+    counts_for_nothing = f"_batch_id in ({', '.join(map(str, [-1, *superseded]))})"
+    # The share stands there once: it is worked out as often as it does.
+    return f"coalesce({share} <= if({counts_for_nothing}, {Share.WITHHELD}, {Share.BY_DEVICE}), false)"
 
 
 def last_moment(

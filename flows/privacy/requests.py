@@ -148,7 +148,7 @@ class Queue:
 
     def all(self) -> list[Request]:
         """Every request, the oldest first. Raises :class:`TidemarkError` where one is damaged."""
-        return list(self._read())
+        return sorted(self._read(), key=lambda request: request.received_at)
 
     def _read(self) -> Iterator[Request]:
         for path in sorted(self._folder.glob("[0-9]*.json")):

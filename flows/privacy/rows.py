@@ -51,11 +51,15 @@ def share_of_row(columns: Iterable[str], person: Person, with_shared: bool = Fal
 
 
 def is_one_of(column: str, keys: Collection[UUID]) -> str:
-    """The condition that a column holds one of these keys; false, not NULL, where it holds none at all."""
+    """The condition that a column holds one of these keys; false, not NULL, where it holds none at all.
+
+    The keys are rows of a sub-select, which DuckDB looks up in a hash table: of a list in a filter it compares each row
+    with each key.
+    """
     if not keys:
         return "false"
-    listed = ", ".join(f"'{key}'::uuid" for key in sorted(keys))
-    return f"coalesce({column} in ({listed}), false)"
+    listed = ", ".join(f"'{key}'" for key in sorted(keys))
+    return f"coalesce({column} in (select unnest([{listed}]::uuid[])), false)"
 
 
 def _any(tests: list[str]) -> str:

@@ -3,11 +3,15 @@
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from flows.contract.spec import load_specs
+from flows.land.consent import TOLD
 from flows.land.pseudonyms import Pseudonymiser
+from flows.land.told import NOT_KNOWN
 from tests.support.deliveries import event, in_format, ndjson
 from tests.support.lake import KEY, Lake
 from tests.support.takeouts import consent
@@ -162,6 +166,18 @@ def test_what_every_extract_of_accounts_repeats_is_kept_once(lake: Lake) -> None
     lake.land()
     assert len(lake.rows("consents")) == 2 * len(PURPOSES)
     lake.assert_whole()
+
+
+def test_what_is_told_is_not_compared_with_each_record_that_is_known() -> None:
+    with duckdb.connect() as engine:
+        engine.register("told", TOLD.empty_table())
+        engine.register("told_before", pa.table({"batch_id": pa.array([], pa.int64())}))
+        keys = "cast(device_key as uuid) as device_key, cast(user_key as uuid) as user_key"
+        known = f"select 1 as _batch_id, * replace ({keys}) from told"
+        query = NOT_KNOWN.format(known=known, of_rows=["events"], since=END_OF_MINUTE)
+        engine.execute("set explain_output = 'all'")
+        plan = str(engine.execute(f"explain {query}").fetchall())
+    assert "HASH_JOIN" in plan and "NL_JOIN" not in plan and "CROSS" not in plan
 
 
 @pytest.mark.parametrize("rows", [1, 300])  # the fast path takes lines of JSON from 100 rows on

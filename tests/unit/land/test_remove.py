@@ -6,12 +6,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from flows.audit.audit import audit
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land import commit, remove
+from flows.land import compact as compaction
 from flows.land.compact import compact
 from flows.land.receipt import Receipt, Removed, Status
 from flows.land.receipts import INDEX, Receipts
@@ -24,6 +26,8 @@ from tests.support.takeouts import account, key_of
 
 SPECS = load_specs()
 DAYS = [date(2026, 1, day) for day in (1, 2, 3)]
+# The fewest that DuckDB makes a group of.
+GROUP_ROWS = 2_048
 
 
 def of_device(device: str) -> str:
@@ -44,6 +48,14 @@ def take_out(lake: Lake, dataset: str, is_taken: str) -> Receipt | None:
 def end_days(lake: Lake, last: date) -> Receipt | None:
     with removing(lake.settings, SPECS, "a test") as receipts:
         return remove_days(receipts, lake.settings, SPECS["events"], last, "a test")
+
+
+def in_order_of_place(lake: Lake) -> list[tuple[Any, ...]]:
+    """What a compacted day is sorted by, of every event in force as the files have them."""
+    with closing(Receipts(lake.settings, read_only=True)) as receipts:
+        paths = [lake.settings.lake / file.path for file in receipts.files.in_force("events")]
+    columns = ["device_key", "occurred_at", "_batch_id", "_line"]
+    return [tuple(row.values()) for path in paths for row in pq.read_table(path, columns=columns).to_pylist()]
 
 
 def remove_replaced(lake: Lake) -> None:
@@ -81,6 +93,32 @@ def test_chosen_rows_are_gone_and_all_others_are_as_they_were(busy: Lake) -> Non
     assert audit(busy.settings).findings == []
     assert take_out(busy, "events", of_device("d-1")) is None
     assert take_out(busy, "events", of_device("d-unknown")) is None
+
+
+@pytest.mark.parametrize("first", [compact, None], ids=["compacted", "as landed"])
+def test_a_day_is_left_in_the_order_of_a_compacted_one(lake: Lake, first: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several groups of rows, some without a chosen one, read and written by two threads."""
+    for module in (compaction, remove):
+        monkeypatch.setattr(module, "GROUP_ROWS", GROUP_ROWS)
+    numbers = range(12 * GROUP_ROWS)
+    for name, some in (("a", numbers[::2]), ("b", numbers[1::2])):
+        rows = [event(i, device_id=f"d-{i % 97}", occurred_at=f"{DAYS[0]}T12:00:{i % 60:02}Z") for i in some]
+        lake.land_one(f"web/events/{name}.ndjson", ndjson(rows))
+    taken = [key_of("device", f"d-{number}") for number in range(9)]
+    if first:
+        first(lake.settings)
+    whole = in_order_of_place(lake)
+    receipt = take_out(lake, "events", is_one_of("cast(device_key as uuid)", taken))
+    assert receipt is not None
+    of_taken = {key.bytes for key in taken}
+    others = [row for row in whole if row[0] not in of_taken]
+    assert in_order_of_place(lake) == sorted(others)
+    assert len(others) < len(whole)
+    (file,) = receipt.files
+    footer = pq.read_metadata(lake.settings.lake / file.path)
+    groups = [footer.row_group(at).num_rows for at in range(footer.num_row_groups)]
+    assert max(groups) <= GROUP_ROWS
+    assert len(groups) in (11, 12)
 
 
 def test_days_without_a_chosen_row_keep_their_files(lake: Lake) -> None:
