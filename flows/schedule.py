@@ -8,8 +8,10 @@ from datetime import timedelta
 
 from flows.clock import organisation_timezone
 from flows.contract.spec import load_specs
+from flows.orchestrate.extract_jobs import extract_jobs
 from flows.orchestrate.job import Arrival, Build, Cron, Job, Maintain, Publish, Requires, Success
 from flows.orchestrate.validate import validate
+from flows.settings import Settings
 
 # Sources that will deliver no more, as "web/events": their silence is reported to nobody.
 RETIRED_SOURCES: frozenset[str] = frozenset()
@@ -74,5 +76,6 @@ JOBS: tuple[Job, ...] = (
         when=Cron("0 8 * * *", _ZONE),
         catch_up="latest",
     ),
+    *extract_jobs(Settings().extracts, _ZONE),
 )
 validate(JOBS)

@@ -18,6 +18,9 @@ LEAST_MEMORY = 64_000_000
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
+PROJECT = Path(__file__).resolve().parents[1]
+
+
 class Settings(BaseSettings):
     """Settings, each from the environment variable ``TIDEMARK_<NAME>``."""
 
@@ -77,11 +80,15 @@ class Settings(BaseSettings):
         description="Says where each owner's alerts go; where unset, the file `secrets/channels.yml` below the home."
     )
 
+    extracts: Path = Field(
+        description="The folder that says what is extracted from where; where unset, `extracts` of the project."
+    )
+
     @model_validator(mode="before")
     @classmethod
-    def _channels_below_home(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def _with_files_in_place(cls, given: dict[str, Any]) -> dict[str, Any]:
         home = given.get("home", cls.model_fields["home"].default)
-        return {"channels": Path(home) / "secrets" / "channels.yml", **given}
+        return {"channels": Path(home) / "secrets" / "channels.yml", "extracts": PROJECT / "extracts", **given}
 
     server_host: str = Field(
         "127.0.0.1", description="The address on which Prefect's server listens; it asks for no password."
@@ -109,7 +116,7 @@ class Settings(BaseSettings):
         description="Seconds that a flow run may take to begin; an older one without a process is marked as crashed.",
     )
 
-    @field_validator("home", "channels", mode="before")
+    @field_validator("home", "channels", "extracts", mode="before")
     @classmethod
     def _path(cls, given: Any, info: ValidationInfo) -> Any:
         path = str(given)

@@ -13,9 +13,10 @@ from flows.errors import TidemarkError
 from flows.land.field_sql import identifier, literal
 from flows.land.file_index import FileInForce
 from flows.land.landed_sql import failing_query, query_of
+from flows.land.landing_index import INDEX
 from flows.land.layout import Layout, check_layout
 from flows.land.receipt import Receipt
-from flows.land.receipts import INDEX, Receipts
+from flows.land.receipts import Receipts
 from flows.settings import Settings
 
 LAKE_ONLY = {

@@ -16,6 +16,7 @@ from flows.build.build import Build, build, build_pending, run_every_test
 from flows.cli.by_hand import count_by_hand
 from flows.cli.command import Command
 from flows.cli.erase import erase_command
+from flows.cli.extract import extract_command
 from flows.cli.keys import keys_command
 from flows.cli.lake_files import compact_command, repartition_command
 from flows.cli.privacy import expire_command, export_person_command
@@ -381,6 +382,7 @@ main.add_command(compact_command)
 main.add_command(erase_command)
 main.add_command(expire_command)
 main.add_command(export_person_command)
+main.add_command(extract_command)
 main.add_command(keys_command)
 main.add_command(quarantine_command)
 main.add_command(repartition_command)

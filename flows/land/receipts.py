@@ -15,28 +15,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from flows.land import file_index
 from flows.land.commit import MOST_BEGUN, Begun, begin, begun_files, commit_all, take_back
 from flows.land.file_index import FileIndex
+from flows.land.landing_index import INDEX, TABLES, is_as_now, opened_to_read
 from flows.land.receipt import RECEIPT, LandedBatch, Receipt, Status, batch_name
 from flows.rights import make_private
 from flows.settings import Settings
-from flows.sqlite import open_to_read
-
-INDEX = "index.sqlite"
-TABLES = f"""{file_index.TABLES}
-create table if not exists receipts (
-    batch_id integer primary key, dataset text not null, file text not null, sha256 text not null,
-    status text not null, rejected integer not null, superseded_by integer, receipt text not null,
-    retries integer
-);
-create index if not exists receipts_by_file on receipts (file, batch_id);
-create index if not exists receipts_by_content on receipts (dataset, sha256);
-create index if not exists receipts_by_retries on receipts (retries, batch_id);
-create table if not exists seen (
-    file text primary key, bytes integer not null, mtime_ns integer not null, ctime_ns integer not null
-);
-"""
 
 
 class Receipts:
@@ -51,19 +35,19 @@ class Receipts:
         self._begun: list[Begun] = []
         index = settings.landed / INDEX
         if read_only:
-            self._database = _opened_to_read(index)
-            if _is_as_now(self._database) and self._find(self.last_batch_id() + 1) is None:
+            self._database = opened_to_read(index)
+            if is_as_now(self._database) and self._find(self.last_batch_id() + 1) is None:
                 self.files = FileIndex(settings, self._database)
                 return
             behind, self._database = self._database, sqlite3.connect(":memory:")
-            if _is_as_now(behind):
+            if is_as_now(behind):
                 behind.backup(self._database)
             behind.close()
         else:
             make_private(settings.landed)
             self._database = sqlite3.connect(index, timeout=30)
             self._database.executescript("pragma journal_mode = wal; pragma synchronous = normal;")
-            if not _is_as_now(self._database):
+            if not is_as_now(self._database):
                 # Made by an earlier Tidemark. The receipts say it all but what was seen in the inbox, which stays.
                 self._database.executescript(
                     "drop table if exists receipts; drop table if exists files; drop table if exists compactions;"
@@ -183,6 +167,14 @@ class Receipts:
             dataset,
             last,
         )
+
+    def taken_below(self, folder: str) -> list[str]:
+        """The names of files below a folder of the inbox that landed, or whose content had landed before."""
+        rows = self._database.execute(
+            "select distinct file from receipts where file >= ? and file < ? and status in (?, ?)",
+            (folder, f"{folder}\U0010ffff", Status.LANDED, Status.DUPLICATE),
+        )
+        return [file for (file,) in rows]
 
     def landed_after(self, dataset: str, batch_id: int) -> list[LandedBatch]:
         """The later batches of a dataset in which rows landed, in order."""
@@ -377,20 +369,6 @@ class Receipts:
             for name in begun:
                 (folder / f"{name}.parquet").unlink(missing_ok=True)
                 (folder / f"{name}.unknown.parquet").unlink(missing_ok=True)
-
-
-def _opened_to_read(index: Path) -> sqlite3.Connection:
-    """A connection that changes nothing; to an empty database where there is no index yet."""
-    if index.parent.exists():
-        os.scandir(index.parent).close()  # or what may not be read would look empty
-    if not index.exists():
-        return sqlite3.connect(":memory:")
-    return open_to_read(index)
-
-
-def _is_as_now(database: sqlite3.Connection) -> bool:
-    """Whether the index has the tables of today."""
-    return bool(database.execute("select 1 from sqlite_master where type = 'table' and name = 'removals'").fetchone())
 
 
 def work_folder(settings: Settings) -> Path:

@@ -30,10 +30,11 @@ from flows.land.derived import event_dates, held_in_lists, truncated
 from flows.land.file_index import compacted_with
 from flows.land.land import LOCK as LANDING_LOCK
 from flows.land.landed_files import LandedFiles
+from flows.land.landing_index import INDEX
 from flows.land.layout import BEFORE, Layout, has_batches, layout_after, read_layout, write_layout
 from flows.land.quarantine import encrypt_what_is_in_clear
 from flows.land.receipt import RECEIPT, Receipt, Status, removed_rows
-from flows.land.receipts import INDEX, Receipts, work_folder
+from flows.land.receipts import Receipts, work_folder
 from flows.land.redaction.redact import redact_column
 from flows.land.rotation import FILE as ROTATIONS
 from flows.land.rotation import read_rotations, write_rotations

@@ -152,8 +152,8 @@ def _command_of(step: Step) -> str:
             return "publish"
         case Maintain(task=task):
             return task
-        case Extract(function=function):
-            return function
+        case Extract(what=what):
+            return f"extract {what}"
 
 
 def slots_done(

@@ -49,7 +49,7 @@ def _step(step: Step) -> str:
     if isinstance(step, Maintain):
         return MAINTENANCE[step.task]
     if isinstance(step, Extract):
-        return f"extract `{step.function}`"
+        return f"extract `{step.what}`"
     return "publish"
 
 

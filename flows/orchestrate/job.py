@@ -74,9 +74,10 @@ class Maintain:
 
 @dataclass(frozen=True)
 class Extract:
-    """Calls ``package.module:function`` with the settings; it delivers files into the inbox."""
+    """Delivers files into the inbox: those of a declared source, or of one dataset of it as ``source.dataset``; or it
+    calls ``package.module:function`` with the settings, which does."""
 
-    function: str
+    what: str
 
 
 Step = Build | Publish | Maintain | Extract

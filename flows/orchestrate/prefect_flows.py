@@ -4,7 +4,6 @@ A trigger only wakes a run; what is due it asks :mod:`flows.orchestrate.due`. On
 one more may wait for it; others leave at once, for the one that waits will do what they were woken for.
 """
 
-import importlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +33,7 @@ from flows.orchestrate import report
 from flows.orchestrate.backfill_flow import backfill_days
 from flows.orchestrate.due import MANUAL, Decision, ScheduleState, decide, files_gathered
 from flows.orchestrate.event_names import JOB_SUCCEEDED, LANDED, dataset_resource, job_resource
+from flows.orchestrate.extract_jobs import run_extract
 from flows.orchestrate.job import BACKFILL, LAND, Build, Extract, Job, Maintain, Publish, Step
 from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import (
@@ -257,8 +257,8 @@ def _take(run: _Run, asked: Step) -> None:
             _build(run, f"build {select}", lambda: build(settings, ("--select", *select.split())))
         case Publish():
             _publish(run)
-        case Extract(function=name):
-            step(f"extract {name}", lambda: _function(name)(settings))
+        case Extract(what=name):
+            step(f"extract {name}", lambda: run_extract(settings, name, get_run_logger().info))
         case Maintain(task=name):
             MAINTAIN[name](run)
 
@@ -350,12 +350,6 @@ MAINTAIN: dict[str, Callable[[_Run], Any]] = {
     "erase": _erase,
     "digest": lambda run: step("digest", lambda: send_digest(run.settings)),
 }
-
-
-def _function(name: str) -> Callable[[Settings], Any]:
-    module, _, attribute = name.partition(":")
-    function: Callable[[Settings], Any] = getattr(importlib.import_module(module), attribute)
-    return function
 
 
 @contextmanager

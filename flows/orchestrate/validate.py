@@ -14,6 +14,7 @@ from cronsim import CronSim, CronSimError
 from flows.contract.owners import owners
 from flows.contract.spec import PROJECT, load_specs
 from flows.errors import TidemarkError
+from flows.extract.declared import load_declared
 from flows.orchestrate.job import (
     BACKFILL,
     LAND,
@@ -28,6 +29,7 @@ from flows.orchestrate.job import (
     roots,
     when_in_words,
 )
+from flows.settings import Settings
 
 
 def validate(jobs: Sequence[Job]) -> None:
@@ -106,9 +108,22 @@ def _wrong_steps(job: Job) -> Iterable[str]:
         if isinstance(step, Maintain) and step.task not in MAINTENANCE:
             yield f"runs: no maintenance task {step.task} ({_there_are(MAINTENANCE)})"
         elif isinstance(step, Extract):
-            yield from _wrong_function(step.function)
+            yield from _wrong_function(step.what) if ":" in step.what else _wrong_extract(step.what)
         elif isinstance(step, Build) and step.select is not None:
             yield from wrong_selection(step.select)
+
+
+def _wrong_extract(what: str) -> Iterable[str]:
+    source, _, dataset = what.partition(".")
+    declared = load_declared(Settings().extracts)
+    if any(path.stem == source for path in declared.faults):
+        return  # the job itself says what is wrong with it, and no other stops for that
+    names = {one.name: one.source.extracts for one in declared.sources}
+    if source not in names:
+        there = _there_are(names) if names else "none is"
+        yield f"runs: {what!r} is neither package.module:function nor a source in extracts/ ({there})"
+    elif dataset and dataset not in names[source]:
+        yield f"runs: extracts/{source}.yml has no {dataset} ({_there_are(names[source])})"
 
 
 def _wrong_function(function: str) -> Iterable[str]:

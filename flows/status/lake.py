@@ -24,8 +24,9 @@ from flows.build.warehouse import (
 from flows.contract.spec import PROJECT, load_specs
 from flows.errors import TidemarkError, WarehouseInUseError
 from flows.land.inbox import Delivery, LeftAlone, is_settled, new_deliveries
+from flows.land.landing_index import INDEX
 from flows.land.receipt import Status
-from flows.land.receipts import INDEX, Receipts
+from flows.land.receipts import Receipts
 from flows.locks import holder_of
 from flows.publish.access import open_to_others
 from flows.publish.manifest import Manifest, current_version, damaged_files, describe_causes, read_manifest

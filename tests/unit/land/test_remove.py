@@ -15,8 +15,9 @@ from flows.errors import TidemarkError
 from flows.land import commit, remove
 from flows.land import compact as compaction
 from flows.land.compact import compact
+from flows.land.landing_index import INDEX
 from flows.land.receipt import Receipt, Removed, Status
-from flows.land.receipts import INDEX, Receipts
+from flows.land.receipts import Receipts
 from flows.land.remove import remove_days, remove_rows, removing
 from flows.land.repartition import repartition
 from flows.privacy.rows import is_one_of

@@ -99,7 +99,7 @@ def test_the_shipped_jobs_are_valid_and_day_and_zone_are_the_organisations() -> 
         ([steps(Extract("flows.nowhere:fetch"))], "job good: runs: flows.nowhere:fetch cannot be imported (Module"),
         ([steps(Extract("flows.schedule:fetch"))], "job good: runs: flows.schedule:fetch cannot be imported (Attr"),
         ([steps(Extract("flows.schedule:JOBS"))], "job good: runs: flows.schedule:JOBS is not a function"),
-        ([steps(Extract("flows.schedule"))], "job good: runs: 'flows.schedule' is not package.module:function"),
+        ([steps(Extract("flows.schedule"))], "runs: 'flows.schedule' is neither package.module:function nor a source"),
         *(([steps(Build(selection))], f"job good: runs: {said}") for selection, said in NO_SELECTIONS.items()),
         ([steps(Build(" "))], "job good: runs: the selection is empty"),
     ],

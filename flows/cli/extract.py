@@ -1,0 +1,30 @@
+"""The command that runs an extract."""
+
+import time
+from datetime import UTC, datetime
+
+import click
+
+from flows.cli.by_hand import count_by_hand
+from flows.cli.render import out, print_line, safe
+from flows.extract.run import extract
+from flows.settings import Settings
+from flows.text import counted
+
+
+@click.command("extract")
+@click.argument("name")
+@click.pass_obj
+def extract_command(settings: Settings, name: str) -> None:
+    """Extract a source into the inbox.
+
+    NAME is a source declared in `extracts/`, or one dataset of it as in `crm.accounts`. It goes on where the last run
+    ended. A column that is new in the source is said; one that is gone or has another type stops the dataset.
+    """
+    began, started = datetime.now(UTC), time.monotonic()
+    done = extract(settings, name, print_line)
+    for text in done.notes:
+        out.print(f"[yellow]note[/]      {safe(text)}")
+    what = f"{counted(done.rows, 'row')} in {counted(len(done.files), 'file')}" if done.files else "nothing new"
+    out.print(f"[bold]extracted[/] {safe(name)}: {what} in {time.monotonic() - started:.1f} s")
+    count_by_hand(settings, began, [f"extract {name}"])

@@ -1,0 +1,59 @@
+"""Deliver a file into the inbox, whole: written under a name that landing passes over, and then renamed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.files import sha256, sync_file, sync_folder
+from flows.land.receipts import Receipts
+from flows.rights import make_inbox
+from flows.settings import Settings
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A file in the inbox: its name there, its rows and its size."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+class Folder:
+    """The folder of the inbox into which one extract delivers. One process at a time may."""
+
+    def __init__(self, settings: Settings, source: str, dataset: str) -> None:
+        self._settings = settings
+        self._name = f"{source}/{dataset}/extract"
+        self._path = settings.inbox / self._name
+
+    def names(self) -> Iterator[str]:
+        """The files that were delivered here: those that are still there, and those that landed."""
+        for path in self._path.glob("*"):
+            if not path.name.startswith("."):
+                yield path.name
+        with closing(Receipts(self._settings, read_only=True)) as receipts:
+            yield from receipts.taken_below(f"{self._name}/")
+
+    def deliver(self, name: str, write: Callable[[Path], int]) -> Delivered | None:
+        """Have a file of this name written, and put it into the inbox; ``write`` gives the number of its rows.
+
+        None where the file has no rows, or the same one is there already.
+        """
+        make_inbox(self._settings.inbox)
+        self._path.mkdir(parents=True, exist_ok=True)
+        partial, path = self._path / f".{name}.partial", self._path / name
+        partial.unlink(missing_ok=True)
+        try:
+            rows = write(partial)
+            is_new = rows > 0 and not (path.exists() and sha256(path) == sha256(partial))
+            if not is_new:
+                return None
+            sync_file(partial)
+            size = partial.stat().st_size
+            partial.replace(path)
+            sync_folder(self._path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return Delivered(f"{self._name}/{name}", rows, size)

@@ -1,0 +1,96 @@
+"""The process of one extract: reads a source, delivers files, and says on its standard output what it does.
+
+A line is a JSON object: ``delivered`` a file, ``note`` for people, ``error`` as the last one, with ``may_pass`` where
+another try may help. It is a process of its own, since a driver of a database may end the one it is in, and so that the
+address of the source, which has a password, stands in no argument and in no message.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from urllib.parse import unquote, urlsplit
+
+from flows.contract.spec import load_specs
+from flows.errors import TidemarkError
+from flows.extract.declared import DeclaredSource, load_declared
+from flows.extract.delivery import Folder
+from flows.settings import Settings
+
+HIDDEN = "***"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Extract the datasets named after their source."""
+    source, *datasets = arguments
+    url = None
+    try:
+        settings = Settings()
+        declared = load_declared(settings.extracts).one(source)
+        url = address_of(declared)
+        _extract(settings, declared, datasets, url)
+    except Exception as error:  # whatever a driver raises is said, without what is secret
+        from flows.extract.postgres import UnreachableError  # noqa: PLC0415 (it may not import)
+
+        text = str(error) if isinstance(error, TidemarkError) else f"{type(error).__name__}: {error}"
+        _say(error=without_secrets(text, url), may_pass=isinstance(error, UnreachableError))
+        return 1
+    return 0
+
+
+def address_of(declared: DeclaredSource) -> str:
+    """The URL of a source. Raises :class:`TidemarkError` where its variable is not set."""
+    name = declared.source.connection.url_from
+    url = os.environ.get(name)
+    if not url:
+        raise TidemarkError(
+            f"{declared.name}: {name} is not set; set it to the address of the source, with its password"
+        )
+    return url
+
+
+def without_secrets(text: str, url: str | None) -> str:
+    """The text without the address, and without the password in it, however that is written."""
+    if not url:
+        return text
+    text = text.replace(url, HIDDEN)
+    password = urlsplit(url).password
+    for secret in {password, unquote(password)} if password else ():
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _extract(settings: Settings, declared: DeclaredSource, datasets: Sequence[str], url: str) -> None:
+    """Extract these in one snapshot; where one fails, those after it are of another, and all that failed is raised."""
+    from flows.extract.postgres import UnreachableError, connected, extract_table  # noqa: PLC0415 (it may not import)
+
+    left, specs, failed = [*datasets], load_specs(), []
+    while left:
+        with connected(settings, url) as database:
+            while left:
+                dataset = left.pop(0)
+                name, table = f"{declared.name}.{dataset}", declared.source.extracts[dataset]
+                folder = Folder(settings, declared.name, dataset)
+                try:
+                    for file in extract_table(database, folder, name, table, specs[dataset], _note):
+                        _say(delivered=asdict(file))
+                except UnreachableError:
+                    raise
+                except TidemarkError as error:  # the server answers nothing more in a transaction that failed
+                    failed.append(str(error))
+                    break
+    if failed:
+        raise TidemarkError("; ".join(failed))
+
+
+def _note(text: str) -> None:
+    _say(note=text)
+
+
+def _say(**line: object) -> None:
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,148 @@
+"""What is declared in extracts/, and what is said of a declaration that is wrong."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.errors import TidemarkError
+from flows.extract.declared import load_declared
+from flows.extract.worker import without_secrets
+from flows.orchestrate.extract_jobs import extract_jobs
+from flows.orchestrate.job import Cron, Extract
+from flows.orchestrate.validate import validate
+
+GOOD: dict[str, Any] = {
+    "connection": {"kind": "postgres", "url_from": "CRM_URL"},
+    "schedule": "*/15 * * * *",
+    "extracts": {
+        "accounts": {
+            "table": "public.accounts",
+            "columns": {
+                "id": {"type": "bigint", "to": "account_id"},
+                "user_id": "text",
+                "updated_at": "timestamp with time zone",
+            },
+            "ignored": ["password_hash"],
+            "cursor": "updated_at",
+            "overlap": "15 min",
+        }
+    },
+}
+
+
+def written(folder: Path, read: Any, name: str = "crm.yml") -> Path:
+    path = folder / name
+    path.write_text(read if isinstance(read, str) else yaml.safe_dump(read))
+    return path
+
+
+def with_changes(path: str, value: Any) -> dict[str, Any]:
+    made: dict[str, Any] = yaml.safe_load(yaml.safe_dump(GOOD))
+    *above, last = path.split("/")
+    inside = made
+    for step in above:
+        inside = inside[step]
+    if value is None:
+        del inside[last]
+    else:
+        inside[last] = value
+    return made
+
+
+def test_a_declaration_is_read(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    declared = load_declared(tmp_path)
+    assert declared.faults == {}
+    table = declared.one("crm").source.extracts["accounts"]
+    assert (table.columns["id"].to, table.columns["user_id"].to) == ("account_id", "user_id")
+    assert (table.overlap, table.page_rows) == (timedelta(minutes=15), 1_000_000)
+
+
+ACCOUNTS = "extracts/accounts"
+WRONG = [
+    ("connection/kind", "oracle", "connection.kind: input should be 'postgres'"),
+    ("connection/url_from", "postgresql://me:hunter2@host/db", r"connection.url_from: string should match pattern"),
+    ("connection", None, "connection: field required"),
+    ("extracts", {}, "extracts: dictionary should have at least 1 item"),
+    ("colour", "red", "colour: extra inputs are not permitted"),
+    ("schedule", "every day", "schedule: 'every day' is no cron expression"),
+    ("schedule", "0 0 31 2 *", r"schedule: '0 0 31 2 \*' is no cron expression"),
+    ("owner", "nobody", "owner: no owner nobody"),
+    ("extracts/invoices", GOOD["extracts"]["accounts"], "extracts.invoices: the contract has no dataset of this name"),
+    (f"{ACCOUNTS}/table", "accounts", "extracts.accounts.table: string should match pattern"),
+    (f"{ACCOUNTS}/columns/user_id", {"type": "text", "to": "userid"}, "'userid' is no field.*did you mean 'user_id'"),
+    (f"{ACCOUNTS}/columns/password_hash", "text", "columns.password_hash: 'password_hash' is no field of"),
+    (f"{ACCOUNTS}/columns/user_id", None, "columns: no column becomes user_id, without which no row lands"),
+    (f"{ACCOUNTS}/columns/other", {"type": "text", "to": "user_id"}, "'user_id' is the field of another column, too"),
+    (f"{ACCOUNTS}/ignored", ["user_id"], "extracts.accounts.ignored: 'user_id' is among the columns, too"),
+    (f"{ACCOUNTS}/cursor", "changed", "extracts.accounts.cursor: 'changed' is not among the columns"),
+    (f"{ACCOUNTS}/overlap", "a while", "extracts.accounts.overlap: write a length of time such as '15 min'"),
+    (f"{ACCOUNTS}/overlap", -1, "extracts.accounts.overlap: write a length of time"),
+    (f"{ACCOUNTS}/page_rows", 0, "extracts.accounts.page_rows: input should be greater than or equal to 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "words"), WRONG, ids=[f"{path}={value}"[:60] for path, value, _ in WRONG])
+def test_what_is_wrong_is_said_with_its_place_and_no_value_that_may_be_secret(
+    tmp_path: Path, path: str, value: Any, words: str
+) -> None:
+    file = written(tmp_path, with_changes(path, value))
+    written(tmp_path, GOOD, "other.yml")
+    declared = load_declared(tmp_path)
+    assert [one.name for one in declared.sources] == ["other"]
+    with pytest.raises(TidemarkError, match=words) as raised:
+        declared.one("crm")
+    assert str(file) in str(raised.value) and "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "extracts: 5", "\x00", "- a\n- b"])
+def test_what_is_no_declaration_stops_no_other(tmp_path: Path, text: str) -> None:
+    written(tmp_path, text)
+    written(tmp_path, GOOD, "other.yml")
+    assert [*load_declared(tmp_path).faults] == [tmp_path / "crm.yml"]
+
+
+def test_a_source_that_is_not_declared_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TidemarkError, match=r"no source 'crm' is declared in extracts/ \(none is\)"):
+        load_declared(tmp_path).one("crm")
+    written(tmp_path, GOOD)
+    with pytest.raises(TidemarkError, match="did you mean 'crm'"):
+        load_declared(tmp_path).one("cmr")
+
+
+def test_each_source_with_a_schedule_is_a_job_and_a_wrong_one_says_so_hourly(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    written(tmp_path, with_changes("schedule", None), "by-hand.yml")
+    written(tmp_path, "no: source", "Broken one.yml")
+    jobs = [*extract_jobs(tmp_path, "Europe/Stockholm")]
+    assert [(job.name, job.runs, job.when) for job in jobs] == [
+        ("extract_crm", (Extract("crm"),), Cron("*/15 * * * *", "Europe/Stockholm")),
+        ("extract_broken_one", (Extract("Broken one"),), Cron("0 * * * *", "Europe/Stockholm")),
+    ]
+    assert [job.owner for job in jobs] == ["customer-data", "data-platform"]
+
+
+def test_an_extract_that_is_declared_may_be_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_EXTRACTS", str(tmp_path))
+    written(tmp_path, GOOD)
+    written(tmp_path, "no: source", "broken.yml")
+    validate([*extract_jobs(tmp_path, "Europe/Stockholm")])
+    (job, _) = extract_jobs(tmp_path, "Europe/Stockholm")
+    for what, words in [
+        ("crm.invoices", r"extracts/crm.yml has no invoices \(.*accounts"),
+        ("cms", "'cms' is neither package.module:function nor a source in extracts/"),
+    ]:
+        with pytest.raises(TidemarkError, match=words):
+            validate([type(job)(job.name, "Fetches.", (Extract(what),), job.owner, job.when)])
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["cannot reach postgresql://me:p%40ss%2Fword@host/db", "password p@ss/word was wrong", "p%40ss%2Fword"],
+)
+def test_no_form_of_a_password_is_said(said: str) -> None:
+    found = without_secrets(said, "postgresql://me:p%40ss%2Fword@host/db")
+    assert "word" not in found.replace("password", "") and "***" in found
