@@ -7,12 +7,22 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
 from benchmarks import erasure, full_build, increments, landing, latency, memory, redaction, service, year
 from benchmarks.measure import machine
+
+
+def extracts_tables(work: Path, size: int) -> Iterator[Table]:
+    """Those of extracts; what they need `make sources` installs."""
+    from benchmarks import extracts  # noqa: PLC0415
+
+    return extracts.tables(work, size)
+
 
 TABLES = {
     "landing": landing.tables,
@@ -24,10 +34,11 @@ TABLES = {
     "memory": memory.tables,
     "redaction": redaction.tables,
     "erasure": erasure.tables,
+    "extracts": extracts_tables,
 }
 # A year of runs takes as long as all the others together, memory and erasure are worth measuring with far more events,
-# and redaction needs conversations that are no part of this project.
-USUAL = [name for name in TABLES if name not in ("year", "memory", "redaction", "erasure")]
+# redaction needs conversations that are no part of this project, and extracts a server that `make sources` installs.
+USUAL = [name for name in TABLES if name not in ("year", "memory", "redaction", "erasure", "extracts")]
 
 
 def main(names: list[str]) -> None:

@@ -125,6 +125,8 @@ def load_declared(folder: Path) -> Declared:
 
 def _read(path: Path, specs: Mapping[str, DatasetSpec]) -> Source:
     """A file's declaration. Raises ``ValueError`` with everything that is wrong with it."""
+    if not re.fullmatch(r"[a-z0-9_-]+", path.stem):
+        raise ValueError("its name is that of a folder of the inbox: write small letters, digits, - and _")
     try:
         source = Source.model_validate(_with_short_columns(yaml.safe_load(path.read_text(encoding="utf-8"))))
     except ValidationError as error:

@@ -59,9 +59,10 @@ def _span(name: str, kind: Kind) -> tuple[Cursor | None, Cursor] | None:
 def cursor_text(value: Cursor) -> str:
     """A value as it stands in names."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime(MOMENT)
+        value = value.astimezone(UTC)
+        return f"{value.year:04}{value.strftime(MOMENT.removeprefix('%Y'))}"
     if isinstance(value, date):
-        return value.strftime(DAY)
+        return f"{value.year:04}{value.strftime(DAY.removeprefix('%Y'))}"
     return f"{value:+0{DIGITS}d}"
 
 

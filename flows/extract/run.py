@@ -1,6 +1,7 @@
 """Run extracts, each source in a process of its own, and try again what may pass."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def extract(settings: Settings, name: str, progress: Progress = lambda line: Non
             before_sleep=done.note_try,
             reraise=True,
         )
-        retrying(_run, declared, datasets, done)
+        retrying(_run, settings, declared, datasets, done)
     return Extracted(tuple(done.files), tuple(dict.fromkeys(done.notes)))
 
 
@@ -91,12 +92,15 @@ class _Heard:
         self._progress(f"{error}; another try in {seconds:.0f} s")
 
 
-def _run(declared: DeclaredSource, datasets: Sequence[str], done: _Heard) -> None:
-    command = [sys.executable, "-m", "flows.extract.worker", declared.name, *datasets]
+def _run(settings: Settings, declared: DeclaredSource, datasets: Sequence[str], done: _Heard) -> None:
+    command = [sys.executable, "-P", "-m", "flows.extract.worker", declared.name, *datasets]
+    where = {"TIDEMARK_HOME": str(settings.home.absolute()), "TIDEMARK_EXTRACTS": str(settings.extracts.absolute())}
     error: dict[str, Any] | None = None
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **where}
+        ) as process,
     ):
         assert process.stdout is not None
         for text in process.stdout:

@@ -7,10 +7,11 @@ address of the source, which has a password, stands in no argument and in no mes
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
@@ -19,12 +20,15 @@ from flows.extract.delivery import Folder
 from flows.settings import Settings
 
 HIDDEN = "***"
+# In a URL before the host, in its query, or in a list of words, as PostgreSQL takes them.
+PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)|(?<=password=)[^\s&]+")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Extract the datasets named after their source."""
     source, *datasets = arguments
     url = None
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "30")  # seconds
     try:
         settings = Settings()
         declared = load_declared(settings.extracts).one(source)
@@ -55,9 +59,9 @@ def without_secrets(text: str, url: str | None) -> str:
     if not url:
         return text
     text = text.replace(url, HIDDEN)
-    password = urlsplit(url).password
-    for secret in {password, unquote(password)} if password else ():
-        text = text.replace(secret, HIDDEN)
+    for password in PASSWORD.findall(url):
+        for secret in {password, unquote(password)}:
+            text = text.replace(secret, HIDDEN)
     return text
 
 

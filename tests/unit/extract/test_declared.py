@@ -116,7 +116,7 @@ def test_a_source_that_is_not_declared_is_said(tmp_path: Path) -> None:
 def test_each_source_with_a_schedule_is_a_job_and_a_wrong_one_says_so_hourly(tmp_path: Path) -> None:
     written(tmp_path, GOOD)
     written(tmp_path, with_changes("schedule", None), "by-hand.yml")
-    written(tmp_path, "no: source", "Broken one.yml")
+    written(tmp_path, GOOD, "Broken one.yml")
     jobs = [*extract_jobs(tmp_path, "Europe/Stockholm")]
     assert [(job.name, job.runs, job.when) for job in jobs] == [
         ("extract_crm", (Extract("crm"),), Cron("*/15 * * * *", "Europe/Stockholm")),
@@ -140,9 +140,14 @@ def test_an_extract_that_is_declared_may_be_a_step(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "said",
-    ["cannot reach postgresql://me:p%40ss%2Fword@host/db", "password p@ss/word was wrong", "p%40ss%2Fword"],
+    "url",
+    [
+        "postgresql://me:p%40ss%2Fword@host/db",
+        "postgresql://host:5432/db?user=me&password=p%40ss%2Fword&sslmode=require",
+        "host=db user=me password=p@ss/word dbname=x",
+    ],
 )
-def test_no_form_of_a_password_is_said(said: str) -> None:
-    found = without_secrets(said, "postgresql://me:p%40ss%2Fword@host/db")
-    assert "word" not in found.replace("password", "") and "***" in found
+@pytest.mark.parametrize("said", ["cannot reach {}", "password p@ss/word was wrong", "{} p@ss/word"])
+def test_no_form_of_a_password_is_said(url: str, said: str) -> None:
+    found = without_secrets(said.format(url), url)
+    assert "ss/word" not in found and "ss%2Fword" not in found and "***" in found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flows.extract.position import Cursor, Kind, cursor_text, position, snapshot_name, window_name
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
-MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
+MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=8, unique=True), st.data())
