@@ -71,7 +71,7 @@ def extract_all(home: str, url: str, rows: int, cursor: str | None) -> dict[str,
     folder = Path(home) / "extracts"
     folder.mkdir(parents=True, exist_ok=True)
     settings = settings_of(home).model_copy(update={"extracts": folder})
-    table = {"table": "public.accounts", "columns": COLUMNS, "cursor": cursor}
+    table = {"table": "public.accounts", "columns": COLUMNS} | ({"cursor": cursor, "overlap": 0} if cursor else {})
     connection = {"kind": "postgres", "url_from": "BENCHMARK_URL"}
     (folder / "crm.yml").write_text(yaml.safe_dump({"connection": connection, "extracts": {"accounts": table}}))
     os.environ["BENCHMARK_URL"] = url

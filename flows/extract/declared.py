@@ -67,7 +67,7 @@ class Table(_Strict):
     columns: dict[str, Column]
     ignored: tuple[str, ...] = ()
     cursor: str | None = None
-    overlap: Overlap = timedelta()
+    overlap: Overlap | None = None
     page_rows: int = Field(PAGE_ROWS, ge=1)
 
 
@@ -195,5 +195,10 @@ def _faults(dataset: str, table: Table, specs: Mapping[str, DatasetSpec]) -> Ite
     missing = [name for name, field in fields.items() if field.required and name not in to]
     if missing:
         yield f"extracts.{dataset}.columns: no column becomes {', '.join(missing)}, without which no row lands"
+    if (table.cursor is None) != (table.overlap is None):
+        yield (
+            f"extracts.{dataset}.overlap: say with `cursor`, and only with it, how much later than it a row "
+            "may be committed, such as 15 min; 0 where that cannot be"
+        )
     if table.cursor is not None and table.cursor not in table.columns:
         yield f"extracts.{dataset}.cursor: {table.cursor!r} is not among the columns"

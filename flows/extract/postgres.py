@@ -116,16 +116,21 @@ def extract_table(
             "have it filled, or extract the table without a cursor"
         )
     if pages.has_rows(f"not ({pages.has_come})"):
-        note(f"{name}: rows of {table.table} have a {table.cursor} in the future; they are delivered once it has come")
+        note(f"{name}: rows of {table.table} have a {table.cursor} that is not over; they are delivered once it is")
 
 
 class _Pages:
-    """The rows of a table in pages by its cursor, to the moment of the snapshot: what is dated later may yet be passed
-    by what comes before it."""
+    """The rows of a table in pages by its cursor, to the moment of the snapshot, or the day before it: what is dated
+    later may yet be passed by what comes before it."""
 
     def __init__(self, database: Database, table: Table, kind: Kind) -> None:
         self.cursor = identifier(table.cursor or "")
-        self.has_come = "true" if kind == "number" else f"{self.cursor} <= {_sql(database.at)}"
+        self.has_come = {
+            "number": "true",
+            "moment": f"{self.cursor} <= {_sql(database.at)}",
+            # Of today there will be more, with the same value.
+            "day": f"{self.cursor} < {_sql(database.at.date())}",
+        }[kind]
         self._database = database
         self._from = _of(table)
         self._rows = table.page_rows
@@ -155,13 +160,13 @@ def _kind(name: str, table: Table, type_: str) -> Kind:
         raise TidemarkError(f"{name}: cursor {table.cursor} is {type_}; one of {', '.join(CURSORS)} is needed")
     kind = CURSORS[plain]
     wants_number = kind == "number"
-    if isinstance(table.overlap, int) != wants_number and table.overlap not in (0, timedelta()):
+    if isinstance(table.overlap, int) != wants_number and table.overlap not in (0, timedelta(), None):
         wanted = "a whole number" if wants_number else "a length of time, such as 15 min"
         raise TidemarkError(f"{name}: overlap: the cursor {table.cursor} is {type_}; write {wanted}")
     return kind
 
 
-def _before(reached: Cursor | None, overlap: timedelta | int) -> Cursor | None:
+def _before(reached: Cursor | None, overlap: timedelta | int | None) -> Cursor | None:
     if reached is None or not overlap:
         return reached
     return reached - overlap  # type: ignore[operator]

@@ -79,6 +79,8 @@ WRONG = [
     (f"{ACCOUNTS}/columns/other", {"type": "text", "to": "user_id"}, "'user_id' is the field of another column, too"),
     (f"{ACCOUNTS}/ignored", ["user_id"], "extracts.accounts.ignored: 'user_id' is among the columns, too"),
     (f"{ACCOUNTS}/cursor", "changed", "extracts.accounts.cursor: 'changed' is not among the columns"),
+    (f"{ACCOUNTS}/overlap", None, "extracts.accounts.overlap: say with `cursor`, and only with it, how much later"),
+    (f"{ACCOUNTS}/cursor", None, "extracts.accounts.overlap: say with `cursor`, and only with it"),
     (f"{ACCOUNTS}/overlap", "a while", "extracts.accounts.overlap: write a length of time such as '15 min'"),
     (f"{ACCOUNTS}/overlap", -1, "extracts.accounts.overlap: write a length of time"),
     (f"{ACCOUNTS}/page_rows", 0, "extracts.accounts.page_rows: input should be greater than or equal to 1"),
