@@ -115,7 +115,7 @@ def load_declared(folder: Path) -> Declared:
     """Read all declarations. What is wrong with one is said where it is asked for, and stops no other."""
     specs = load_specs()
     sources, faults = [], {}
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in sorted((*folder.glob(f"*{SUFFIX}"), *folder.glob("*.yaml"))):
         try:
             sources.append(DeclaredSource(path.stem, _read(path, specs)))
         except ValueError as error:
@@ -123,12 +123,24 @@ def load_declared(folder: Path) -> Declared:
     return Declared(tuple(sources), faults)
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Takes no name twice in a mapping: of two the last would count."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node."""
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {', '.join(map(str, twice))} stands there twice")
+        return made
+
+
 def _read(path: Path, specs: Mapping[str, DatasetSpec]) -> Source:
     """A file's declaration. Raises ``ValueError`` with everything that is wrong with it."""
-    if not re.fullmatch(r"[a-z0-9_-]+", path.stem):
-        raise ValueError("its name is that of a folder of the inbox: write small letters, digits, - and _")
+    if path.suffix != SUFFIX or not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem):
+        raise ValueError(f"its name is that of a folder of the inbox: small letters, digits and _, and then {SUFFIX}")
     try:
-        source = Source.model_validate(_with_short_columns(yaml.safe_load(path.read_text(encoding="utf-8"))))
+        source = Source.model_validate(_with_short_columns(yaml.load(path.read_text(encoding="utf-8"), _Loader)))
     except ValidationError as error:
         raise ValueError("; ".join(_in_words(one) for one in error.errors())) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -166,6 +178,8 @@ def _wrong_schedule(source: Source) -> Iterator[str]:
     if source.schedule is None:
         return
     try:
+        if len(source.schedule.split()) != 5:
+            raise CronSimError("five fields are needed")
         comes = next(CronSim(source.schedule, datetime.now(UTC)), None)
     except CronSimError as error:
         yield f"schedule: {source.schedule!r} is no cron expression of minute, hour, day, month and weekday ({error})"
@@ -192,6 +206,10 @@ def _faults(dataset: str, table: Table, specs: Mapping[str, DatasetSpec]) -> Ite
             yield f"extracts.{dataset}.columns.{name}: {column.to!r} is the field of another column, too"
         if name in table.ignored:
             yield f"extracts.{dataset}.ignored: {name!r} is among the columns, too"
+    if spec.payloads:
+        yield f"extracts.{dataset}: a row of it carries one of {', '.join(spec.payloads)}, which columns cannot"
+    if spec.require_one_of and not {*spec.require_one_of} & {*to}:
+        yield f"extracts.{dataset}.columns: one has to become {' or '.join(spec.require_one_of)}"
     missing = [name for name, field in fields.items() if field.required and name not in to]
     if missing:
         yield f"extracts.{dataset}.columns: no column becomes {', '.join(missing)}, without which no row lands"

@@ -1,11 +1,14 @@
 """Deliver a file into the inbox, whole: written under a name that landing passes over, and then renamed."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.extract.declared import Table
 from flows.files import sha256, sync_file, sync_folder
+from flows.land.receipt import Status
 from flows.land.receipts import Receipts
 from flows.rights import make_inbox
 from flows.settings import Settings
@@ -21,20 +24,27 @@ class Delivered:
 
 
 class Folder:
-    """The folder of the inbox into which one extract delivers. One process at a time may."""
+    """The folder of the inbox into which one extract delivers. One process at a time may.
 
-    def __init__(self, settings: Settings, source: str, dataset: str) -> None:
+    It is another one where table, cursor or columns are declared otherwise: then all rows come again.
+    """
+
+    def __init__(self, settings: Settings, source: str, dataset: str, table: Table) -> None:
         self._settings = settings
-        self._name = f"{source}/{dataset}/extract"
+        declared = table.model_dump_json(include={"table", "cursor", "columns"})
+        self._name = f"{source}/{dataset}/extract-{hashlib.sha256(declared.encode()).hexdigest()[:8]}"
         self._path = settings.inbox / self._name
+        for partial in self._path.glob(".*.partial"):  # of a run that was killed
+            partial.unlink()
 
     def names(self) -> Iterator[str]:
-        """The files that were delivered here: those that are still there, and those that landed."""
-        for path in self._path.glob("*"):
-            if not path.name.startswith("."):
-                yield path.name
+        """The files that were delivered here and are still there, or landed; none that was refused."""
         with closing(Receipts(self._settings, read_only=True)) as receipts:
+            refused = {receipt.file for receipt in receipts.last_of_each_file(Status.REFUSED)}
             yield from receipts.taken_below(f"{self._name}/")
+        for path in self._path.glob("*"):
+            if not path.name.startswith(".") and f"{self._name}/{path.name}" not in refused:
+                yield path.name
 
     def deliver(self, name: str, write: Callable[[Path], int]) -> Delivered | None:
         """Have a file of this name written, and put it into the inbox; ``write`` gives the number of its rows.

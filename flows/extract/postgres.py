@@ -36,8 +36,16 @@ COLUMNS = """
 select attname, format_type(atttypid, atttypmod), not attnotnull from pg_attribute
 where attrelid = to_regclass({table}) and attnum > 0 and not attisdropped order by attnum
 """
-# How text of dates, times and bytes is written. Without the zone, moments would be written in the server's.
-SESSION = {"TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "iso_8601", "extra_float_digits": "1"}
+SESSION = {
+    # How text of dates, times and bytes is written. Without the zone, moments would be written in the server's.
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "iso_8601",
+    "extra_float_digits": "1",
+    # Rows that a policy hides from this user are an error, as for pg_dump.
+    "row_security": "off",
+    "lock_timeout": "10min",
+}
 
 
 class UnreachableError(TidemarkError):
@@ -83,7 +91,8 @@ def connected(settings: Settings, url: str) -> Iterator[Database]:
     """A snapshot of the database at a URL. Raises :class:`UnreachableError` where it does not answer."""
     with duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit}) as engine:
         load_client(engine)
-        engine.execute("set TimeZone = 'UTC'; set preserve_insertion_order = true")
+        # What does not fit is not written elsewhere in clear.
+        engine.execute("set temp_directory = ''; set TimeZone = 'UTC'; set preserve_insertion_order = true")
         with _understood():
             engine.execute(f"attach {literal(url)} as source (type postgres, read_only)")
             engine.execute("begin")
@@ -106,7 +115,13 @@ def extract_table(
         return
     kind = _kind(name, table, found[table.cursor].type)
     pages = _Pages(database, table, kind)
-    for after, up_to, rows in pages.since(_before(position(folder.names(), kind), table.overlap)):
+    reached = position(folder.names(), kind)
+    if reached is not None and not pages.has_rows(f"{pages.cursor} >= {_sql(reached)}"):
+        note(
+            f"{name}: no row of {table.table} has a {table.cursor} as late as {reached}, up to which it was extracted; "
+            "where the table was emptied or restored, its rows up to there are not seen"
+        )
+    for after, up_to, rows in pages.since(_before(reached, table.overlap)):
         query = f"{select} where {rows} order by {_order(table, spec)}"
         if done := folder.deliver(window_name(after, up_to), partial(database.write, query)):
             yield done
@@ -220,7 +235,8 @@ def _understood() -> Iterator[None]:
         is_gone = any(
             words in said for words in ("Unable to connect", "closed the connection", "terminating connection")
         )
-        raise (UnreachableError if is_gone else TidemarkError)(said) from error
+        is_final = "authentication failed" in said or "does not exist" in said
+        raise (UnreachableError if is_gone and not is_final else TidemarkError)(said) from error
 
 
 def load_client(engine: duckdb.DuckDBPyConnection) -> None:

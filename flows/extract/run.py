@@ -15,7 +15,6 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from flows.errors import TidemarkError
 from flows.extract.declared import DeclaredSource, load_declared
 from flows.extract.delivery import Delivered
-from flows.locks import held
 from flows.settings import Settings
 from flows.text import cut
 
@@ -57,15 +56,14 @@ def extract(settings: Settings, name: str, progress: Progress = lambda line: Non
         there = ", ".join(f"{source}.{each}" for each in declared.source.extracts)
         raise TidemarkError(f"no extract {name!r} is declared ({there})")
     done = _Heard(progress)
-    with held(settings.lake / f".extract.{source}.lock", f"extracting {source}"):
-        retrying = Retrying(
-            retry=retry_if_exception_type(MayPassError),
-            stop=stop_after_attempt(TRIES),
-            wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
-            before_sleep=done.note_try,
-            reraise=True,
-        )
-        retrying(_run, settings, declared, datasets, done)
+    retrying = Retrying(
+        retry=retry_if_exception_type(MayPassError),
+        stop=stop_after_attempt(TRIES),
+        wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+        before_sleep=done.note_try,
+        reraise=True,
+    )
+    retrying(_run, settings, declared, datasets, done)
     return Extracted(tuple(done.files), tuple(dict.fromkeys(done.notes)))
 
 
@@ -99,7 +97,12 @@ def _run(settings: Settings, declared: DeclaredSource, datasets: Sequence[str], 
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **where}
+            command,
+            stdin=subprocess.PIPE,  # it ends when this closes
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **where},
         ) as process,
     ):
         assert process.stdout is not None

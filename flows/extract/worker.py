@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.extract.declared import DeclaredSource, load_declared
 from flows.extract.delivery import Folder
+from flows.locks import held
 from flows.settings import Settings
 
 HIDDEN = "***"
@@ -28,12 +30,15 @@ def main(arguments: Sequence[str]) -> int:
     """Extract the datasets named after their source."""
     source, *datasets = arguments
     url = None
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault("PGCONNECT_TIMEOUT", "30")  # seconds
     try:
         settings = Settings()
         declared = load_declared(settings.extracts).one(source)
         url = address_of(declared)
-        _extract(settings, declared, datasets, url)
+        # Held here, and not by whoever started this: as long as this process is there, no other delivers.
+        with held(settings.lake / f".extract.{source}.lock", f"extracting {source}"):
+            _extract(settings, declared, datasets, url)
     except Exception as error:  # whatever a driver raises is said, without what is secret
         from flows.extract.postgres import UnreachableError  # noqa: PLC0415 (it may not import)
 
@@ -47,11 +52,28 @@ def address_of(declared: DeclaredSource) -> str:
     """The URL of a source. Raises :class:`TidemarkError` where its variable is not set."""
     name = declared.source.connection.url_from
     url = os.environ.get(name)
+    if url and (wrong := _wrong_address(url)):
+        raise TidemarkError(f"{declared.name}: {name} {wrong}")
     if not url:
         raise TidemarkError(
             f"{declared.name}: {name} is not set; set it to the address of the source, with its password"
         )
     return url
+
+
+def _wrong_address(url: str) -> str | None:
+    """Why a driver would take a part of a password for something else, and say it; nothing of it is said here."""
+    scheme, is_url, rest = url.partition("://")
+    if not is_url:
+        return None if "=" in url else "is no address: write postgresql://USER:PASSWORD@HOST/DATABASE"
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if (
+        not scheme.startswith("postgres")
+        or rest.partition("?")[0].count("@") > 1
+        or ("@" in rest.partition("?")[0] and "@" not in authority)
+    ):
+        return "is no address: in its password write / @ # ? : as %2F %40 %23 %3F %3A"
+    return None
 
 
 def without_secrets(text: str, url: str | None) -> str:
@@ -75,17 +97,25 @@ def _extract(settings: Settings, declared: DeclaredSource, datasets: Sequence[st
             while left:
                 dataset = left.pop(0)
                 name, table = f"{declared.name}.{dataset}", declared.source.extracts[dataset]
-                folder = Folder(settings, declared.name, dataset)
+                folder = Folder(settings, declared.name, dataset, table)
                 try:
                     for file in extract_table(database, folder, name, table, specs[dataset], _note):
                         _say(delivered=asdict(file))
                 except UnreachableError:
                     raise
                 except TidemarkError as error:  # the server answers nothing more in a transaction that failed
-                    failed.append(str(error))
+                    said = str(error)
+                    failed.append(said if said.startswith(name) else f"{name}: {said}")
                     break
     if failed:
         raise TidemarkError("; ".join(failed))
+
+
+def _end_with_parent() -> None:
+    """End once whoever started this is gone: its end of the standard input closes."""
+    while os.read(0, 1):  # no buffer, which would hold a lock as this process ends
+        pass
+    os._exit(1)
 
 
 def _note(text: str) -> None:

@@ -1,7 +1,6 @@
 """The jobs that run declared extracts, and what people should know of them."""
 
 import importlib
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +23,12 @@ def extract_jobs(folder: Path, timezone: str) -> Iterator[Job]:
     declared = load_declared(folder)
     for one in declared.sources:
         if one.source.schedule:
-            yield _job(one.name, _described(one), owner_of(one), one.source.schedule, timezone)
-    for path in declared.faults:
-        yield _job(path.stem, f"Says what is wrong with extracts/{path.name}.", OPERATOR, SAY_WHAT_IS_WRONG, timezone)
+            name = f"extract_{one.name}"
+            yield _job(name, one.name, _described(one), owner_of(one), Cron(one.source.schedule, timezone))
+    for number, path in enumerate(declared.faults, 1):
+        # Its name may be what is wrong, and that of another.
+        said = f"Says what is wrong with extracts/{path.name}."
+        yield _job(f"extracts_wrong_{number}", path.stem, said, OPERATOR, Cron(SAY_WHAT_IS_WRONG, timezone))
 
 
 def owner_of(declared: DeclaredSource) -> str:
@@ -73,6 +75,5 @@ def _described(declared: DeclaredSource) -> str:
     return f"Extracts {counted(len(datasets), 'dataset')} of {declared.name}: {', '.join(datasets)}."
 
 
-def _job(source: str, description: str, owner: str, cron: str, timezone: str) -> Job:
-    name = "extract_" + re.sub(r"[^a-z0-9]+", "_", source.lower())
-    return Job(name, description, (Extract(source),), owner, Cron(cron, timezone), catch_up="latest")
+def _job(name: str, source: str, description: str, owner: str, when: Cron) -> Job:
+    return Job(name, description, (Extract(source),), owner, when, catch_up="latest")

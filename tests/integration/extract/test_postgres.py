@@ -1,5 +1,6 @@
 """Extracts of a real PostgreSQL: all rows, each once, with the values that they have there."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import pytest
 from flows.errors import TidemarkError
 from flows.extract import run as running
 from flows.extract.run import extract
+from flows.land.receipt import Status
 from flows.settings import Settings
 from tests.integration.extract.conftest import VARIABLE, Declare
 from tests.support.databases import Postgres
 from tests.support.lake import Lake
+from tests.support.patience import until
 
 ACCOUNTS = {
     "table": "@.accounts",
@@ -44,7 +47,7 @@ def _quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def files(settings: Settings, dataset: str = "accounts") -> list[Path]:
-    return sorted((settings.inbox / "crm" / dataset / "extract").glob("*.parquet"))
+    return sorted((settings.inbox / "crm" / dataset).glob("extract-*/*.parquet"))
 
 
 def delivered(settings: Settings, dataset: str = "accounts") -> list[dict[str, Any]]:
@@ -311,7 +314,68 @@ def test_killed_anywhere_it_goes_on_and_no_row_comes_twice(declare: Declare, pos
         process.wait()
     extract(settings, "crm")
     assert ids(settings) == Counter({str(n): 1 for n in range(1, 3_001)})
-    assert [*(settings.inbox / "crm/accounts/extract").glob(".*")] == []
+    assert [*(settings.inbox / "crm/accounts").glob("*/.*")] == []
+
+
+def test_a_run_that_is_killed_leaves_nobody_at_work(declare: Declare, postgres: Postgres) -> None:
+    """What was at work for it would rename a file that the next run has not finished."""
+    postgres.execute(CREATE.format(20))
+    slow = "create view @.slow as select a.*, pg_sleep(0.2)::text as slept from @.accounts as a"
+    postgres.execute(slow)
+    columns = {**ACCOUNTS["columns"], "slept": {"type": "text", "to": "full_name"}}  # type: ignore[dict-item]
+    settings = declare(accounts=ACCOUNTS | {"table": "@.slow", "columns": columns})
+    process = running_extract(settings)
+    until(lambda: [*(settings.inbox / "crm/accounts").glob("*/.*.partial")])
+    process.kill()
+    process.wait()
+    assert extract(settings, "crm").rows == 20
+    time.sleep(0.5)
+    assert ids(settings) == Counter({str(n): 1 for n in range(1, 21)})
+    assert [*(settings.inbox / "crm/accounts").glob("*/.*")] == []
+
+
+def test_what_was_refused_is_delivered_again(declare: Declare, postgres: Postgres, lake: Lake) -> None:
+    postgres.execute(CREATE.format(9))
+    settings = declare(accounts=ACCOUNTS)
+    extract(settings, "crm")
+    (file,) = files(settings)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:200])
+    assert [receipt.status for receipt in lake.land().receipts] == [Status.REFUSED]
+    assert extract(settings, "crm").rows == 9
+    assert file.read_bytes() == whole
+    lake.land()
+    assert len(lake.rows("accounts")) == 9
+
+
+def test_another_declaration_begins_from_the_beginning(declare: Declare, postgres: Postgres) -> None:
+    postgres.execute(CREATE.format(5) + "; alter table @.accounts add column name text")
+    extract(declare(accounts=ACCOUNTS | {"ignored": ["name"]}), "crm")
+    columns = {**ACCOUNTS["columns"], "name": {"type": "text", "to": "full_name"}}  # type: ignore[dict-item]
+    assert extract(declare(accounts=ACCOUNTS | {"columns": columns}), "crm").rows == 5
+
+
+def test_a_table_that_was_filled_again_below_the_cursor_is_said(declare: Declare, postgres: Postgres) -> None:
+    postgres.execute(CREATE.format(5))
+    settings = declare(accounts=ACCOUNTS | {"cursor": "id"})
+    extract(settings, "crm")
+    postgres.execute("update @.accounts set id = id - 3")
+    assert "was emptied or restored" in extract(settings, "crm").notes[0]
+
+
+def test_rows_that_a_policy_hides_are_an_error(declare: Declare, postgres: Postgres, request: Any) -> None:
+    postgres.execute(CREATE.format(5) + "; alter table @.accounts enable row level security")
+    postgres.execute("alter table @.accounts force row level security")
+    role = f"r_{postgres.schema}"
+    postgres.execute(f"create role {role} login; grant usage on schema @ to {role}")
+    postgres.execute(f"grant select on @.accounts to {role}; create policy few on @.accounts using (id < 3)")
+    try:
+        settings = declare(accounts=ACCOUNTS)
+        os.environ[VARIABLE] = postgres.url.replace("postgres:@", f"{role}:@")
+        with pytest.raises(TidemarkError, match=r"crm.accounts: .*row-level security"):
+            extract(settings, "crm")
+    finally:
+        postgres.execute(f"drop owned by {role}; drop role {role}")
 
 
 def test_two_at_once_wait_for_each_other(declare: Declare, postgres: Postgres) -> None:
@@ -352,6 +416,11 @@ def test_no_secret_is_in_a_message(
     assert len(said) == running.TRIES - 1
     everything = "\n".join([*said, str(raised.value), *capfd.readouterr()])
     assert password not in everything and "word-of-tests" not in everything
+    for wrong in (f"{password}/x@crm/db", f"a{password}@b@crm/db"):
+        monkeypatch.setenv(VARIABLE, f"postgresql://reader:{wrong}")
+        with pytest.raises(TidemarkError, match="is no address: in its password write") as raised:
+            extract(settings, "crm")
+        assert password not in str(raised.value)
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(TidemarkError, match=f"crm: {VARIABLE} is not set"):
         extract(settings, "crm")

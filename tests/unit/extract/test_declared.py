@@ -69,6 +69,7 @@ WRONG = [
     ("extracts", {}, "extracts: dictionary should have at least 1 item"),
     ("colour", "red", "colour: extra inputs are not permitted"),
     ("schedule", "every day", "schedule: 'every day' is no cron expression"),
+    ("schedule", "0 0 * * * *", "schedule: .* is no cron expression .*five fields"),
     ("schedule", "0 0 31 2 *", r"schedule: '0 0 31 2 \*' is no cron expression"),
     ("owner", "nobody", "owner: no owner nobody"),
     ("extracts/invoices", GOOD["extracts"]["accounts"], "extracts.invoices: the contract has no dataset of this name"),
@@ -100,7 +101,18 @@ def test_what_is_wrong_is_said_with_its_place_and_no_value_that_may_be_secret(
     assert str(file) in str(raised.value) and "hunter2" not in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "extracts: 5", "\x00", "- a\n- b"])
+@pytest.mark.parametrize("name", ["a-b", "CRM", "crm.v2", "1"])
+def test_a_name_that_is_no_folders_is_a_fault_of_its_file(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_EXTRACTS", str(tmp_path))
+    path = written(tmp_path, GOOD, f"{name}.yml")
+    other = written(tmp_path, GOOD, "crm.yaml")
+    assert {*load_declared(tmp_path).faults} == {path, other}
+    validate([*extract_jobs(tmp_path, "Europe/Stockholm")])
+
+
+@pytest.mark.parametrize("text", ["extracts: {a: 1, a: 2}", "", "[1, 2]", "a: [", "extracts: 5", "\x00", "- a\n- b"])
 def test_what_is_no_declaration_stops_no_other(tmp_path: Path, text: str) -> None:
     written(tmp_path, text)
     written(tmp_path, GOOD, "other.yml")
@@ -117,12 +129,12 @@ def test_a_source_that_is_not_declared_is_said(tmp_path: Path) -> None:
 
 def test_each_source_with_a_schedule_is_a_job_and_a_wrong_one_says_so_hourly(tmp_path: Path) -> None:
     written(tmp_path, GOOD)
-    written(tmp_path, with_changes("schedule", None), "by-hand.yml")
+    written(tmp_path, with_changes("schedule", None), "by_hand.yml")
     written(tmp_path, GOOD, "Broken one.yml")
     jobs = [*extract_jobs(tmp_path, "Europe/Stockholm")]
     assert [(job.name, job.runs, job.when) for job in jobs] == [
         ("extract_crm", (Extract("crm"),), Cron("*/15 * * * *", "Europe/Stockholm")),
-        ("extract_broken_one", (Extract("Broken one"),), Cron("0 * * * *", "Europe/Stockholm")),
+        ("extracts_wrong_1", (Extract("Broken one"),), Cron("0 * * * *", "Europe/Stockholm")),
     ]
     assert [job.owner for job in jobs] == ["customer-data", "data-platform"]
 
