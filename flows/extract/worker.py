@@ -67,11 +67,7 @@ def _wrong_address(url: str) -> str | None:
     if not is_url:
         return None if "=" in url else "is no address: write postgresql://USER:PASSWORD@HOST/DATABASE"
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if (
-        not scheme.startswith("postgres")
-        or rest.partition("?")[0].count("@") > 1
-        or ("@" in rest.partition("?")[0] and "@" not in authority)
-    ):
+    if not scheme.startswith("postgres") or rest.count("@") > 1 or ("@" in rest and "@" not in authority):
         return "is no address: in its password write / @ # ? : as %2F %40 %23 %3F %3A"
     return None
 

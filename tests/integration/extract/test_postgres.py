@@ -416,7 +416,7 @@ def test_no_secret_is_in_a_message(
     assert len(said) == running.TRIES - 1
     everything = "\n".join([*said, str(raised.value), *capfd.readouterr()])
     assert password not in everything and "word-of-tests" not in everything
-    for wrong in (f"{password}/x@crm/db", f"a{password}@b@crm/db"):
+    for wrong in (f"{password}/x@crm/db", f"a{password}@b@crm/db", f"{password}?x@crm/db", f"{password}#x@crm/db"):
         monkeypatch.setenv(VARIABLE, f"postgresql://reader:{wrong}")
         with pytest.raises(TidemarkError, match="is no address: in its password write") as raised:
             extract(settings, "crm")
