@@ -3,16 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from flows.contract.owners import owners
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
 
@@ -47,6 +45,13 @@ class Column(_Strict):
     to: str
 
 
+def _with_short_ones(given: Any) -> Any:
+    """The columns, those whose type alone is given written out."""
+    if not isinstance(given, dict):
+        return given
+    return {name: {"type": said, "to": name} if isinstance(said, str) else said for name, said in given.items()}
+
+
 class Connection(_Strict):
     """How a source is reached: which kind it is, and the environment variable that holds its URL with the password."""
 
@@ -64,7 +69,7 @@ class Table(_Strict):
     """
 
     table: str = Field(pattern=r"[^.\s]+\.[^.\s]+")
-    columns: dict[str, Column]
+    columns: Annotated[dict[str, Column], BeforeValidator(_with_short_ones)]
     ignored: tuple[str, ...] = ()
     cursor: str | None = None
     overlap: Overlap | None = None
@@ -97,12 +102,12 @@ class Declared:
 
     def one(self, name: str) -> DeclaredSource:
         """The source of this name. Raises :class:`TidemarkError` where there is none, or its file is not good."""
-        for path, fault in self.faults.items():
-            if path.stem == name:
-                raise TidemarkError(f"{path}: {fault}")
         for declared in self.sources:
             if declared.name == name:
                 return declared
+        for path, fault in self.faults.items():
+            if path.stem == name:
+                raise TidemarkError(f"{path}: {fault}")
         names = sorted(declared.name for declared in self.sources)
         close = get_close_matches(name, names, 1)
         raise TidemarkError(
@@ -140,28 +145,15 @@ def _read(path: Path, specs: Mapping[str, DatasetSpec]) -> Source:
     if path.suffix != SUFFIX or not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem):
         raise ValueError(f"its name is that of a folder of the inbox: small letters, digits and _, and then {SUFFIX}")
     try:
-        source = Source.model_validate(_with_short_columns(yaml.load(path.read_text(encoding="utf-8"), _Loader)))
+        source = Source.model_validate(yaml.load(path.read_text(encoding="utf-8"), _Loader))
     except ValidationError as error:
         raise ValueError("; ".join(_in_words(one) for one in error.errors())) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"cannot be read ({' '.join(str(error).split())})") from error
-    faults = [*_wrong_schedule(source)]
-    faults += [fault for dataset, table in source.extracts.items() for fault in _faults(dataset, table, specs)]
+    faults = [fault for dataset, table in source.extracts.items() for fault in _faults(dataset, table, specs)]
     if faults:
         raise ValueError("; ".join(faults))
     return source
-
-
-def _with_short_columns(read: Any) -> Any:
-    """The same, with a column whose type alone is given written out."""
-    tables = read.get("extracts") if isinstance(read, dict) else None
-    for table in tables.values() if isinstance(tables, dict) else ():
-        columns = table.get("columns") if isinstance(table, dict) else None
-        if isinstance(columns, dict):
-            table["columns"] = {
-                name: {"type": said, "to": name} if isinstance(said, str) else said for name, said in columns.items()
-            }
-    return read
 
 
 def _in_words(error: Any) -> str:
@@ -170,22 +162,6 @@ def _in_words(error: Any) -> str:
     return (
         f"{where}: {said[:1].lower()}{said[1:]}" if where else "it is no mapping of connection, schedule and extracts"
     )
-
-
-def _wrong_schedule(source: Source) -> Iterator[str]:
-    if source.owner is not None and source.owner not in owners():
-        yield f"owner: no owner {source.owner} ({', '.join(sorted(owners()))})"
-    if source.schedule is None:
-        return
-    try:
-        if len(source.schedule.split()) != 5:
-            raise CronSimError("five fields are needed")
-        comes = next(CronSim(source.schedule, datetime.now(UTC)), None)
-    except CronSimError as error:
-        yield f"schedule: {source.schedule!r} is no cron expression of minute, hour, day, month and weekday ({error})"
-    else:
-        if comes is None:
-            yield f"schedule: {source.schedule!r} never comes; its day is in none of its months"
 
 
 def _faults(dataset: str, table: Table, specs: Mapping[str, DatasetSpec]) -> Iterator[str]:

@@ -54,7 +54,6 @@ class Folder:
         make_inbox(self._settings.inbox)
         self._path.mkdir(parents=True, exist_ok=True)
         partial, path = self._path / f".{name}.partial", self._path / name
-        partial.unlink(missing_ok=True)
         try:
             rows = write(partial)
             is_new = rows > 0 and not (path.exists() and sha256(path) == sha256(partial))

@@ -17,6 +17,7 @@ from flows.errors import TidemarkError
 from flows.extract.columns import Found, compare
 from flows.extract.declared import Table
 from flows.extract.delivery import Delivered, Folder
+from flows.extract.errors import MayPassError
 from flows.extract.position import Cursor, Kind, position, snapshot_name, window_name
 from flows.land.field_sql import identifier, literal
 from flows.settings import Settings
@@ -46,10 +47,6 @@ SESSION = {
     "row_security": "off",
     "lock_timeout": "10min",
 }
-
-
-class UnreachableError(TidemarkError):
-    """The source does not answer, or stopped to: another try may help."""
 
 
 class Database:
@@ -88,7 +85,7 @@ class Database:
 
 @contextmanager
 def connected(settings: Settings, url: str) -> Iterator[Database]:
-    """A snapshot of the database at a URL. Raises :class:`UnreachableError` where it does not answer."""
+    """A snapshot of the database at a URL. Raises :class:`MayPassError` where it does not answer."""
     with duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit}) as engine:
         load_client(engine)
         # What does not fit is not written elsewhere in clear.
@@ -236,7 +233,7 @@ def _understood() -> Iterator[None]:
             words in said for words in ("Unable to connect", "closed the connection", "terminating connection")
         )
         is_final = "authentication failed" in said or "does not exist" in said
-        raise (UnreachableError if is_gone and not is_final else TidemarkError)(said) from error
+        raise (MayPassError if is_gone and not is_final else TidemarkError)(said) from error
 
 
 def load_client(engine: duckdb.DuckDBPyConnection) -> None:

@@ -15,6 +15,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from flows.errors import TidemarkError
 from flows.extract.declared import DeclaredSource, load_declared
 from flows.extract.delivery import Delivered
+from flows.extract.errors import MayPassError
 from flows.settings import Settings
 from flows.text import cut
 
@@ -24,10 +25,6 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1, 30
 LAST_CHARACTERS = 1_000
 
 Progress = Callable[[str], None]
-
-
-class MayPassError(TidemarkError):
-    """A source did not answer, or its process ended: another try may help."""
 
 
 @dataclass(frozen=True)

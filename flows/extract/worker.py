@@ -18,6 +18,7 @@ from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.extract.declared import DeclaredSource, load_declared
 from flows.extract.delivery import Folder
+from flows.extract.errors import MayPassError
 from flows.locks import held
 from flows.settings import Settings
 
@@ -40,10 +41,8 @@ def main(arguments: Sequence[str]) -> int:
         with held(settings.lake / f".extract.{source}.lock", f"extracting {source}"):
             _extract(settings, declared, datasets, url)
     except Exception as error:  # whatever a driver raises is said, without what is secret
-        from flows.extract.postgres import UnreachableError  # noqa: PLC0415 (it may not import)
-
         text = str(error) if isinstance(error, TidemarkError) else f"{type(error).__name__}: {error}"
-        _say(error=without_secrets(text, url), may_pass=isinstance(error, UnreachableError))
+        _say(error=without_secrets(text, url), may_pass=isinstance(error, MayPassError))
         return 1
     return 0
 
@@ -85,7 +84,7 @@ def without_secrets(text: str, url: str | None) -> str:
 
 def _extract(settings: Settings, declared: DeclaredSource, datasets: Sequence[str], url: str) -> None:
     """Extract these in one snapshot; where one fails, those after it are of another, and all that failed is raised."""
-    from flows.extract.postgres import UnreachableError, connected, extract_table  # noqa: PLC0415 (it may not import)
+    from flows.extract.postgres import connected, extract_table  # noqa: PLC0415 (it may not import)
 
     left, specs, failed = [*datasets], load_specs(), []
     while left:
@@ -97,7 +96,7 @@ def _extract(settings: Settings, declared: DeclaredSource, datasets: Sequence[st
                 try:
                     for file in extract_table(database, folder, name, table, specs[dataset], _note):
                         _say(delivered=asdict(file))
-                except UnreachableError:
+                except MayPassError:
                     raise
                 except TidemarkError as error:  # the server answers nothing more in a transaction that failed
                     said = str(error)

@@ -7,28 +7,58 @@ from pathlib import Path
 
 from flows.alerts.incidents import Problem
 from flows.alerts.notify import note
+from flows.clock import organisation_timezone
 from flows.contract.spec import load_specs
-from flows.extract.declared import DeclaredSource, load_declared
-from flows.orchestrate.job import Cron, Extract, Job
+from flows.errors import TidemarkError
+from flows.extract.declared import SUFFIX, DeclaredSource, load_declared
+from flows.orchestrate.job import OPERATOR, Cron, Extract, Job
+from flows.orchestrate.validate import validate
 from flows.settings import Settings
 from flows.text import counted, one_line
 
-# A declaration that is wrong is a job of its own, which says so until it is right.
+# The job that says what is wrong with declarations does so until they are right.
 SAY_WHAT_IS_WRONG = "0 * * * *"
-OPERATOR = "data-platform"
 
 
 def extract_jobs(folder: Path, timezone: str) -> Iterator[Job]:
-    """A job for each declared source with a schedule. What is wrong with a declaration fails its own job alone."""
+    """A job for each declared source with a schedule; where some declarations are wrong, one that says so."""
+    jobs, faults = _jobs_and_faults(folder, timezone)
+    yield from jobs
+    if faults:
+        names = ", ".join(path.name for path in faults)
+        step = Extract(f"{__name__}:{say_what_is_wrong.__name__}")
+        yield Job(
+            "extracts_wrong",
+            f"Says what is wrong with {names} in extracts/.",
+            (step,),
+            OPERATOR,
+            Cron(SAY_WHAT_IS_WRONG, timezone),
+            catch_up="latest",
+        )
+
+
+def say_what_is_wrong(settings: Settings) -> None:
+    """Raise :class:`TidemarkError` with all that is wrong with declarations."""
+    _, faults = _jobs_and_faults(settings.extracts, organisation_timezone())
+    if faults:
+        raise TidemarkError("; ".join(f"{path}: {fault}" for path, fault in faults.items()))
+
+
+def _jobs_and_faults(folder: Path, timezone: str) -> tuple[list[Job], dict[Path, str]]:
     declared = load_declared(folder)
+    jobs, faults = [], dict(declared.faults)
     for one in declared.sources:
-        if one.source.schedule:
-            name = f"extract_{one.name}"
-            yield _job(name, one.name, _described(one), owner_of(one), Cron(one.source.schedule, timezone))
-    for number, path in enumerate(declared.faults, 1):
-        # Its name may be what is wrong, and that of another.
-        said = f"Says what is wrong with extracts/{path.name}."
-        yield _job(f"extracts_wrong_{number}", path.stem, said, OPERATOR, Cron(SAY_WHAT_IS_WRONG, timezone))
+        if one.source.schedule is None:
+            continue
+        when, step = Cron(one.source.schedule, timezone), Extract(one.name)
+        job = Job(f"extract_{one.name}", _described(one), (step,), owner_of(one), when, catch_up="latest")
+        try:
+            validate([job])
+        except TidemarkError as error:
+            faults[folder / f"{one.name}{SUFFIX}"] = str(error)
+        else:
+            jobs.append(job)
+    return jobs, faults
 
 
 def owner_of(declared: DeclaredSource) -> str:
@@ -73,7 +103,3 @@ def _run_declared(settings: Settings, name: str, progress: Callable[[str], None]
 def _described(declared: DeclaredSource) -> str:
     datasets = [*declared.source.extracts]
     return f"Extracts {counted(len(datasets), 'dataset')} of {declared.name}: {', '.join(datasets)}."
-
-
-def _job(name: str, source: str, description: str, owner: str, when: Cron) -> Job:
-    return Job(name, description, (Extract(source),), owner, when, catch_up="latest")

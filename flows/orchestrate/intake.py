@@ -17,8 +17,8 @@ from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
 from flows.land.inbox import Delivery, LeftAlone, is_settled, new_deliveries
 from flows.land.receipts import Receipts
+from flows.orchestrate.job import OPERATOR
 from flows.orchestrate.journal import Journal
-from flows.orchestrate.problems import OPERATOR
 from flows.orchestrate.rhythm import Rhythms, Silence
 from flows.schedule import RETIRED_SOURCES
 from flows.settings import Settings

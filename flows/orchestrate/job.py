@@ -18,6 +18,10 @@ MAINTENANCE: Mapping[str, str] = {
 }
 
 
+# Who is asked about what belongs to no model and no dataset: the machinery itself.
+OPERATOR = "data-platform"
+
+
 @dataclass(frozen=True)
 class Cron:
     """Due at the times of a cron expression of five fields, in a time zone (IANA name).

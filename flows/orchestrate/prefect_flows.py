@@ -34,11 +34,10 @@ from flows.orchestrate.backfill_flow import backfill_days
 from flows.orchestrate.due import MANUAL, Decision, ScheduleState, decide, files_gathered
 from flows.orchestrate.event_names import JOB_SUCCEEDED, LANDED, dataset_resource, job_resource
 from flows.orchestrate.extract_jobs import run_extract
-from flows.orchestrate.job import BACKFILL, LAND, Build, Extract, Job, Maintain, Publish, Step
+from flows.orchestrate.job import BACKFILL, LAND, OPERATOR, Build, Extract, Job, Maintain, Publish, Step
 from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import (
     BUILD_AGAIN,
-    OPERATOR,
     deployment_url,
     flow_run_url,
     observe_failing,

@@ -22,15 +22,13 @@ from flows.errors import TidemarkError
 from flows.land.receipt import FILE_REMEDY, Status
 from flows.land.receipts import Receipts
 from flows.orchestrate.due import Decision, ScheduleState, instant_of_slot
-from flows.orchestrate.job import BACKFILL, LAND, Build, Job, Maintain, Publish
+from flows.orchestrate.job import BACKFILL, LAND, OPERATOR, Build, Job, Maintain, Publish
 from flows.orchestrate.runs import FailureStreak, Wait
 from flows.rights import make_private
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.text import one_line
 
-# Who is asked about what belongs to no model and no dataset: the machinery itself.
-OPERATOR = "data-platform"
 NODES_FAILED = "nodes failed: "
 BUILD_AGAIN = "tidemark build --retry && tidemark publish"
 

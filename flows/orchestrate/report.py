@@ -17,8 +17,8 @@ from flows.build.build import FAILED, Build, Node
 from flows.build.reasons import why
 from flows.clock import minute
 from flows.errors import TidemarkError
-from flows.orchestrate.job import Job
-from flows.orchestrate.problems import NODES_FAILED, OPERATOR, by_hand
+from flows.orchestrate.job import OPERATOR, Job
+from flows.orchestrate.problems import NODES_FAILED, by_hand
 from flows.publish.publish import Publication
 from flows.text import counted, cut, one_line
 

@@ -29,9 +29,9 @@ from flows.land.inbox import is_settled, new_deliveries
 from flows.land.receipts import Receipts
 from flows.orchestrate.due import Decision, decide
 from flows.orchestrate.intake import Intake
+from flows.orchestrate.job import OPERATOR
 from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import (
-    OPERATOR,
     api_url,
     observe_refused,
     observe_runs,

@@ -1,5 +1,6 @@
 """What is declared in extracts/, and what is said of a declaration that is wrong."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import yaml
 from flows.errors import TidemarkError
 from flows.extract.declared import load_declared
 from flows.extract.worker import without_secrets
-from flows.orchestrate.extract_jobs import extract_jobs
+from flows.orchestrate.extract_jobs import extract_jobs, run_extract, say_what_is_wrong
 from flows.orchestrate.job import Cron, Extract
 from flows.orchestrate.validate import validate
+from flows.settings import Settings
 
 GOOD: dict[str, Any] = {
     "connection": {"kind": "postgres", "url_from": "CRM_URL"},
@@ -68,10 +70,6 @@ WRONG = [
     ("connection", None, "connection: field required"),
     ("extracts", {}, "extracts: dictionary should have at least 1 item"),
     ("colour", "red", "colour: extra inputs are not permitted"),
-    ("schedule", "every day", "schedule: 'every day' is no cron expression"),
-    ("schedule", "0 0 * * * *", "schedule: .* is no cron expression .*five fields"),
-    ("schedule", "0 0 31 2 *", r"schedule: '0 0 31 2 \*' is no cron expression"),
-    ("owner", "nobody", "owner: no owner nobody"),
     ("extracts/invoices", GOOD["extracts"]["accounts"], "extracts.invoices: the contract has no dataset of this name"),
     (f"{ACCOUNTS}/table", "accounts", "extracts.accounts.table: string should match pattern"),
     (f"{ACCOUNTS}/columns/user_id", {"type": "text", "to": "userid"}, "'userid' is no field.*did you mean 'user_id'"),
@@ -101,17 +99,6 @@ def test_what_is_wrong_is_said_with_its_place_and_no_value_that_may_be_secret(
     assert str(file) in str(raised.value) and "hunter2" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["a-b", "CRM", "crm.v2", "1"])
-def test_a_name_that_is_no_folders_is_a_fault_of_its_file(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TIDEMARK_EXTRACTS", str(tmp_path))
-    path = written(tmp_path, GOOD, f"{name}.yml")
-    other = written(tmp_path, GOOD, "crm.yaml")
-    assert {*load_declared(tmp_path).faults} == {path, other}
-    validate([*extract_jobs(tmp_path, "Europe/Stockholm")])
-
-
 @pytest.mark.parametrize("text", ["extracts: {a: 1, a: 2}", "", "[1, 2]", "a: [", "extracts: 5", "\x00", "- a\n- b"])
 def test_what_is_no_declaration_stops_no_other(tmp_path: Path, text: str) -> None:
     written(tmp_path, text)
@@ -127,30 +114,57 @@ def test_a_source_that_is_not_declared_is_said(tmp_path: Path) -> None:
         load_declared(tmp_path).one("cmr")
 
 
-def test_each_source_with_a_schedule_is_a_job_and_a_wrong_one_says_so_hourly(tmp_path: Path) -> None:
-    written(tmp_path, GOOD)
-    written(tmp_path, with_changes("schedule", None), "by_hand.yml")
-    written(tmp_path, GOOD, "Broken one.yml")
-    jobs = [*extract_jobs(tmp_path, "Europe/Stockholm")]
-    assert [(job.name, job.runs, job.when) for job in jobs] == [
-        ("extract_crm", (Extract("crm"),), Cron("*/15 * * * *", "Europe/Stockholm")),
-        ("extracts_wrong_1", (Extract("Broken one"),), Cron("0 * * * *", "Europe/Stockholm")),
-    ]
-    assert [job.owner for job in jobs] == ["customer-data", "data-platform"]
-
-
-def test_an_extract_that_is_declared_may_be_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def declared_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which it is declared what is extracted."""
     monkeypatch.setenv("TIDEMARK_EXTRACTS", str(tmp_path))
-    written(tmp_path, GOOD)
-    written(tmp_path, "no: source", "broken.yml")
-    validate([*extract_jobs(tmp_path, "Europe/Stockholm")])
-    (job, _) = extract_jobs(tmp_path, "Europe/Stockholm")
+    return tmp_path
+
+
+def test_each_source_with_a_schedule_is_a_job(declared_in: Path) -> None:
+    written(declared_in, GOOD)
+    written(declared_in, with_changes("schedule", None), "by_hand.yml")
+    (job,) = extract_jobs(declared_in, "Europe/Stockholm")
+    assert (job.name, job.runs, job.owner) == ("extract_crm", (Extract("crm"),), "customer-data")
+    assert job.when == Cron("*/15 * * * *", "Europe/Stockholm")
+    say_what_is_wrong(Settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "words"),
+    [
+        ("crm.v2.yml", GOOD, "crm.v2.yml: its name is that of a folder of the inbox"),
+        ("a-b.yml", GOOD, "a-b.yml: its name"),
+        ("good.yaml", GOOD, "good.yaml: its name"),
+        ("crm.yml", "no: source", "crm.yml: connection: field required"),
+        ("crm.yml", with_changes("schedule", "0 0 * * * *"), "crm.yml: job extract_crm: when: .* is not minute"),
+        ("crm.yml", with_changes("schedule", "0 0 31 2 *"), "crm.yml: job extract_crm: when: .* is no cron expression"),
+        ("crm.yml", with_changes("owner", "nobody"), "crm.yml: job extract_crm: owner: no owner nobody"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_one_is_said_hourly_and_stops_no_other(
+    declared_in: Path, name: str, read: Any, words: str
+) -> None:
+    written(declared_in, GOOD, "good.yml")
+    written(declared_in, read, name)
+    jobs = [*extract_jobs(declared_in, "Europe/Stockholm")]
+    validate(jobs)
+    assert [job.name for job in jobs] == ["extract_good", "extracts_wrong"]
+    assert jobs[1].when == Cron("0 * * * *", "Europe/Stockholm")
+    assert load_declared(declared_in).one("good").source.schedule
+    with pytest.raises(TidemarkError, match=words):
+        run_extract(Settings(), jobs[1].runs[0].what, print)  # type: ignore[union-attr]
+
+
+def test_an_extract_that_is_declared_may_be_a_step(declared_in: Path) -> None:
+    written(declared_in, GOOD)
+    (job,) = extract_jobs(declared_in, "Europe/Stockholm")
     for what, words in [
         ("crm.invoices", r"extracts/crm.yml has no invoices \(.*accounts"),
         ("cms", "'cms' is neither package.module:function nor a source in extracts/"),
     ]:
         with pytest.raises(TidemarkError, match=words):
-            validate([type(job)(job.name, "Fetches.", (Extract(what),), job.owner, job.when)])
+            validate([replace(job, runs=(Extract(what),))])
 
 
 @pytest.mark.parametrize(

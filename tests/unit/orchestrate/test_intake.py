@@ -13,8 +13,8 @@ from flows.alerts.notify import deliver, open_incidents
 from flows.contract.spec import load_specs
 from flows.orchestrate import intake
 from flows.orchestrate.intake import LEFT_FOR, TAKEN_WITHIN, Intake
+from flows.orchestrate.job import OPERATOR
 from flows.orchestrate.journal import Journal
-from flows.orchestrate.problems import OPERATOR
 from flows.settings import Settings
 from tests.support.alerts import Hook
 from tests.support.deliveries import event, ndjson
