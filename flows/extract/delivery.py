@@ -1,12 +1,11 @@
 """Deliver a file into the inbox, whole: written under a name that landing passes over, and then renamed."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.extract.declared import Table
+from flows.extract.source import Extract
 from flows.files import sha256, sync_file, sync_folder
 from flows.land.receipt import Status
 from flows.land.receipts import Receipts
@@ -26,13 +25,12 @@ class Delivered:
 class Folder:
     """The folder of the inbox into which one extract delivers. One process at a time may.
 
-    It is another one where table, cursor or columns are declared otherwise: then all rows come again.
+    It is another one where what its files follow from is declared otherwise: then all rows come again.
     """
 
-    def __init__(self, settings: Settings, source: str, dataset: str, table: Table) -> None:
+    def __init__(self, settings: Settings, source: str, dataset: str, extract: Extract) -> None:
         self._settings = settings
-        declared = table.model_dump_json(include={"table", "cursor", "columns"})
-        self._name = f"{source}/{dataset}/extract-{hashlib.sha256(declared.encode()).hexdigest()[:8]}"
+        self._name = f"{source}/{dataset}/extract-{extract.mark()}"
         self._path = settings.inbox / self._name
         for partial in self._path.glob(".*.partial"):  # of a run that was killed
             partial.unlink()

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from flows.extract.postgres import load_client
+from flows.extract.databases.postgres import load_client
 from flows.land.field_sql import literal
 
 

@@ -255,7 +255,7 @@ def test_rows_without_a_cursor_and_rows_of_the_future_are_said(declare: Declare,
 
 def test_several_tables_are_of_one_moment(declare: Declare, postgres: Postgres) -> None:
     """What moves from one to the other while they are read is in exactly one of them."""
-    postgres.execute(CREATE.format(2_000).replace("@.accounts", "@.left_ones"))
+    postgres.execute(CREATE.format(20_000).replace("@.accounts", "@.left_ones"))
     postgres.execute("create table @.right_ones (like @.left_ones)")
     table = {key: value for key, value in ACCOUNTS.items() if key not in ("cursor", "overlap")}
     moving = subprocess.Popen([sys.executable, "-c", MOVE, postgres.url, postgres.schema], stdout=subprocess.PIPE)
@@ -266,7 +266,7 @@ def test_several_tables_are_of_one_moment(declare: Declare, postgres: Postgres) 
             extract(settings, "crm")
             left = {row["account_id"] for row in pq.read_table(files(settings)[-1]).to_pylist()}
             right = {row["advert_id"] for row in pq.read_table(files(settings, "adverts")[-1]).to_pylist()}
-            assert left | right == {str(n) for n in range(1, 2_001)}
+            assert left | right == {str(n) for n in range(1, 20_001)}
             assert left.isdisjoint(right)
     finally:
         moving.kill()
@@ -286,7 +286,7 @@ import sys
 from tests.support.databases import Postgres
 db = Postgres(sys.argv[1])
 db.schema = sys.argv[2]
-for n in range(1, 2001):
+for n in range(1, 20_001):
     moved = f"with moved as (delete from @.left_ones where id = {n} returning *)"
     db.execute(f"{moved} insert into @.right_ones select * from moved")
     if n == 5:
@@ -379,11 +379,11 @@ def test_rows_that_a_policy_hides_are_an_error(declare: Declare, postgres: Postg
 
 
 def test_two_at_once_wait_for_each_other(declare: Declare, postgres: Postgres) -> None:
-    postgres.execute(CREATE.format(2_000))
+    postgres.execute(CREATE.format(20_000))
     settings = declare(accounts=ACCOUNTS | {"page_rows": 50})
     both = [running_extract(settings) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
-    assert ids(settings) == Counter({str(n): 1 for n in range(1, 2_001)})
+    assert ids(settings) == Counter({str(n): 1 for n in range(1, 20_001)})
 
 
 def test_a_server_that_drops_the_connection_is_asked_again(declare: Declare, postgres: Postgres) -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from flows.errors import TidemarkError
+from flows.extract.databases.declared import Database, Table
 from flows.extract.declared import load_declared
 from flows.extract.worker import without_secrets
 from flows.orchestrate.extract_jobs import extract_jobs, run_extract, say_what_is_wrong
@@ -59,13 +60,14 @@ def test_a_declaration_is_read(tmp_path: Path) -> None:
     declared = load_declared(tmp_path)
     assert declared.faults == {}
     table = declared.one("crm").source.extracts["accounts"]
+    assert isinstance(table, Table)
     assert (table.columns["id"].to, table.columns["user_id"].to) == ("account_id", "user_id")
     assert (table.overlap, table.page_rows) == (timedelta(minutes=15), 1_000_000)
 
 
 ACCOUNTS = "extracts/accounts"
 WRONG = [
-    ("connection/kind", "oracle", "connection.kind: input should be 'postgres'"),
+    ("connection/kind", "oracle", "connection.kind: input should be one of postgres"),
     ("connection/url_from", "postgresql://me:hunter2@host/db", r"connection.url_from: string should match pattern"),
     ("connection", None, "connection: field required"),
     ("extracts", {}, "extracts: dictionary should have at least 1 item"),
@@ -176,6 +178,7 @@ def test_an_extract_that_is_declared_may_be_a_step(declared_in: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("said", ["cannot reach {}", "password p@ss/word was wrong", "{} p@ss/word"])
-def test_no_form_of_a_password_is_said(url: str, said: str) -> None:
-    found = without_secrets(said.format(url), url)
+def test_no_form_of_a_password_is_said(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRM_URL", url)
+    found = without_secrets(said.format(url), Database(kind="postgres", url_from="CRM_URL").secrets())
     assert "ss/word" not in found and "ss%2Fword" not in found and "***" in found

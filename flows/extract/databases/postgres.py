@@ -4,7 +4,9 @@ The server writes what a value is where the two have no type in common, or not t
 a NaN among them, an array of any shape. So nothing is rounded on the way; the contract says what becomes of it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -12,10 +14,11 @@ from pathlib import Path
 
 import duckdb
 
-from flows.contract.spec import DatasetSpec
+from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
 from flows.extract.columns import Found, compare
-from flows.extract.declared import Table
+from flows.extract.databases.declared import Database, Table
+from flows.extract.declared import DeclaredSource
 from flows.extract.delivery import Delivered, Folder
 from flows.extract.errors import MayPassError
 from flows.extract.position import Cursor, Kind, position, snapshot_name, window_name
@@ -49,7 +52,7 @@ SESSION = {
 }
 
 
-class Database:
+class Snapshot:
     """One snapshot of a database: all that is read of it is as it was at one moment."""
 
     def __init__(self, engine: duckdb.DuckDBPyConnection) -> None:
@@ -84,7 +87,7 @@ class Database:
 
 
 @contextmanager
-def connected(settings: Settings, url: str) -> Iterator[Database]:
+def connected(settings: Settings, url: str) -> Iterator[Snapshot]:
     """A snapshot of the database at a URL. Raises :class:`MayPassError` where it does not answer."""
     with duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit}) as engine:
         load_client(engine)
@@ -93,15 +96,62 @@ def connected(settings: Settings, url: str) -> Iterator[Database]:
         with _understood():
             engine.execute(f"attach {literal(url)} as source (type postgres, read_only)")
             engine.execute("begin")
-        yield Database(engine)
+        yield Snapshot(engine)
+
+
+def deliver(
+    settings: Settings, declared: DeclaredSource, datasets: Sequence[str], note: Callable[[str], None]
+) -> Iterator[Delivered]:
+    """Deliver these in one snapshot; where one fails, those after it are of another, and all that failed is raised."""
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "30")  # seconds
+    url = _address_of(declared)
+    left, specs, failed = [*datasets], load_specs(), []
+    while left:
+        with connected(settings, url) as database:
+            while left:
+                dataset = left.pop(0)
+                name, table = f"{declared.name}.{dataset}", declared.source.extracts[dataset]
+                assert isinstance(table, Table)
+                folder = Folder(settings, declared.name, dataset, table)
+                try:
+                    yield from extract_table(database, folder, name, table, specs[dataset], note)
+                except MayPassError:
+                    raise
+                except TidemarkError as error:  # the server answers nothing more in a transaction that failed
+                    said = str(error)
+                    failed.append(said if said.startswith(name) else f"{name}: {said}")
+                    break
+    if failed:
+        raise TidemarkError("; ".join(failed))
+
+
+def _address_of(declared: DeclaredSource) -> str:
+    """The URL of a source. Raises :class:`TidemarkError` where its variable is not set."""
+    connection = declared.source.connection
+    assert isinstance(connection, Database)
+    url = connection.value(declared.name, connection.url_from)
+    if wrong := _wrong_address(url):
+        raise TidemarkError(f"{declared.name}: {connection.url_from} {wrong}")
+    return url
+
+
+def _wrong_address(url: str) -> str | None:
+    """Why a driver would take a part of a password for something else, and say it; nothing of it is said here."""
+    scheme, is_url, rest = url.partition("://")
+    if not is_url:
+        return None if "=" in url else "is no address: write postgresql://USER:PASSWORD@HOST/DATABASE"
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not scheme.startswith("postgres") or rest.count("@") > 1 or ("@" in rest and "@" not in authority):
+        return "is no address: in its password write / @ # ? : as %2F %40 %23 %3F %3A"
+    return None
 
 
 def extract_table(
-    database: Database, folder: Folder, name: str, table: Table, spec: DatasetSpec, note: Callable[[str], None]
+    database: Snapshot, folder: Folder, name: str, table: Table, spec: DatasetSpec, note: Callable[[str], None]
 ) -> Iterator[Delivered]:
     """Deliver what is new of a table, a file at a time. ``spec`` is the dataset that its rows become."""
     found = database.columns(table.table)
-    for column in compare(name, table, found):
+    for column in compare(name, table.table, table.columns, table.ignored, found):
         kind = found[column].type
         note(f"{name}: {table.table} has a column {column} ({kind}) that extracts/ does not name; add it there")
     select = f"select {', '.join(_values(table, found, spec))} from {_of(table)}"
@@ -135,7 +185,7 @@ class _Pages:
     """The rows of a table in pages by its cursor, to the moment of the snapshot, or the day before it: what is dated
     later may yet be passed by what comes before it."""
 
-    def __init__(self, database: Database, table: Table, kind: Kind) -> None:
+    def __init__(self, database: Snapshot, table: Table, kind: Kind) -> None:
         self.cursor = identifier(table.cursor or "")
         self.has_come = {
             "number": "true",

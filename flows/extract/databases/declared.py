@@ -1,0 +1,90 @@
+"""What is declared of a database and its tables."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import unquote
+
+from pydantic import BeforeValidator, Field
+
+from flows.contract.spec import DatasetSpec
+from flows.extract.columns import Columns, faults_of_columns
+from flows.extract.source import Connection, Extract, Source, Variable
+
+UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
+# A source that is declared once a day loses little when a page of it is made again, and holds little in one file.
+PAGE_ROWS = 1_000_000
+# In a URL before the host, in its query, or in a list of words, as PostgreSQL takes them.
+PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)|(?<=password=)[^\s&]+")
+
+
+def _overlap(given: Any) -> Any:
+    found = re.fullmatch(r"(\d+)\s*(s|min|h|d)", given) if isinstance(given, str) else None
+    if found:
+        return timedelta(**{UNITS[found[2]]: int(found[1])})
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        return given
+    raise ValueError(
+        "write a length of time such as '15 min' (s, min, h, d), or a whole number for a cursor of numbers"
+    )
+
+
+Overlap = Annotated[timedelta | int, BeforeValidator(_overlap)]
+
+
+class Database(Connection):
+    """A database: which kind it is, and the environment variable that holds its URL with the password."""
+
+    kind: Literal["postgres"]
+    url_from: Variable
+
+    def variables(self) -> tuple[str, ...]:
+        """The variable of the URL."""
+        return (self.url_from,)
+
+    def secrets(self) -> Iterator[str]:
+        """The URL, and the password in it, however that is written."""
+        for url in super().secrets():
+            yield url
+            for password in PASSWORD.findall(url):
+                yield from {password, unquote(password)}
+
+
+class Table(Extract):
+    """A table or view of a database, and what of it becomes rows of a dataset.
+
+    ``columns`` are by their names in the source; a type alone stands for a column whose field has the same name.
+    ``ignored`` columns are known and not wanted. Rows come by ``cursor``, a column that grows with each change, in
+    pages of ``page_rows`` at least, and each run begins so much before the last one's end as ``overlap`` says, since
+    what was written before may be committed later. Without a cursor each run takes all rows.
+    """
+
+    decides: ClassVar = frozenset({"table", "cursor", "columns"})
+
+    table: str = Field(pattern=r"[^.\s]+\.[^.\s]+")
+    columns: Columns
+    ignored: tuple[str, ...] = ()
+    cursor: str | None = None
+    overlap: Overlap | None = None
+    page_rows: int = Field(PAGE_ROWS, ge=1)
+
+    def faults(self, spec: DatasetSpec) -> Iterator[str]:
+        """What is wrong with it as rows of this dataset."""
+        yield from faults_of_columns(self.columns, self.ignored, spec)
+        if (self.cursor is None) != (self.overlap is None):
+            yield (
+                "overlap: say with `cursor`, and only with it, how much later than it a row "
+                "may be committed, such as 15 min; 0 where that cannot be"
+            )
+        if self.cursor is not None and self.cursor not in self.columns:
+            yield f"cursor: {self.cursor!r} is not among the columns"
+
+
+class DatabaseSource(Source):
+    """The tables that are extracted from one database."""
+
+    reader: ClassVar = "flows.extract.databases.postgres"
+
+    connection: Database
+    extracts: dict[str, Table] = Field(min_length=1)

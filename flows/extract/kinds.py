@@ -1,0 +1,8 @@
+"""The kinds of sources that can be read: which model checks the declaration of each."""
+
+from collections.abc import Mapping
+
+from flows.extract.databases.declared import DatabaseSource
+from flows.extract.source import Source
+
+KINDS: Mapping[str, type[Source]] = {"postgres": DatabaseSource}
