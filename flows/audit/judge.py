@@ -150,10 +150,11 @@ def _judge_lake(batch: Batch) -> Iterator[Finding]:
     if batch.delivered is not None and batch.delivered != r.rows_read:
         text = f"the file in the inbox holds {batch.delivered:,} rows and its receipt says {r.rows_read:,}"
         yield finding(r, "inbox", text, changed, batch.delivered, r.rows_read)
-    if r.rows_read != r.rows_landed + r.rows_rejected + r.rows_removed:
+    if r.rows_read != (accounted := r.rows_landed + r.rows_rejected + r.rows_removed + r.rows_ignored):
         text = f"the receipt reads {r.rows_read:,} rows = {r.rows_landed:,} landed + {r.rows_rejected:,} rejected"
         text += f" + {r.rows_removed:,} removed" if r.rows_removed else ""
-        yield finding(r, "receipt", text, changed, r.rows_read, r.rows_landed + r.rows_rejected + r.rows_removed)
+        text += f" + {r.rows_ignored:,} ignored" if r.rows_ignored else ""
+        yield finding(r, "receipt", text, changed, r.rows_read, accounted)
     in_files = sum(file.rows for file in r.files)
     if in_files != r.rows_landed:
         text = f"the receipt says {r.rows_landed:,} rows landed and names files with {in_files:,}"

@@ -26,8 +26,8 @@ from flows.errors import FileRefusedError
 from flows.files import sha256
 from flows.land.day_keys import DayKeys
 from flows.land.file_index import compacted_with
-from flows.land.readers import read_chunks
 from flows.land.readers.columns import OtherColumnsError
+from flows.land.reading import chunks_as_delivered
 from flows.land.receipt import DATA, RECEIPT, Receipt, Status, batch_name, removed_rows
 from flows.land.text import STORE
 from flows.settings import Settings
@@ -137,7 +137,7 @@ def measure_lake(
             if path.is_file():
                 inbox[r.file] = inbox.get(r.file) or sha256(path)
                 if inbox[r.file] == r.sha256:
-                    rows, fault = _rows_delivered(path, specs[r.dataset])
+                    rows, fault = _rows_delivered(path, r.file, specs[r.dataset])
                     measured = replace(measured, delivered=rows, delivered_fault=fault)
                     there += measured.delivered is not None
         elif (
@@ -213,11 +213,13 @@ def _rows_of(settings: Settings, path: str) -> tuple[int | None, str | None]:
         return None, f"is damaged ({str(error).splitlines()[0]})"
 
 
-def _rows_delivered(path: Path, spec: DatasetSpec) -> tuple[int | None, str | None]:
+def _rows_delivered(path: Path, name: str, spec: DatasetSpec) -> tuple[int | None, str | None]:
     """The rows of a delivered file, read once more, or why it cannot be read; neither where the contract of today does
     not take it."""
     try:
-        return sum(int(chunk.table.num_rows) + len(chunk.rejects) for chunk in read_chunks(path, spec)), None
+        return sum(
+            int(chunk.table.num_rows) + len(chunk.rejects) for chunk in chunks_as_delivered(path, name, spec)
+        ), None
     except (OtherColumnsError, OSError):
         return None, None
     except FileRefusedError as error:

@@ -43,6 +43,7 @@ create table if not exists landed.landings (
     retries_batch_id bigint
 );
 alter table landed.landings add column if not exists rows_removed bigint default 0;
+alter table landed.landings add column if not exists rows_ignored bigint default 0;
 alter table landed.landings add column if not exists rows_withheld bigint default 0;
 create table if not exists landed.landed_files (
     batch_id bigint not null,

@@ -91,6 +91,8 @@ def print_landing(landing: Landing) -> None:
             parts.append(counted(duplicates, "duplicate file"))
         if erased := rows("rows_removed"):
             parts.append(f"{counted(erased, 'row')} of people who were erased")
+        if ignored := rows("rows_ignored"):
+            parts.append(f"{counted(ignored, 'row')} left out by their feed")
         if withheld := rows("rows_withheld"):
             parts.append(f"{counted(withheld, 'row')} landed in part, for want of consent")
         if unknown := rows("unknown_keys"):

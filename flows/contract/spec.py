@@ -91,6 +91,8 @@ class CsvDialect(_Frozen):
 
     headerless: bool = False
     encoding: str = "utf-8"
+    # Unless so, a quote is a character as any other.
+    quoted: bool = True
 
 
 class History(_Frozen):

@@ -46,6 +46,8 @@ class BatchFiles:
         self.spec = spec
         # Rows that may not be kept: of people who were erased.
         self.removed = 0
+        # Rows that a feed left out.
+        self.ignored = 0
         # Rows that landed without something that they had no consent for.
         self.withheld = 0
         self._erased = erased
@@ -69,6 +71,7 @@ class BatchFiles:
 
     def write(self, part: Conformed) -> None:
         """Take in a chunk of the file."""
+        self.ignored += part.ignored
         rows, of_devices = self._erased.without_erased(self.spec, part.rows)
         unknown = part.unknown
         if rows.num_rows < part.rows.num_rows:
@@ -111,7 +114,7 @@ def land_rows(
         if quarantine.rejected and (names := columns()) is not None:
             quarantine.note_columns(names)
     why = None
-    if quarantine.rejected and not landed.rows and not files.removed:
+    if quarantine.rejected and not landed.rows and not files.removed and not files.ignored:
         # Of Parquet the rows, as JSON, say as much.
         header = json.loads(names) if names and receipt.format == "csv" else []
         why = no_row_fits(quarantine.rejected, reasons, first, header, spec, load_specs() | {spec.name: spec})
@@ -119,10 +122,11 @@ def land_rows(
         update={
             "status": Status.LANDED,
             "reason": why,
-            "rows_read": landed.rows + quarantine.rejected + files.removed,
+            "rows_read": landed.rows + quarantine.rejected + files.removed + files.ignored,
             "rows_landed": landed.rows,
             "rows_rejected": quarantine.rejected,
             "rows_removed": files.removed,
+            "rows_ignored": files.ignored,
             "rows_withheld": files.withheld,
             "unknown_keys": quarantine.unknown,
             "files": tuple(landed.files),

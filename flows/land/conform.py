@@ -50,11 +50,12 @@ LEAST_ROWS = 100
 
 @dataclass(frozen=True)
 class Conformed:
-    """A chunk after conforming: rows that fit, rows that do not, and keys set aside."""
+    """A chunk after conforming: rows that fit, rows that do not, keys set aside, and how many rows a feed left out."""
 
     rows: pa.Table
     rejects: list[Reject] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
+    ignored: int = 0
 
 
 def landed_schema(spec: DatasetSpec) -> pa.Schema:

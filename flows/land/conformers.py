@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from queue import SimpleQueue
 
 from flows.contract.spec import DatasetSpec
 from flows.keys import key_check
+from flows.land.beside import BesideRows
 from flows.land.conform import Conformed, Conformer
 from flows.land.day_keys import DayKeys
 from flows.land.linking import EarlierDays
@@ -28,6 +30,7 @@ class Conformers:
         self._landed_with = receipts.any_key_check()
         self.day_keys = DayKeys(settings)
         self.erased = Tombstones(settings)
+        self.beside = BesideRows(settings)
         self._made: dict[str, list[Conformer]] = {}
 
     def __enter__(self) -> "Conformers":
@@ -76,7 +79,8 @@ def conformed(parts: Iterator[Part], conformers: list[Conformer], batch_id: int)
     def conform(part: Part) -> Conformed:
         conformer = free.get()
         try:
-            return conformer.conform(part(), batch_id)
+            chunk = part()
+            return replace(conformer.conform(chunk, batch_id), ignored=chunk.ignored)
         finally:
             free.put(conformer)
 

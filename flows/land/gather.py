@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from flows.contract.spec import DatasetSpec
+from flows.land.beside import BesideRows
 from flows.land.conform import Conformed, Conformer
 from flows.land.conformers import Conformers, conformed
 from flows.land.inbox import Delivery, compression_of, file_format
-from flows.land.readers import Chunk, decoded, limits, read_parts
+from flows.land.readers import Chunk, decoded, limits
 from flows.land.readers.compression import decompressed
 from flows.land.readers.joined import joined
+from flows.land.reading import parts_of
 
 # Of text. A larger file gains little: what it costs is mostly its rows.
 SMALL_BYTES = 1 << 20
@@ -65,7 +67,7 @@ def gathered(deliveries: list[Delivery], spec: DatasetSpec, conformers: Conforme
     alike: dict[tuple[bool, pa.Schema], dict[str, Chunk]] = {}
     held = 0.0
     for delivery in deliveries if len(deliveries) > 1 else ():
-        chunk = _only_chunk(delivery.path, spec)
+        chunk = _only_chunk(delivery, spec, conformers.beside)
         share = _share_of_memory(chunk) if chunk else 1
         if chunk is None or share > 1 / SMALL_SHARE:
             continue
@@ -87,15 +89,15 @@ def of_batch(share: Conformed, batch_id: int) -> Iterator[Conformed]:
     """A file's conformed rows with the number of their batch."""
     at = share.rows.schema.get_field_index("_batch_id")
     numbers = pa.repeat(pa.scalar(batch_id, pa.int64()), share.rows.num_rows)
-    yield Conformed(share.rows.set_column(at, "_batch_id", numbers), share.rejects, share.unknown)
+    yield replace(share, rows=share.rows.set_column(at, "_batch_id", numbers))
 
 
-def _only_chunk(path: Path, spec: DatasetSpec) -> Chunk | None:
+def _only_chunk(delivery: Delivery, spec: DatasetSpec, beside: BesideRows) -> Chunk | None:
     """The file's rows, verified to its last byte; None where it is not one chunk, or anything is wrong with it."""
     try:
-        if compression_of(path.name) and not _unpacks_small(path):
+        if compression_of(delivery.path.name) and not _unpacks_small(delivery.path):
             return None
-        parts = read_parts(path, spec)
+        parts = parts_of(delivery, spec, beside)
         first = next(parts, None)
         return first() if first is not None and next(parts, None) is None else None
     except Exception:
@@ -130,7 +132,10 @@ def _conformed_together(chunks: list[Chunk], conformers: list[Conformer]) -> lis
     bounds = np.searchsorted(lines, whole.offsets, side="right")
     own = lines - np.repeat(whole.offsets[:-1], np.diff(bounds))
     rows = rows.set_column(rows.schema.get_field_index("_line"), "_line", pa.array(own, pa.int64()))
-    shares = [Conformed(rows.slice(first, last - first)) for first, last in pairwise(bounds.tolist())]
+    shares = [
+        Conformed(rows.slice(first, last - first), ignored=chunk.ignored)
+        for (first, last), chunk in zip(pairwise(bounds.tolist()), chunks, strict=True)
+    ]
     for piece in pieces:
         for reject in piece.rejects:
             place, line = whole.place_of(reject.line)

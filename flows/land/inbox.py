@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISFIFO, S_ISREG, S_ISSOCK
 
+from flows.land.feeds import feed_beside, feed_of, load_feeds
+
 FORMATS = ("ndjson", "jsonl", "json", "pb", "parquet", "csv", "tsv")
 COMPRESSIONS = ("gz", "zst")
 # Times are kept in nanoseconds since 1970 as whole numbers of 64 bits: from 1677 to 2262.
@@ -25,7 +27,8 @@ MAY_NOT = "may not be read by this user; give the right to read it, or take it a
 class Delivery:
     """A file of the inbox: ``name`` is its path there, ``stat`` how it was when found.
 
-    ``dataset`` is '' where the file is not below ``<source>/<dataset>/``.
+    ``dataset`` is '' where the file is not below ``<source>/<dataset>/``. Below ``<source>/<feed>/`` it is the feed's,
+    and so it is of a file that ``is_beside`` a feed's: none of its rows lands.
     """
 
     path: Path
@@ -33,6 +36,7 @@ class Delivery:
     source: str
     dataset: str
     stat: os.stat_result
+    is_beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,10 @@ def _file(entry: os.DirEntry[str], name: str) -> Delivery | _PassedOver:
     if not S_ISREG(stat.st_mode):
         return _PassedOver(name, f"a {_kind(stat.st_mode)}, no file; remove it")
     source, *rest = name.split("/")
-    return Delivery(Path(entry.path), name, source, rest[0] if len(rest) > 1 else "", stat)
+    folder = rest[0] if len(rest) > 1 else ""
+    feed, beside = feed_of(name), feed_beside(name)
+    of = feed or beside
+    return Delivery(Path(entry.path), name, source, of.dataset if of else folder, stat, is_beside=beside is not None)
 
 
 def _fault(found: Delivery) -> str | None:
@@ -232,7 +239,8 @@ def _not_ours(found: Delivery, datasets: Collection[str]) -> str | None:
     if not found.dataset:
         return "not below <source>/<dataset>/"
     if found.dataset not in datasets:
-        return f"no dataset {found.dataset} in the contract (there are {', '.join(sorted(datasets))})"
+        there = ", ".join(sorted({*datasets, *load_feeds()}))
+        return f"no dataset {found.dataset} in the contract, and no feed (there are {there})"
     if file_format(found.path.name) is None:
         return f"not {', '.join(f'.{f}' for f in FORMATS)}, plain, .gz or .zst"
     return None

@@ -4,20 +4,23 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from flows.contract.spec import DatasetSpec, load_specs
-from flows.errors import TidemarkError, UnreadableFileError
+from flows.errors import FileRefusedError, TidemarkError, UnreadableFileError
+from flows.land.beside import BesideRows
 from flows.land.commit import MOST_BEGUN
 from flows.land.conformers import Conformers
+from flows.land.feeds import feed_beside, feed_of
 from flows.land.gather import gathered, in_groups
 from flows.land.inbox import Delivery, is_settled, new_deliveries, wait_for_settling
 from flows.land.land_file import FileLander, NewFile
 from flows.land.layout import refuse_half_swapped, remove_zone_before, settle_layout
 from flows.land.receipt import Receipt, Status
 from flows.land.receipts import Receipts, work_folder
+from flows.land.retry_batch import retry_batch
 from flows.land.told import ZONE, land_told
 from flows.locks import held
 from flows.rights import make_inbox, make_private
@@ -110,11 +113,53 @@ def _land_all(
     with Conformers(settings, receipts) as conformers:
         lander = FileLander(settings, receipts, conformers, done.examples, done.unsettled)
         # What is settled does not wait for what is young.
-        for group in chain(in_groups(settled), in_groups(grown)):
+        beside: list[Delivery] = []
+        for group in chain(in_groups(_with_rows(settled, beside)), in_groups(_with_rows(grown, beside))):
             for receipt in _land_group(group, specs[group[0].dataset], lander, conformers, done):
                 done.receipts.append(receipt)
                 progress(receipt)
+        for receipt in _take_beside(settings, specs, beside, receipts, conformers, done):
+            done.receipts.append(receipt)
+            progress(receipt)
     return done
+
+
+def _with_rows(found: Iterable[Delivery], beside: list[Delivery]) -> Iterator[Delivery]:
+    """The deliveries whose rows land; those beside a feed's are added to ``beside``."""
+    for delivery in found:
+        if delivery.is_beside:
+            beside.append(delivery)
+        else:
+            yield delivery
+
+
+def _take_beside(
+    settings: Settings,
+    specs: dict[str, DatasetSpec],
+    came: list[Delivery],
+    receipts: Receipts,
+    conformers: Conformers,
+    done: Landing,
+) -> Iterator[Receipt]:
+    """Try quarantined rows again that may have waited for what came beside them; the receipts of those that land."""
+    if not came:
+        return
+    conformers.beside = BesideRows(settings)  # what is known of them is of before they came
+    waiting = {(feed.name, delivery.source): feed for delivery in came if (feed := feed_beside(delivery.name))}
+    for (_, source), feed in sorted(waiting.items(), key=lambda each: each[0]):
+        conformers.beside.of(feed, source)
+        for before, superseded_by in receipts.last_with_rejects(feed.dataset):
+            if superseded_by is None and before.source == source and feed_of(before.file) == feed:
+                with suppress(FileRefusedError):  # `tidemark land --retry-quarantine` says why
+                    receipt, _ = retry_batch(settings, specs[feed.dataset], before, receipts, conformers)
+                    if receipt is not None:
+                        yield receipt
+    unread = {file.name: file.why for file in conformers.beside.unread}
+    for delivery in came:
+        if delivery.name in unread:
+            done.left_alone.append(f"{delivery.name}: {unread[delivery.name]}")
+        else:
+            receipts.remember(delivery.name, delivery.stat)
 
 
 def _land_group(

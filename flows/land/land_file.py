@@ -16,7 +16,7 @@ from flows.land.conformers import Conformers, conformed
 from flows.land.gather import of_batch
 from flows.land.inbox import Delivery, file_format
 from flows.land.quarantine import discard
-from flows.land.readers import columns_of, read_parts
+from flows.land.reading import columns_noted, parts_of
 from flows.land.receipt import Receipt, Status
 from flows.land.receipts import Receipts, work_folder
 from flows.settings import Settings
@@ -124,11 +124,12 @@ class FileLander:
         if known is not None:
             reason = f"the same bytes landed as {known.file} (batch {known.batch_id})"
             return begun.model_copy(update={"reason": reason})
-        path = new.delivery.path
-        columns = partial(columns_of, path, spec)
+        columns = partial(columns_noted, new.delivery, spec)
         try:
             if rows is None:
-                stream = conformed(read_parts(path, spec), self._conformers.of(spec), begun.batch_id)
+                stream = conformed(
+                    parts_of(new.delivery, spec, self._conformers.beside), self._conformers.of(spec), begun.batch_id
+                )
             else:
                 stream = of_batch(rows, begun.batch_id)
             of = self._conformers

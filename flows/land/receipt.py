@@ -76,7 +76,7 @@ class Receipt(BaseModel):
     which stood, as the batch landed, what its rows tell of consent (flows/land/told.py).
 
     ``rows_removed`` are rows of the file that never landed, since a person of whom they speak was erased before, and
-    those that the lake was laid out again without.
+    those that the lake was laid out again without. ``rows_ignored`` are those that a feed's SQL leaves out.
 
     A removal (flows/land/remove.py) has a receipt, too, which says what it ``removed``; its ``files`` are those in
     which the rows stand that are left of the days it touched, of all batches up to it, and ``file`` names why it was
@@ -106,6 +106,7 @@ class Receipt(BaseModel):
     rows_landed: int = 0
     rows_rejected: int = 0
     rows_removed: int = 0
+    rows_ignored: int = 0
     rows_withheld: int = 0
     unknown_keys: int = 0
     files: tuple[LandedFile, ...] = ()

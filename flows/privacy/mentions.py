@@ -16,7 +16,8 @@ from flows.contract.spec import DatasetSpec
 from flows.errors import FileRefusedError
 from flows.land.inbox import Delivery, deliveries
 from flows.land.quarantine import read_rejects, read_unknown
-from flows.land.readers import Chunk, read_chunks
+from flows.land.readers import Chunk
+from flows.land.reading import chunks_as_delivered
 from flows.land.receipts import Receipts
 from flows.privacy.ids import Ids
 from flows.settings import Settings
@@ -62,7 +63,7 @@ def _in_inbox(settings: Settings, specs: dict[str, DatasetSpec], ids: Ids) -> It
 
 
 def _lines_in(delivery: Delivery, spec: DatasetSpec, ids: Ids) -> Iterator[int]:
-    for chunk in read_chunks(delivery.path, spec):
+    for chunk in chunks_as_delivered(delivery.path, delivery.name, spec):
         lines = {int(line) for line in _rows_with(chunk, ids)}
         lines |= {reject.line for reject in chunk.rejects if ids.are_in(reject.raw.decode(errors="replace"))}
         lines |= {unknown.line for unknown in chunk.unknown if ids.are_in(unknown.value)}

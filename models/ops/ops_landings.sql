@@ -37,6 +37,7 @@ select
     rows_landed,
     rows_rejected,
     rows_removed,
+    rows_ignored,
     rows_withheld,
     cast(rows_rejected as double) / nullif(rows_read, 0) as reject_rate,
     unknown_keys_count,

@@ -25,7 +25,18 @@ from flows.land.readers.json_lines import read_json
 from flows.land.readers.parquet import plain_parquet, read_parquet, refusing_damage
 from flows.land.readers.protobuf import read_protobuf
 
-__all__ = ["Chunk", "Part", "RawRows", "Reject", "Unknown", "columns_of", "decoded", "read_chunks", "read_parts"]
+__all__ = [
+    "Chunk",
+    "Part",
+    "RawRows",
+    "Reject",
+    "Unknown",
+    "columns_of",
+    "decoded",
+    "read_chunks",
+    "read_parts",
+    "schema_of",
+]
 
 EMPTY = "the file is empty ({}); an extract without rows has at least a header or is an empty array"
 # What says nothing in a text: blanks, line ends and the bytes of a byte order mark.
@@ -72,9 +83,14 @@ def columns_of(path: Path, spec: DatasetSpec) -> str | None:
         records = records_in(decompressed(path), spec.csv, DELIMITERS[kind])
         return json.dumps(header_of(records, spec, DELIMITERS[kind]))
     if kind == "parquet":
-        with plain_parquet(path) as plain, refusing_damage():
-            return base64.b64encode(bare(pq.read_schema(plain)).serialize().to_pybytes()).decode()
+        return base64.b64encode(schema_of(path).serialize().to_pybytes()).decode()
     return None
+
+
+def schema_of(path: Path) -> pa.Schema:
+    """The schema of a Parquet file, without what its producer noted beside it."""
+    with plain_parquet(path) as plain, refusing_damage():
+        return bare(pq.read_schema(plain))
 
 
 def _content(path: Path, is_text: bool) -> Iterator[bytes]:

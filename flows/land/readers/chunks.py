@@ -41,7 +41,7 @@ class Chunk:
 
     ``table`` holds ``_line`` (bigint, from 1) and either ``raw`` (a JSON text a row) or a column a field, named by
     its path. ``raw`` gives rows' bytes back for quarantine. ``rejects`` are records that could not be read,
-    ``unknown`` what a reader alone can see that the contract does not know.
+    ``unknown`` what a reader alone can see that the contract does not know. ``ignored`` rows a feed left out.
     """
 
     table: pa.Table
@@ -49,6 +49,7 @@ class Chunk:
     rejects: list[Reject] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
     is_json: bool = False
+    ignored: int = 0
 
     def split(self, parts: int) -> "list[Chunk]":
         """The same rows in at most this many chunks, none of them too small to be worth a thread's while."""
@@ -73,7 +74,14 @@ class Chunk:
         # What is said of a row stays with the row.
         lines = set(table["_line"].to_pylist()) if self.unknown else set()
         unknown = [u for u in self.unknown if u.line in lines]
-        return replace(self, table=table, raw=raw, rejects=[] if start else self.rejects, unknown=unknown)
+        return replace(
+            self,
+            table=table,
+            raw=raw,
+            rejects=[] if start else self.rejects,
+            unknown=unknown,
+            ignored=0 if start else self.ignored,
+        )
 
 
 # A chunk that is read but not decoded yet.

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -171,7 +171,8 @@ def records_in(pieces: Iterator[bytes], dialect: CsvDialect, delimiter: str) -> 
     csv.field_size_limit(limits.MAX_RECORD_BYTES)
     lines = _Lines(pieces, dialect, delimiter)
     taken = lines.taken
-    reader = csv.reader(lines, strict=True, delimiter=delimiter)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
+    reader = csv.reader(lines, strict=True, delimiter=delimiter, quoting=quoting)
     while True:
         taken.clear()
         fault = None

@@ -19,6 +19,7 @@ select
     rows_landed,
     rows_rejected,
     rows_removed,
+    rows_ignored,
     rows_withheld,
     unknown_keys as unknown_keys_count,
     supersedes_batch_id,

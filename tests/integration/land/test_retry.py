@@ -20,7 +20,7 @@ from flows.build.warehouse import open_warehouse
 from flows.cli import main
 from flows.contract.spec import DatasetSpec, FieldSpec, Redelivery, load_specs
 from flows.errors import TidemarkError
-from flows.land import retry as retry_module
+from flows.land import again
 from flows.land.receipt import Status
 from flows.land.receipts import Receipts
 from flows.land.retry import Retried, retry_quarantine
@@ -250,12 +250,12 @@ def test_parquet_rows_that_quarantine_cannot_give_back_exactly_stay(lake: Lake) 
 def test_json_that_reads_back_as_another_value_does_not_stand_for_the_row() -> None:
     """The text of bytes is no bytes, though a binary column would take it."""
     schema = pa.schema([("odd", pa.binary_view())])
-    assert retry_module._restored([b'{"odd": null}'], schema) is not None
-    assert retry_module._restored([b'{"odd": "b\'x\'"}'], schema) is None
+    assert again._restored([b'{"odd": null}'], schema) is not None
+    assert again._restored([b'{"odd": "b\'x\'"}'], schema) is None
 
 
 def test_more_rejects_than_fit_one_piece(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry_module, "PIECE_ROWS", 7)
+    monkeypatch.setattr(again, "PIECE_ROWS", 7)
     rows = [event(i, platform="tv" if i % 3 else "fax") for i in range(100)]
     for suffix in ("ndjson", "csv", "pb", "parquet"):
         lake.deliver(f"web/events/part.{suffix}", in_format(rows, suffix))

@@ -1,4 +1,4 @@
--- Every row of a delivered file landed, was rejected or may not be kept any more, and a file that did not land
+-- Every row of a delivered file landed, was rejected, may not be kept any more or is none for the dataset, and a file that did not land
 -- brought no row in. A retry reads just the rows that the file's batch before it rejected, and follows a batch of that
 -- file. A row here is a file whose receipt does not add up: landing lost or invented rows. The data platform
 -- looks at the receipt in the lake, and lands the file again once the fault is fixed.
@@ -28,12 +28,13 @@ select
     rows_landed,
     rows_rejected,
     rows_removed,
+    rows_ignored,
     rows_rejected_before
 from compared
 where
     {{ in_batches_changed(['raw_rejects'], 'batch_id') }}
     and (
-        (status = 'landed' and rows_read <> rows_landed + rows_rejected + rows_removed)
+        (status = 'landed' and rows_read <> rows_landed + rows_rejected + rows_removed + rows_ignored)
         or (status <> 'landed' and rows_landed <> 0)
         or (
             retries_batch_id is not null

@@ -1,0 +1,128 @@
+"""What stands beside a feed's rows: files of rows that say more of them, by the id of the row that they are of.
+
+They lie in ``<source>/<folder>/<table>/`` of the inbox, or ``<source>/<folder>/<table>.<format>``, and land nowhere: a
+feed's SQL finds them in ``beside``, a JSON object of each table's row. They may come before the rows that they are of,
+or after them: then rows that lacked them wait in quarantine, and are tried again once they are here.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from flows.errors import FileRefusedError
+from flows.land.feeds import Beside, Feed, feed_beside, texts_spec
+from flows.land.field_sql import identifier, literal, quoted
+from flows.land.inbox import Delivery, deliveries, file_format, is_settled
+from flows.land.readers import columns_of, read_chunks, schema_of
+from flows.settings import Settings
+
+ROWS = pa.schema([("of", pa.string()), ("table", pa.string()), ("data", pa.string())])
+# One row per id: {"table": {...}, ...} as JSON. Of two rows of a table for one id it is always the same that counts.
+BY_ID = """
+select "of", json_group_object("table", data::json) as tables
+from (select "of", "table", min(data) as data from found group by all)
+group by "of"
+"""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file that could not be read, and why."""
+
+    name: str
+    why: str
+
+
+class BesideRows:
+    """The rows beside the feeds of an inbox, read when first needed, and once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._read: dict[tuple[str, str], pa.Table] = {}
+        self.unread: list[Unread] = []
+
+    def of(self, feed: Feed, source: str) -> pa.Table | None:
+        """By the id of a row (``of``) what stands beside it (``tables``, JSON); None where the source has nothing."""
+        if feed.beside is None:
+            return None
+        key = (feed.name, source)
+        if key not in self._read:
+            self._read[key] = self._all(feed, source)
+        return self._read[key] if self._read[key].num_rows else None
+
+    def _all(self, feed: Feed, source: str) -> pa.Table:
+        found = []
+        for delivery in deliveries(self._settings.inbox):
+            is_one = delivery.source == source and feed_beside(delivery.name) == feed
+            if not is_one or not is_settled(delivery.stat, time.time(), self._settings.settle_seconds):
+                continue
+            try:
+                found += list(rows_of(delivery, feed))
+            except (FileRefusedError, OSError) as error:
+                self.unread.append(Unread(delivery.name, str(error)))
+        with _engine() as engine:
+            engine.register("found", pa.concat_tables(found) if found else ROWS.empty_table())
+            return engine.execute(BY_ID).to_arrow_table()
+
+
+def rows_of(delivery: Delivery, feed: Feed) -> Iterator[pa.Table]:
+    """The rows of a file beside a feed. Raises :class:`FileRefusedError` where it cannot be read to its end."""
+    assert feed.beside is not None
+    of, table = feed.beside.of, table_of(delivery.name)
+    names = names_in(delivery.path, feed.beside)
+    for chunk in read_chunks(delivery.path, texts_spec(feed.name, names)):
+        if chunk.rejects:
+            raise FileRefusedError(f"line {chunk.rejects[0].line} cannot be read: {chunk.rejects[0].reason}")
+        with _engine() as engine:
+            engine.register("chunk", chunk.table)
+            if chunk.is_json:
+                bad = engine.execute("select min(_line) from chunk where not json_valid(raw)").fetchone()
+                if bad and bad[0] is not None:
+                    raise FileRefusedError(f"line {bad[0]} is no JSON")
+                id_, data = f"json_extract_string(raw, {literal(f'$.{identifier(of)}')})", "raw"
+            else:
+                nulls = quoted(["", *feed.nulls])
+                members = (
+                    f"{identifier(name)} := case when {identifier(name)}::varchar not in ({nulls}) "
+                    f"then {identifier(name)} end"
+                    for name in chunk.table.column_names
+                    if name != "_line"
+                )
+                id_, data = f"{identifier(of)}::varchar", f"to_json(struct_pack({', '.join(members)}))::varchar"
+            made = engine.execute(
+                f'select {id_} as "of", {literal(table)} as "table", {data} as data from chunk where {id_} is not null'
+            ).to_arrow_table()
+        yield made.cast(ROWS)
+
+
+def table_of(name: str) -> str:
+    """The table that a file beside a feed is of, by its name in the inbox."""
+    _, _, *folders, file = name.split("/")
+    return folders[0] if folders else file.partition(".")[0]
+
+
+def names_in(path: Path, beside: Beside) -> list[str]:
+    """The columns of a file beside a feed, as it names them; of JSON that of the id alone. Raises
+    :class:`FileRefusedError` where it has no such column."""
+    kind = file_format(path.name)
+    if kind == "parquet":
+        names = list(schema_of(path).names)
+    elif kind in ("csv", "tsv"):
+        names = list(json.loads(columns_of(path, texts_spec("beside", [beside.of])) or "[]"))
+    else:
+        return [beside.of]
+    if beside.of not in names:
+        raise FileRefusedError(f"it has no column {beside.of}, which says of what its rows are")
+    return names
+
+
+def _engine() -> duckdb.DuckDBPyConnection:
+    # Rows as they came never go to the disk in clear.
+    engine = duckdb.connect(config={"threads": 1, "memory_limit": "1GB", "temp_directory": ""})
+    engine.execute("set TimeZone = 'UTC'")
+    return engine

@@ -1,0 +1,204 @@
+"""Map chunks of a feed to the rows of its dataset, by the feed's own SQL.
+
+The SQL selects from ``delivered``: ``_line``, a column for each that the feed declares, as text, and ``beside``. It
+gives ``_line`` and columns named by the path of a field of the contract, as ``content_view.content_id``; rows that it
+leaves out are not meant for the dataset, and are counted. Variables of ``dbt_project.yml`` are read by
+``getvariable('name')``, seeds by their name: ``seeds.snowplow_adverts``. All else that could be wrong with a row is for
+the contract to find, as with any file.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import yaml
+
+from flows.contract.spec import PROJECT, DatasetSpec
+from flows.errors import FileRefusedError
+from flows.land.feeds import Feed
+from flows.land.field_sql import identifier, literal, quoted
+from flows.land.readers import Chunk, Part, Reject
+
+SEEDS = PROJECT / "seeds"
+NOT_MAPPED = "not_mapped"
+
+
+def mapped(
+    parts: Iterator[Part], feed: Feed, spec: DatasetSpec, beside: pa.Table | None = None, keep_others: bool = False
+) -> Iterator[Part]:
+    """The parts of a file of a feed, as parts of a file of the dataset. ``beside`` is what stands beside its rows
+    (:mod:`flows.land.beside`). With ``keep_others`` rows that the SQL leaves out
+    are rejects."""
+    mapper = Mapper(feed, spec, beside)
+    for part in parts:
+        yield partial(mapper.map, part, keep_others)
+
+
+class Mapper:
+    """Maps chunks, in any thread: each has an engine of its own."""
+
+    def __init__(self, feed: Feed, spec: DatasetSpec, beside: pa.Table | None = None) -> None:
+        self._feed = feed
+        self._beside = beside
+        self._paths = {field.path for field in spec.fields}
+        self._own = threading.local()
+
+    def map(self, part: Part, keep_others: bool = False) -> Chunk:
+        """A chunk of rows as delivered, as one of rows of the dataset."""
+        chunk = part()
+        try:
+            return self._mapped(chunk, keep_others)
+        except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
+            # Of what is wrong with the SQL itself, which holds no value of the file.
+            said = str(error).splitlines()[0]
+            raise FileRefusedError(f"feeds/{self._feed.name}.sql cannot be run: {said}") from error
+        except duckdb.Error as error:
+            raise FileRefusedError(
+                f"feeds/{self._feed.name}.sql fails with a value of the file ({type(error).__name__}); "
+                "read what may be anything with try_cast or try"
+            ) from error
+
+    def _mapped(self, chunk: Chunk, keep_others: bool) -> Chunk:
+        if not chunk.table.num_rows:
+            return replace(chunk, is_json=False, unknown=[], table=chunk.table.select(["_line"]))
+        if chunk.is_json:
+            chunk = self._objects_alone(chunk)
+        engine = self._engine()
+        engine.register("chunk", chunk.table)
+        try:
+            select = _of_json(self._feed) if chunk.is_json else _of_columns(self._feed, chunk.table.schema)
+            engine.execute(f"create or replace temp view delivered as {self._with_beside(select)}")
+            found = engine.execute(self._feed.sql).to_arrow_table()
+        finally:
+            engine.unregister("chunk")
+        return self._as_rows(chunk, found, keep_others)
+
+    def _as_rows(self, chunk: Chunk, found: pa.Table, keep_others: bool) -> Chunk:
+        if strangers := {*found.column_names} - self._paths - {"_line"}:
+            raise ValueError(
+                f"feeds/{self._feed.name}.sql gives {', '.join(sorted(strangers))}: no field of the contract"
+            )
+        found = found.sort_by("_line")
+        lines, all_lines = found["_line"].to_numpy(), chunk.table["_line"].to_numpy()
+        if len(lines) and (np.diff(lines) <= 0).any():
+            raise ValueError(f"feeds/{self._feed.name}.sql gives a row more than once")
+        places = np.searchsorted(all_lines, lines)
+        others = np.setdiff1d(np.arange(len(all_lines)), places)
+        rejects = chunk.rejects
+        if keep_others:
+            raws = chunk.raw(others.tolist())
+            rejects = [
+                *rejects,
+                *(Reject(int(all_lines[i]), NOT_MAPPED, None, raw) for i, raw in zip(others, raws, strict=True)),
+            ]
+
+        def raw(positions: list[int]) -> list[bytes]:
+            return chunk.raw(places[positions].tolist())
+
+        return Chunk(found, raw, rejects, ignored=0 if keep_others else len(others))
+
+    def _with_beside(self, select: str) -> str:
+        """The rows with what stands beside them."""
+        if self._beside is None or self._feed.beside is None:
+            return f"select *, null::json as beside from ({select})"
+        row = identifier(self._feed.beside.row)
+        return (
+            f"select own.*, beside_rows.tables as beside from ({select}) as own "
+            f'left join beside_rows on own.{row} = beside_rows."of"'
+        )
+
+    def _objects_alone(self, chunk: Chunk) -> Chunk:
+        """The chunk without the rows that are no JSON object, which are rejected."""
+        engine = self._engine()
+        engine.register("chunk", chunk.table)
+        kinds = engine.execute(
+            "select case when json_valid(raw) then json_type(raw) else '' end from chunk"
+        ).fetchnumpy()
+        engine.unregister("chunk")
+        (kind,) = kinds.values()
+        wrong = np.flatnonzero(np.asarray(kind) != "OBJECT")
+        if not len(wrong):
+            return chunk
+        lines, raws = chunk.table["_line"].to_numpy()[wrong].tolist(), chunk.raw(wrong.tolist())
+        reasons = ["not_an_object" if kind[i] else "malformed" for i in wrong]
+        found = [Reject(line, why, None, raw) for line, why, raw in zip(lines, reasons, raws, strict=True)]
+        kept = chunk.taken(np.setdiff1d(np.arange(chunk.table.num_rows), wrong))
+        return replace(kept, rejects=[*chunk.rejects, *found])
+
+    def _engine(self) -> duckdb.DuckDBPyConnection:
+        if not hasattr(self._own, "engine"):
+            # Rows as they came never go to the disk in clear.
+            engine = duckdb.connect(config={"threads": 1, "memory_limit": "1GB", "temp_directory": ""})
+            engine.execute("set TimeZone = 'UTC'; create schema seeds")
+            for name, value in _variables().items():
+                engine.execute(f"set variable {identifier(name)} = {value}")
+            for path in SEEDS.glob("*.csv"):
+                engine.execute(
+                    f"create table seeds.{identifier(path.stem)} as "
+                    f"from read_csv({literal(str(path))}, header = true, all_varchar = true)"
+                )
+            engine.execute(self._feed.macros)
+            if self._beside is not None:
+                engine.register("beside_rows", self._beside)
+            self._own.engine = engine
+        engine_: duckdb.DuckDBPyConnection = self._own.engine
+        return engine_
+
+
+@cache
+def _variables(project: Path = PROJECT) -> dict[str, str]:
+    """The variables of ``dbt_project.yml``, as literals of SQL: numbers, texts and lists of texts."""
+    read = yaml.safe_load((project / "dbt_project.yml").read_text())["vars"]
+    return {name: _as_sql(value) for name, value in read.items()}
+
+
+def _as_sql(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{quoted(map(str, value))}]::varchar[]"
+    return str(value) if isinstance(value, (int, float)) else literal(str(value))
+
+
+def _of_json(feed: Feed) -> str:
+    """Each column of a chunk of JSON as text."""
+    paths = quoted(f"$.{identifier(name)}" for name in feed.columns)
+    columns = [f"{_present(feed, f'found[{n}]')} as {identifier(name)}" for n, name in enumerate(feed.columns, 1)]
+    if feed.more:
+        wanted = " or ".join(f"key_ glob {literal(pattern)}" for pattern in feed.more)
+        keys = f"list_filter(json_keys(raw), lambda key_: {wanted})"
+        pairs = f"list_transform({keys}, lambda key_: {{k: key_, v: json_extract(raw, '$.\"' || key_ || '\"')}})"
+        columns.append(f"to_json(map_from_entries({pairs})) as more")
+    return f"""
+        select _line, {", ".join(columns)}
+        from (select _line, raw, json_extract_string(raw, [{paths}]) as found from chunk)
+    """
+
+
+def _of_columns(feed: Feed, schema: pa.Schema) -> str:
+    """Each column of a chunk of columns as text."""
+    columns = []
+    for name in feed.columns:
+        value = _as_text(name, schema) if name in schema.names else "cast(null as varchar)"
+        columns.append(f"{_present(feed, value)} as {identifier(name)}")
+    if feed.more:
+        pairs = [
+            f"case when {_present(feed, value)} is not null then {literal(f'{identifier(name)}:')} || "
+            f"case when json_valid({value}) then {value} else to_json({value})::varchar end end"
+            for name in schema.names
+            if feed.is_more(name) and (value := _as_text(name, schema))
+        ]
+        columns.append(f"('{{' || concat_ws(',', {', '.join(pairs) or 'null'}) || '}}')::json as more")
+    return f"select _line, {', '.join(columns)} from chunk"
+
+
+def _as_text(name: str, schema: pa.Schema) -> str:
+    kind = schema.field(name).type
+    return f"{'to_json(' if pa.types.is_nested(kind) else '('}{identifier(name)})::varchar"
+
+
+def _present(feed: Feed, value: str) -> str:
+    return f"case when {value} not in ({quoted(['', *feed.nulls])}) then {value} end"

@@ -1,0 +1,416 @@
+"""Deliveries of other people's trackers, from the file as it comes to the landed common event."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows.contract.spec import load_specs
+from flows.errors import TidemarkError
+from flows.land import feeds
+from flows.land.feeds import load_feeds
+from flows.land.readers import limits
+from flows.land.receipt import Status
+from flows.land.retry import retry_quarantine
+from tests.support.lake import Lake
+
+REAL = Path(os.environ.get("TIDEMARK_REAL_DATA", "/nonexistent")) / "snowplow"
+SNOWPLOW = load_feeds()["snowplow"]
+ENRICHED = SNOWPLOW.formats["tsv"].columns
+IGLU = "iglu:com.snowplowanalytics.{}/jsonschema/1-0-0"
+
+
+def uuid(number: int) -> str:
+    return str(UUID(int=number + 1, version=4))
+
+
+def snowplow(number: int, name: str = "page_view", **columns: Any) -> dict[str, Any]:
+    """An event of Snowplow's, as its atomic table has it."""
+    return {
+        "app_id": "News",
+        "platform": "web",
+        "collector_tstamp": f"2026-01-15 10:00:{number % 60:02}.000",
+        "dvce_created_tstamp": f"2026-01-15 09:59:{number % 60:02}.500",
+        "dvce_sent_tstamp": f"2026-01-15 10:00:{number % 60:02}.000",
+        "event": name if name in ("page_view", "page_ping", "struct") else "unstruct",
+        "event_name": "event" if name == "struct" else name,
+        "event_id": uuid(number),
+        "domain_userid": "cookie-1",
+        "domain_sessionid": "session-1",
+        "user_id": "somebody",
+        "user_ipaddress": "192.0.2.77",
+        "page_urlhost": "news.example",
+        "page_urlpath": "/a",
+        "useragent": "Mozilla/5.0",
+        "page_title": 'He said "no", twice\\',
+    } | columns
+
+
+def self_described(schema: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {"schema": IGLU.format(schema), "data": data}
+
+
+def entities(**found: dict[str, Any]) -> str:
+    """The text of the column contexts; a name is that of a schema, with __ for /."""
+    listed = [self_described(name.replace("__", "/"), data) for name, data in found.items()]
+    return json.dumps({"schema": IGLU.format("snowplow/contexts"), "data": listed})
+
+
+def unstruct(schema: str, data: dict[str, Any]) -> str:
+    return json.dumps({"schema": IGLU.format("snowplow/unstruct_event"), "data": self_described(schema, data)})
+
+
+def in_format(rows: list[dict[str, Any]], kind: str) -> bytes:
+    """The rows as one of the four ways in which they are delivered."""
+    if kind == "tsv":
+        lines = ["\t".join(str(row.get(name) or "") for name in ENRICHED) for row in rows]
+        return "".join(f"{line}\n" for line in lines).encode()
+    if kind == "ndjson":
+        return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if kind == "csv":
+        out = io.StringIO()
+        writer = csv.DictWriter(out, names)
+        writer.writeheader()
+        writer.writerows([{name: row.get(name, "NULL") for name in names} for row in rows])
+        return out.getvalue().encode()
+    sink = io.BytesIO()
+    pq.write_table(pa.table({name: [row.get(name) for row in rows] for name in names}), sink)
+    return sink.getvalue()
+
+
+PARTS = [
+    ("sp_event", "event/sp_event.csv"),
+    ("update", "event/sp_event_update.csv"),
+    ("pages", "web_page/sp_web_page.csv"),
+    ("pages_update", "web_page/sp_web_page_update.csv"),
+]
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="Snowplow's events are not at hand: TIDEMARK_REAL_DATA")
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
+@pytest.mark.parametrize("is_together", [True, False])
+def test_real_events_give_seven_page_views_and_five_sessions(
+    lake: Lake, order: tuple[int, ...], is_together: bool
+) -> None:
+    for number in order:
+        name, path = PARTS[number]
+        folder = "snowplow_contexts/com_snowplowanalytics_snowplow_web_page_1" if "pages" in name else "snowplow"
+        lake.deliver(f"web/{folder}/{name}.csv", (REAL / path).read_bytes())
+        if not is_together:
+            assert not lake.land().left_alone
+    assert not lake.land().left_alone
+    rows = lake.rows()
+    views = [row for row in rows if row["event_type"] == "content_view"]
+    assert len(views) == 7 and len(rows) == 9 and not lake.rejects()
+    assert len({row["session_id"] for row in rows}) == 5
+    assert {row["content_id"] for row in rows} == {"vandelay.com/"}
+    # 'NULL' in the file is nobody.
+    assert len({row["user_key"] for row in rows} - {None}) == 3
+
+
+ROWS = [
+    snowplow(1, page_referrer="https://search.example/"),
+    snowplow(2, "page_ping", pp_yoffset_max="300", br_viewheight="700", doc_height="4000"),
+    snowplow(
+        3, "struct", se_category="adverts", se_action="impression", se_label="ad-1", se_property="top", se_value="2"
+    ),
+    snowplow(4, "ad_click", unstruct_event=unstruct("snowplow/ad_click", {"targetUrl": "x", "bannerId": "ad-2"})),
+    snowplow(5, "link_click", unstruct_event=unstruct("snowplow/link_click", {"targetUrl": "https://x.example"})),
+    snowplow(
+        6,
+        "screen_view",
+        platform="mob",
+        os_name="iOS",
+        domain_userid=None,
+        domain_sessionid=None,
+        unstruct_event=unstruct("mobile/screen_view", {"name": "Front", "id": uuid(66)}),
+        contexts=entities(snowplow__client_session={"userId": uuid(77), "sessionId": "s-6", "sessionIndex": 1}),
+    ),
+    snowplow(
+        7,
+        "ping_event",
+        unstruct_event=unstruct("snowplow.media/ping_event", {}),
+        contexts=entities(
+            snowplow__media_player={"currentTime": 30, "duration": 120.0, "label": "v-1", "paused": False}
+        ),
+    ),
+    snowplow(
+        8,
+        "media_player_event",
+        unstruct_event=unstruct("snowplow/media_player_event", {"type": "percentprogress", "label": "v-2"}),
+        contexts=entities(snowplow__media_player={"currentTime": 9, "duration": 10, "percentProgress": 75}),
+    ),
+    snowplow(9, "site_search", unstruct_event=unstruct("snowplow/site_search", {"terms": ["x"], "totalResults": 12})),
+    snowplow(10, domain_userid=None, domain_sessionid=None, user_id=None, network_userid=str(UUID(int=0))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["tsv", "csv", "ndjson", "parquet"])
+def test_events_are_the_same_in_each_format(lake: Lake, kind: str) -> None:
+    receipt = lake.land_one(f"web/snowplow/part.{kind}", in_format(ROWS, kind))
+    assert (receipt.rows_read, receipt.rows_landed, receipt.rows_ignored) == (10, 9, 1), lake.rejects()
+    assert (receipt.dataset, receipt.source) == ("events", "web")
+    view, ping, shown, clicked, screen, media, progress, search, nobody = lake.rows()
+    assert (view["event_type"], view["content_id"], view["content_type"]) == ("content_view", "news.example/a", "page")
+    assert (view["product"], view["referrer"], str(view["occurred_at"])) == (
+        "news",
+        "https://search.example/",
+        "2026-01-15 09:59:01.500000",
+    )
+    assert view["device_key"] and view["has_analytics_consent"] and not view["has_advertising_consent"]
+    assert (ping["depth"], ping["active_ms"]) == (0.25, 10_000)
+    assert (shown["event_type"], shown["advert_id"], shown["slot"], shown["position"]) == (
+        "advert_impression",
+        "ad-1",
+        "top",
+        2,
+    )
+    assert (clicked["event_type"], clicked["advert_id"]) == ("advert_click", "ad-2")
+    assert (screen["platform"], screen["content_id"], screen["session_id"]) == ("ios", "Front", "s-6")
+    assert (media["content_id"], media["depth"], media["active_ms"]) == ("v-1", 0.25, 30_000)
+    assert (progress["content_id"], progress["depth"], progress["active_ms"]) == ("v-2", 0.75, 0)
+    assert search["results_count"] == 12
+    assert nobody["device_key"] is None and not nobody["has_analytics_consent"]
+    assert b"192.0.2.77" not in b"".join(p.read_bytes() for p in lake.settings.landed.rglob("*") if p.is_file())
+
+
+def inline(row: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Entities in columns of their own, as loaders of databases write them."""
+    made = {name: value for name, value in row.items() if name not in ("contexts", "unstruct_event")}
+    for entity in json.loads(row["contexts"])["data"] if row.get("contexts") else []:
+        made[f"contexts_{_table(entity['schema'])}_1"] = (
+            [_snake(entity["data"])] if kind != "csv" else json.dumps([entity["data"]])
+        )
+    if row.get("unstruct_event"):
+        data = json.loads(row["unstruct_event"])["data"]
+        made[f"unstruct_event_{_table(data['schema'])}_1"] = (
+            _snake(data["data"]) if kind != "csv" else json.dumps(data["data"])
+        )
+    return made
+
+
+def _table(schema: str) -> str:
+    vendor, name, *_ = schema.removeprefix("iglu:").split("/")
+    return f"{vendor.replace('.', '_')}_{name}"
+
+
+def _snake(data: dict[str, Any]) -> dict[str, Any]:
+    return {"".join(f"_{c.lower()}" if c.isupper() else c for c in name): value for name, value in data.items()}
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson"])
+def test_entities_may_stand_in_columns_of_their_own(lake: Lake, kind: str) -> None:
+    lake.land_one("web/snowplow/whole.ndjson", in_format(ROWS, "ndjson"))
+    whole = lake.rows()
+    other = Lake(lake.settings.home.parent / "other")
+    receipt = other.land_one(f"web/snowplow/part.{kind}", in_format([inline(row, kind) for row in ROWS], kind))
+    assert (receipt.rows_landed, receipt.rows_ignored) == (9, 1), other.rejects()
+    assert [diff(*pair) for pair in zip(other.rows(), whole, strict=True)] == [{}] * 9
+
+
+def diff(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {name: (one[name], other[name]) for name in without_lineage(one) if one[name] != other[name]}
+
+
+def beside_files(kind: str) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+    """The rows without their entities, and these as tables."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    bare = []
+    for row in ROWS:
+        made = inline(row, kind)
+        for name in [name for name in made if name.startswith(("contexts_", "unstruct_event_"))]:
+            value = made.pop(name)
+            data = value[0] if isinstance(value, list) else value
+            table = name.removeprefix("contexts_").removeprefix("unstruct_event_")
+            tables.setdefault(table, []).append({"root_id": row["event_id"], "root_tstamp": "2026-01-15"} | data)
+        bare.append(made)
+    return bare, tables
+
+
+@pytest.mark.parametrize("first", ["events", "tables", "together"])
+@pytest.mark.parametrize("kind", ["ndjson", "parquet"])
+def test_entities_may_come_in_files_beside_before_or_after(lake: Lake, first: str, kind: str) -> None:
+    lake.land_one("web/snowplow/whole.ndjson", in_format(ROWS, "ndjson"))
+    whole = sorted((without_lineage(row) for row in lake.rows()), key=lambda row: row["event_id"])
+    other = Lake(lake.settings.home.parent / "other")
+    rows, tables = beside_files(kind)
+
+    def deliver_tables() -> None:
+        for table, found in tables.items():
+            other.deliver(f"web/snowplow_contexts/{table}/part.{kind}", in_format(found, kind))
+
+    if first != "events":
+        deliver_tables()
+    if first == "tables":
+        assert not other.land().receipts
+    other.deliver(f"web/snowplow/part.{kind}", in_format(rows, kind))
+    done = other.land()
+    if first == "events":
+        assert done.rows("rows_rejected") == 5, "what they lack is on its way"
+        deliver_tables()
+        done = other.land()
+        assert done.rows("rows_landed") == 5 and not done.left_alone
+    assert not other.land().receipts
+    assert sorted((without_lineage(row) for row in other.rows()), key=lambda row: row["event_id"]) == whole
+    assert sum(receipt.rows_ignored for receipt in other.receipts()) == 1
+
+
+def without_lineage(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not name.startswith("_")}
+
+
+def test_a_damaged_file_beside_is_named_and_stops_nothing(lake: Lake) -> None:
+    lake.deliver("web/snowplow_contexts/web_page/part.csv", b"id,other\n1,2\n")
+    lake.deliver("web/snowplow_contexts/web_page/cut.ndjson", b'{"root_id": "x"\n')
+    lake.deliver("web/snowplow/part.ndjson", in_format(ROWS[:1], "ndjson"))
+    done = lake.land()
+    assert done.rows("rows_landed") == 1
+    assert "no column root_id" in done.left_alone[1] or "none of the 2 columns" in done.left_alone[1], done.left_alone
+    assert "cut.ndjson: line 1 is no JSON" in done.left_alone[0]
+
+
+def test_what_is_wrong_is_quarantined_as_it_was_delivered_and_may_be_tried_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = snowplow(1), snowplow(2, platform="fridge")
+    for kind in ("tsv", "csv", "ndjson", "parquet"):
+        lake.deliver(
+            f"web/snowplow/part-{kind}.{kind}", in_format([good | {"event_id": uuid(hash(kind) % 999)}, bad], kind)
+        )
+    lake.deliver("web/snowplow/odd.ndjson", b'{"event_id": 1\n[1]\n"x"\n')
+    lake.deliver("web/snowplow/short.tsv", in_format([good], "tsv").replace(b"\t", b" ", 1))
+    lake.land()
+    rejects = lake.rejects()
+    assert [r["reason"] for r in rejects if r["field"] == "platform"] == ["not_accepted"] * 4
+    assert {r["reason"] for r in rejects if r["field"] is None} == {
+        "malformed",
+        "not_an_object",
+        "malformed: 130 values where the header has 131",
+    }
+    assert all(b"fridge" in r["raw"] for r in rejects if r["field"] == "platform")
+    # Somebody decides what a fridge is.
+    changed = SNOWPLOW.model_copy(
+        update={"sql": SNOWPLOW.sql.replace("else platform", "else replace(platform, 'fridge', 'tv')")}
+    )
+    monkeypatch.setattr(feeds, "load_feeds", lambda: load_feeds() | {"snowplow": changed})
+    done = retry_quarantine(lake.settings)
+    assert sum(r.rows_landed for r in done.receipts) == 4
+    assert [row["platform"] for row in lake.rows()].count("tv") == 4
+
+
+def test_a_row_that_a_feed_leaves_out_by_now_stays_in_quarantine(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.land_one("web/snowplow/part.ndjson", in_format([snowplow(1, platform="fridge"), snowplow(2)], "ndjson"))
+    changed = SNOWPLOW.model_copy(update={"sql": f"{SNOWPLOW.sql}\nwhere platform <> 'fridge'"})
+    monkeypatch.setattr(feeds, "load_feeds", lambda: load_feeds() | {"snowplow": changed})
+    done = retry_quarantine(lake.settings)
+    assert not done.receipts and [(left.reason, left.rows) for left in done.left] == [("not_mapped", 1)]
+
+
+def test_a_fault_of_the_sql_refuses_the_file_and_repeats_no_value(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    for sql, words in [
+        ("select _line, nothing from delivered", "feeds/snowplow.sql cannot be run: Binder Error"),
+        ("select _line, cast(user_id as integer) as position from delivered", "fails with a value of the file"),
+        ("select _line, user_id as colour from delivered", "ValueError"),
+        ("select * from (select _line from delivered union all select _line from delivered)", "ValueError"),
+    ]:
+        changed = SNOWPLOW.model_copy(update={"sql": sql})
+        monkeypatch.setattr(feeds, "load_feeds", lambda changed=changed: {"snowplow": changed})
+        receipt = lake.land_one(f"web/snowplow/{abs(hash(sql))}.ndjson", in_format([snowplow(1)], "ndjson"))
+        assert receipt.status is Status.REFUSED and words in (receipt.reason or ""), receipt.reason
+        assert "somebody" not in (receipt.reason or "")
+
+
+def test_many_chunks_keep_their_lines(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CHUNK_RECORDS", 7)
+    rows = [
+        snowplow(n, "link_click" if n % 5 == 0 else "page_view", platform="x" if n % 3 == 0 else "web")
+        for n in range(100)
+    ]
+    receipt = lake.land_one("web/snowplow/part.ndjson", in_format(rows, "ndjson"))
+    assert (receipt.rows_ignored, receipt.rows_rejected) == (20, sum(n % 3 == 0 and n % 5 > 0 for n in range(100)))
+    assert {row["_line"] for row in lake.rows()} == {n + 1 for n in range(100) if n % 5 and n % 3}
+    assert {row["_line"] for row in lake.rejects()} == {n + 1 for n in range(100) if n % 5 and n % 3 == 0}
+
+
+CALL = {
+    "type": "page",
+    "messageId": "ajs-next-1-x",
+    "anonymousId": "a-1",
+    "userId": "u-1",
+    "originalTimestamp": "2026-01-15T10:00:00.123Z",
+    "timestamp": "2026-01-15T10:00:07.000Z",
+    "sentAt": "2026-01-15T10:00:01.000Z",
+    "receivedAt": "2026-01-15T10:00:08.000Z",
+    "context": {
+        "app": {"name": "News"},
+        "ip": "192.0.2.77",
+        "userAgent": "Mozilla/5.0",
+        "consent": {"categoryPreferences": {"analytics": True, "advertising": False}},
+    },
+    "properties": {"path": "/a", "referrer": "https://search.example/", "title": "secret"},
+}
+
+
+CLICK = {"advert_id": "ad-1", "position": 3}
+IOS = {"os": {"name": "iOS"}}
+
+
+def test_calls_of_segments_trackers_land_as_common_events(lake: Lake) -> None:
+    calls = [
+        CALL,
+        CALL | {"type": "track", "event": "Advert Clicked", "messageId": uuid(2)} | {"properties": CLICK},
+        CALL | {"type": "identify", "messageId": uuid(3)},
+        CALL | {"type": "screen", "name": "Front", "messageId": uuid(4), "properties": {}, "context": IOS},
+    ]  # fmt: skip
+    receipt = lake.land_one("apps/segment/part.ndjson", in_format(calls, "ndjson"))
+    assert (receipt.rows_landed, receipt.rows_ignored) == (3, 1), lake.rejects()
+    page, click, screen = lake.rows()
+    assert (page["content_id"], page["content_type"], page["product"], page["platform"]) == (
+        "/a",
+        "page",
+        "news",
+        "web",
+    )
+    assert page["has_analytics_consent"] and not page["has_advertising_consent"] and page["user_key"]
+    assert str(page["occurred_at"]) == "2026-01-15 10:00:00.123000"
+    assert (click["event_type"], click["advert_id"], click["position"]) == ("advert_click", "ad-1", 3)
+    assert (screen["content_id"], screen["platform"], screen["device_key"]) == ("Front", "ios", None)
+
+
+def test_a_feed_is_checked_when_it_is_read(tmp_path: Path) -> None:
+    good = {"description": "x", "dataset": "events", "columns": ["a"]}
+    for name, read, words in [
+        ("a", good | {"dataset": "event"}, "the contract has no dataset event"),
+        ("events", good, "the contract has a dataset events; give the feed another name"),
+        ("a", good | {"colour": "red"}, "colour: Extra inputs are not permitted"),
+        ("a", {"dataset": "events"}, "columns: Field required"),
+        ("a", [1], "cannot be read"),
+    ]:
+        (tmp_path / f"{name}.yml").write_text(json.dumps(read))
+        (tmp_path / f"{name}.sql").write_text("select 1")
+        with pytest.raises(TidemarkError, match=words):
+            load_feeds.__wrapped__(tmp_path)
+        (tmp_path / f"{name}.yml").unlink()
+
+
+@pytest.mark.parametrize("name", sorted(load_feeds()))
+def test_each_feed_gives_fields_of_its_contract(name: str, lake: Lake) -> None:
+    """The SQL runs, and gives every field that a sender must give."""
+    from flows.land.feed_mapping import Mapper  # noqa: PLC0415
+
+    feed = load_feeds()[name]
+    spec = load_specs()[feed.dataset]
+    empty = pa.table({"_line": pa.array([1]), **{column: pa.array([None], pa.string()) for column in feed.columns}})
+    from flows.land.readers import Chunk  # noqa: PLC0415
+
+    made = Mapper(feed, spec).map(lambda: Chunk(empty, lambda positions: [b""] * len(positions)))
+    given = {*made.table.column_names}
+    assert {field.path for field in spec.fields if field.required and field.payload is None} <= given
