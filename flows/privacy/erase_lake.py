@@ -17,6 +17,7 @@ from flows.contract.spec import DatasetSpec
 from flows.files import sha256, sync_folder
 from flows.land.consent import of_devices
 from flows.land.day_keys import DayKeys
+from flows.land.feeds import feed_beside, feed_of
 from flows.land.field_sql import identifier
 from flows.land.inbox import deliveries
 from flows.land.linking import next_column
@@ -199,8 +200,11 @@ def erase_inbox(
     brought = [receipts.one(batch_id) for batch_id in sorted(batches)]
     contents = {(receipt.dataset, receipt.sha256) for receipt in brought}
     names |= {r.file for r in receipts.after(0) if (r.dataset, r.sha256) in contents}
+    # Beside these rows may stand more ids of theirs; which rows of such files are of whom is known by nobody any more.
+    beside = {(feed.name, name.partition("/")[0]) for name in names if (feed := feed_of(name))}
     for found in deliveries(settings.inbox):
-        if found.name not in names:
+        of = feed_beside(found.name)
+        if found.name not in names and not (of and (of.name, found.source) in beside):
             continue
         if not receipts.is_unchanged(found.name, found.stat):
             yield Unsearched(found.name, "waits to land: it is removed once it has")

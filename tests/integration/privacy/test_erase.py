@@ -75,6 +75,25 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(peopled: Lake, ids: di
     assert [*files_with(patterns, peopled.settings.home)] == []
 
 
+def test_what_a_feed_delivered_of_them_is_gone_too(peopled: Lake) -> None:
+    call = {"platform": "mob", "os_name": "iOS", "app_id": "news", "event": "unstruct", "event_name": "screen_view"}
+    call |= {"collector_tstamp": "2026-01-15T10:00:00Z", "user_id": "u-anna"}
+    screen = json.dumps({"data": {"schema": "iglu:com.snowplowanalytics.mobile/screen_view/1", "data": {"name": "x"}}})
+    calls = [call | {"event_id": str(UUID(int=n)), "unstruct_event": screen} for n in (901, 902)]
+    peopled.land_one("apps/snowplow/a.ndjson", ndjson(calls))
+    session = "apps/snowplow_contexts/com_snowplowanalytics_snowplow_client_session_1/a.ndjson"
+    rows = [{"root_id": str(UUID(int=901)), "userId": "d-app", "sessionId": "s"}]
+    peopled.deliver(session, ndjson(rows))
+    assert peopled.land().rows("rows_landed") == 1, "the other still waits for its session"
+    ask(peopled, user="u-anna")
+    (done,) = erase(peopled.settings)
+    assert done.state is State.PROVEN
+    assert {
+        str(path.relative_to(peopled.settings.inbox)) for path in peopled.settings.inbox.rglob("*.ndjson")
+    }.isdisjoint({"apps/snowplow/a.ndjson", session})
+    assert audit(peopled.settings).findings == []
+
+
 def test_what_is_known_of_their_consent_is_gone_with_them(peopled: Lake) -> None:
     told = {"consent": ["analytics"], "consent_updated_at": "2026-01-01T00:00:00Z"}
     accounts = [account("k-anna", "u-anna", **told), account("k-bo", "u-bo", **told)]
