@@ -99,8 +99,25 @@ def texts_spec(name: str, columns: Iterable[str], csv: CsvDialect | None = None)
 
 @cache
 def load_feeds(folder: Path = FOLDER) -> dict[str, Feed]:
-    """The feeds by name. Raises :class:`TidemarkError` where one is not declared as it has to be."""
-    return {feed.name: feed for feed in map(_load, sorted(folder.glob("*.yml")))}
+    """The feeds by name, those left out that are not declared as they have to be (:func:`feed_faults`)."""
+    return {path.stem: feed for path, feed in _loaded(folder) if isinstance(feed, Feed)}
+
+
+@cache
+def feed_faults(folder: Path = FOLDER) -> dict[str, str]:
+    """What is wrong with the other feeds, by name: their files are left alone, and all others land."""
+    return {path.stem: fault for path, fault in _loaded(folder) if isinstance(fault, str)}
+
+
+@cache
+def _loaded(folder: Path) -> tuple[tuple[Path, Feed | str], ...]:
+    loaded: list[tuple[Path, Feed | str]] = []
+    for path in sorted(folder.glob("*.yml")):
+        try:
+            loaded.append((path, _load(path)))
+        except TidemarkError as error:
+            loaded.append((path, str(error)))
+    return tuple(loaded)
 
 
 def _load(path: Path) -> Feed:

@@ -14,14 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from flows.contract.spec import DatasetSpec
-from flows.land.beside import BesideRows
 from flows.land.conform import Conformed, Conformer
 from flows.land.conformers import Conformers, conformed
+from flows.land.feed_mapping import mapped
+from flows.land.feeds import feed_of, load_feeds
 from flows.land.inbox import Delivery, compression_of, file_format
-from flows.land.readers import Chunk, decoded, limits
+from flows.land.readers import Chunk, Part, decoded, limits
 from flows.land.readers.compression import decompressed
-from flows.land.readers.joined import joined
-from flows.land.reading import parts_of
+from flows.land.readers.joined import Joined, joined
+from flows.land.reading import parts_as_delivered
 
 # Of text. A larger file gains little: what it costs is mostly its rows.
 SMALL_BYTES = 1 << 20
@@ -64,22 +65,30 @@ def gathered(deliveries: list[Delivery], spec: DatasetSpec, conformers: Conforme
 
     The rows' batch is still to be filled in: :func:`of_batch`.
     """
-    alike: dict[tuple[bool, pa.Schema], dict[str, Chunk]] = {}
+    alike: dict[tuple[str, str, bool, pa.Schema], dict[str, Chunk]] = {}
     held = 0.0
     for delivery in deliveries if len(deliveries) > 1 else ():
-        chunk = _only_chunk(delivery, spec, conformers.beside)
+        chunk = _only_chunk(delivery, spec)
         share = _share_of_memory(chunk) if chunk else 1
         if chunk is None or share > 1 / SMALL_SHARE:
             continue
         held += share
         if held > 1:
             break
-        kind = (chunk.is_json, chunk.table.schema.remove_metadata())
+        feed = feed_of(delivery.name)
+        of = (feed.name, delivery.source) if feed else ("", "")
+        kind = (*of, chunk.is_json, chunk.table.schema.remove_metadata())
         alike.setdefault(kind, {})[delivery.name] = chunk
     found: dict[str, Conformed] = {}
-    for chunks in alike.values():
+    for (name, source, *_), chunks in alike.items():
         try:
-            found |= zip(chunks, _conformed_together(list(chunks.values()), conformers.of(spec)), strict=True)
+            whole = joined(list(chunks.values()))
+            part = decoded(whole.chunk)
+            if name:
+                feed = load_feeds()[name]
+                (part,) = mapped(iter([part]), feed, spec, conformers.beside.of(feed, source))
+            shares = _conformed_together(whole, part, list(chunks.values()), conformers.of(spec))
+            found |= zip(chunks, shares, strict=True)
         except Exception:  # which file's rows it was shows when each lands by itself
             continue
     return found
@@ -92,12 +101,12 @@ def of_batch(share: Conformed, batch_id: int) -> Iterator[Conformed]:
     yield replace(share, rows=share.rows.set_column(at, "_batch_id", numbers))
 
 
-def _only_chunk(delivery: Delivery, spec: DatasetSpec, beside: BesideRows) -> Chunk | None:
-    """The file's rows, verified to its last byte; None where it is not one chunk, or anything is wrong with it."""
+def _only_chunk(delivery: Delivery, spec: DatasetSpec) -> Chunk | None:
+    """The file's rows as they came, verified to the last byte; None where it is not one chunk, or anything is wrong."""
     try:
         if compression_of(delivery.path.name) and not _unpacks_small(delivery.path):
             return None
-        parts = parts_of(delivery, spec, beside)
+        parts = parts_as_delivered(delivery.path, delivery.name, spec)
         first = next(parts, None)
         return first() if first is not None and next(parts, None) is None else None
     except Exception:
@@ -121,10 +130,9 @@ def _share_of_memory(chunk: Chunk) -> float:
     return max(records / limits.CHUNK_RECORDS, int(chunk.table.nbytes) / limits.CHUNK_BYTES)
 
 
-def _conformed_together(chunks: list[Chunk], conformers: list[Conformer]) -> list[Conformed]:
-    """The conformed rows of each chunk, from one conforming of all."""
-    whole = joined(chunks)
-    pieces = list(conformed(iter([decoded(whole.chunk)]), conformers, batch_id=0))
+def _conformed_together(whole: Joined, part: Part, chunks: list[Chunk], conformers: list[Conformer]) -> list[Conformed]:
+    """The conformed rows of each chunk, from one conforming of all, as ``part`` has them."""
+    pieces = list(conformed(iter([part]), conformers, batch_id=0))
     rows = pa.concat_tables([_plain(piece.rows) for piece in pieces]).combine_chunks()
     lines = rows["_line"].to_numpy()
     if (np.diff(lines) <= 0).any():
@@ -132,10 +140,7 @@ def _conformed_together(chunks: list[Chunk], conformers: list[Conformer]) -> lis
     bounds = np.searchsorted(lines, whole.offsets, side="right")
     own = lines - np.repeat(whole.offsets[:-1], np.diff(bounds))
     rows = rows.set_column(rows.schema.get_field_index("_line"), "_line", pa.array(own, pa.int64()))
-    shares = [
-        Conformed(rows.slice(first, last - first), ignored=chunk.ignored)
-        for (first, last), chunk in zip(pairwise(bounds.tolist()), chunks, strict=True)
-    ]
+    shares = [Conformed(rows.slice(first, last - first)) for first, last in pairwise(bounds.tolist())]
     for piece in pieces:
         for reject in piece.rejects:
             place, line = whole.place_of(reject.line)
@@ -143,7 +148,9 @@ def _conformed_together(chunks: list[Chunk], conformers: list[Conformer]) -> lis
         for unknown in piece.unknown:
             place, line = whole.place_of(unknown.line)
             shares[place].unknown.append(replace(unknown, line=line))
-    return shares
+    # What a file had and has no more, its feed left out.
+    had = (chunk.table.num_rows + len(chunk.rejects) for chunk in chunks)
+    return [replace(s, ignored=n - s.rows.num_rows - len(s.rejects)) for s, n in zip(shares, had, strict=True)]
 
 
 def _plain(rows: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISFIFO, S_ISREG, S_ISSOCK
 
-from flows.land.feeds import feed_beside, feed_of, load_feeds
+from flows.land.feeds import feed_beside, feed_faults, feed_of, load_feeds
 
 FORMATS = ("ndjson", "jsonl", "json", "pb", "parquet", "csv", "tsv")
 COMPRESSIONS = ("gz", "zst")
@@ -239,6 +239,8 @@ def _not_ours(found: Delivery, datasets: Collection[str]) -> str | None:
     if not found.dataset:
         return "not below <source>/<dataset>/"
     if found.dataset not in datasets:
+        if fault := feed_faults().get(found.dataset):
+            return fault
         there = ", ".join(sorted({*datasets, *load_feeds()}))
         return f"no dataset {found.dataset} in the contract, and no feed (there are {there})"
     if file_format(found.path.name) is None:

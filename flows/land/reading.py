@@ -11,24 +11,28 @@ from flows.land.beside import BesideRows, names_in
 from flows.land.feed_mapping import mapped
 from flows.land.feeds import Feed, feed_beside, feed_of, texts_spec
 from flows.land.inbox import Delivery, file_format
-from flows.land.readers import Chunk, Part, columns_of, read_chunks, read_parts, schema_of
+from flows.land.readers import Chunk, Part, columns_of, read_parts, schema_of
 
 
 def parts_of(delivery: Delivery, spec: DatasetSpec, beside: BesideRows) -> Iterator[Part]:
     """The file's rows as its dataset's, in parts. Raises as :func:`flows.land.readers.read_parts` does."""
+    parts = parts_as_delivered(delivery.path, delivery.name, spec)
     feed = feed_of(delivery.name)
-    if feed is None:
-        return read_parts(delivery.path, spec)
-    parts = read_parts(delivery.path, _spec_of_file(feed, delivery.path))
-    return mapped(parts, feed, spec, beside.of(feed, delivery.source))
+    return mapped(parts, feed, spec, beside.of(feed, delivery.source)) if feed else parts
+
+
+def parts_as_delivered(path: Path, name: str, spec: DatasetSpec) -> Iterator[Part]:
+    """The rows of a file of this name in the inbox as they came, whatever they become, in parts."""
+    feed, beside = feed_of(name), feed_beside(name)
+    if beside and beside.beside:
+        spec = texts_spec(beside.name, names_in(path, beside.beside))
+    return read_parts(path, _spec_of_file(feed, path) if feed else spec)
 
 
 def chunks_as_delivered(path: Path, name: str, spec: DatasetSpec) -> Iterator[Chunk]:
-    """The rows of a file of this name in the inbox as they came, whatever they become."""
-    feed, beside = feed_of(name), feed_beside(name)
-    if beside and beside.beside:
-        return read_chunks(path, texts_spec(beside.name, names_in(path, beside.beside)))
-    return read_chunks(path, _spec_of_file(feed, path) if feed else spec)
+    """The same, decoded."""
+    for part in parts_as_delivered(path, name, spec):
+        yield part()
 
 
 def columns_noted(delivery: Delivery, spec: DatasetSpec) -> str | None:

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.contract.spec import load_specs
-from flows.errors import TidemarkError
-from flows.land import feeds
-from flows.land.feeds import load_feeds
-from flows.land.readers import limits
+from flows.land import feeds, inbox
+from flows.land.feed_mapping import Mapper
+from flows.land.feeds import feed_faults, load_feeds
+from flows.land.readers import Chunk, limits
 from flows.land.receipt import Status
 from flows.land.retry import retry_quarantine
 from tests.support.lake import Lake
@@ -385,32 +385,60 @@ def test_calls_of_segments_trackers_land_as_common_events(lake: Lake) -> None:
     assert (screen["content_id"], screen["platform"], screen["device_key"]) == ("Front", "ios", None)
 
 
-def test_a_feed_is_checked_when_it_is_read(tmp_path: Path) -> None:
-    good = {"description": "x", "dataset": "events", "columns": ["a"]}
-    for name, read, words in [
-        ("a", good | {"dataset": "event"}, "the contract has no dataset event"),
-        ("events", good, "the contract has a dataset events; give the feed another name"),
-        ("a", good | {"colour": "red"}, "colour: Extra inputs are not permitted"),
-        ("a", {"dataset": "events"}, "columns: Field required"),
-        ("a", [1], "cannot be read"),
-    ]:
-        (tmp_path / f"{name}.yml").write_text(json.dumps(read))
-        (tmp_path / f"{name}.sql").write_text("select 1")
-        with pytest.raises(TidemarkError, match=words):
-            load_feeds.__wrapped__(tmp_path)
-        (tmp_path / f"{name}.yml").unlink()
+@pytest.mark.parametrize(
+    ("name", "read", "words"),
+    [
+        ("a", {"dataset": "event"}, "the contract has no dataset event"),
+        ("events", {}, "the contract has a dataset events; give the feed another name"),
+        ("a", {"colour": "red"}, "colour: Extra inputs are not permitted"),
+        ("a", {"columns": []}, "columns: Tuple should have at least 1 item"),
+        ("A b", {}, "name: String should match pattern"),
+        ("a", {"sql": 5}, "sql: Input should be a valid string"),
+    ],
+)
+def test_a_feed_that_is_wrong_is_said_and_stops_no_other(
+    tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch, name: str, read: dict[str, Any], words: str
+) -> None:
+    for each, changes in (("good", {}), (name, read)):
+        declared = {"description": "x", "dataset": "events", "columns": ["a"]} | changes
+        (tmp_path / f"{each}.yml").write_text(json.dumps(declared))
+        (tmp_path / f"{each}.sql").write_text("select _line from delivered")
+    assert [*load_feeds(tmp_path)] == ["good"] and words in feed_faults(tmp_path)[name]
+    monkeypatch.setattr(inbox, "feed_faults", lambda: feed_faults(tmp_path))
+    lake.deliver(f"web/{name}/part.ndjson", b"{}")
+    lake.deliver("web/snowplow/part.ndjson", in_format([snowplow(1)], "ndjson"))
+    done = lake.land()
+    assert done.rows("rows_landed") == 1
+    assert words in "".join(done.left_alone) or name == "events", "what has the shape of the dataset lands all the same"
+
+
+@pytest.mark.parametrize("folder", ["snowplow", "segment"])
+def test_many_small_files_are_mapped_together_and_land_each_by_itself(
+    lake: Lake, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(6):
+        rows = [snowplow(n * 10 + i, "link_click" if i < n else "page_view") for i in range(6)]
+        calls = [CALL | {"messageId": uuid(n * 10 + i), "type": "group" if i < n else "page"} for i in range(6)]
+        lake.deliver(f"web/{folder}/{n}.ndjson", in_format(rows if folder == "snowplow" else calls, "ndjson"))
+    lake.deliver(f"web/{folder}/7.ndjson", b"[1]\n{\n")
+    mapped_ones: list[int] = []
+    map_one = Mapper.map
+    monkeypatch.setattr(Mapper, "map", lambda *args: mapped_ones.append(1) or map_one(*args))  # type: ignore[func-returns-value]
+    receipts = lake.land().receipts
+    assert [(r.rows_landed, r.rows_ignored, r.rows_rejected) for r in receipts] == [
+        *((6 - n, n, 0) for n in range(6)),
+        (0, 0, 2),
+    ]
+    assert len(mapped_ones) == 1
+    assert {row["_line"] for row in lake.rows()} == {*range(1, 7)}
 
 
 @pytest.mark.parametrize("name", sorted(load_feeds()))
 def test_each_feed_gives_fields_of_its_contract(name: str, lake: Lake) -> None:
     """The SQL runs, and gives every field that a sender must give."""
-    from flows.land.feed_mapping import Mapper  # noqa: PLC0415
-
     feed = load_feeds()[name]
     spec = load_specs()[feed.dataset]
     empty = pa.table({"_line": pa.array([1]), **{column: pa.array([None], pa.string()) for column in feed.columns}})
-    from flows.land.readers import Chunk  # noqa: PLC0415
-
     made = Mapper(feed, spec).map(lambda: Chunk(empty, lambda positions: [b""] * len(positions)))
     given = {*made.table.column_names}
     assert {field.path for field in spec.fields if field.required and field.payload is None} <= given

@@ -188,7 +188,7 @@ def before(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, act: 
     monkeypatch.setattr(module, name, step)
 
 
-STEPS = [(land_file, "_checksum"), (gather, "read_parts"), (gather, "joined"), (land_file, "land_rows")]
+STEPS = [(land_file, "_checksum"), (gather, "parts_as_delivered"), (gather, "joined"), (land_file, "land_rows")]
 
 
 @pytest.mark.parametrize(("module", "step"), STEPS)
@@ -208,7 +208,7 @@ def test_a_file_replaced_while_it_lands_never_lands_under_another_checksum(
 ) -> None:
     lake.deliver(NAME, A + b"6\n")
     with monkeypatch.context() as patch:
-        before(patch, land_file, "read_parts", lambda: lake.deliver(NAME, replacement))
+        before(patch, land_file, "parts_of", lambda: lake.deliver(NAME, replacement))
         done = lake.land()
     assert (done.receipts, done.unsettled) == ([], [NAME])
     lake.assert_whole()
