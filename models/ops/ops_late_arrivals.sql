@@ -14,6 +14,7 @@ measured as (
         product,
         platform,
         is_future,
+        is_sent_late,
         greatest({{ milliseconds_between('occurred_at', 'received_at') }}, 0) as lateness_milliseconds
     from events
 ),
@@ -28,6 +29,7 @@ counted as (
             count_if(lateness_milliseconds > {{ var('late_after_hours') * 3600000 }}) as bigint
         ) as late_events_count,
         cast(count_if(is_future) as bigint) as future_events_count,
+        cast(count_if(is_sent_late) as bigint) as sent_late_events_count,
         max(lateness_milliseconds) as max_lateness_milliseconds
     from measured
     group by event_date, product, platform
@@ -40,6 +42,7 @@ select
     events_count,
     late_events_count,
     future_events_count,
+    sent_late_events_count,
     cast(late_events_count as double) / nullif(events_count, 0) as late_rate,
     cast(max_lateness_milliseconds as double) / 1000 as max_lateness_seconds
 from counted

@@ -26,7 +26,9 @@ one_of_each as (
         coalesce(withdrawn.is_advertising_withdrawn, false) as is_advertising_withdrawn,
         coalesce(compared.copies_count, 1) as copies_count,
         copies.occurred_at
-        > copies.received_at + interval {{ var('future_after_hours') }} hour as is_future
+        > copies.received_at + interval {{ var('future_after_hours') }} hour as is_future,
+        coalesce(copies.sent_at > copies.occurred_at + interval {{ var('sent_late_after_hours') }} hour, false)
+            as is_sent_late
     from copies
     left join compared
         on
@@ -75,6 +77,7 @@ select
     {{ with_consent('channel', ['analytics', 'advertising']) }} as channel,
     -- End of generated columns.
     is_future,
+    is_sent_late,
     copies_count,
     _batch_id,
     _line
