@@ -181,8 +181,9 @@ def _of_json(feed: Feed) -> str:
 def _of_columns(feed: Feed, schema: pa.Schema) -> str:
     """Each column of a chunk of columns as text."""
     columns = []
+    delivered = {name.lower(): name for name in schema.names} | {name: name for name in schema.names}
     for name in feed.columns:
-        value = _as_text(name, schema) if name in schema.names else "cast(null as varchar)"
+        value = _as_text(delivered[name], schema) if name in delivered else "cast(null as varchar)"
         columns.append(f"{_present(feed, value)} as {identifier(name)}")
     if feed.more:
         pairs = [

@@ -64,7 +64,7 @@ class Feed(_Strict):
 
     def is_more(self, column: str) -> bool:
         """Whether a delivered column is one of those that stand together."""
-        return any(fnmatchcase(column, pattern) for pattern in self.more)
+        return column not in self.columns and any(fnmatchcase(column.lower(), pattern) for pattern in self.more)
 
     def spec_of(self, kind: str, names: Iterable[str] | None = None) -> DatasetSpec:
         """What a reader has to know of the feed's files of a format, in place of a dataset's contract.
@@ -76,8 +76,9 @@ class Feed(_Strict):
         if headerless:
             known = [*table.columns]
         else:
-            of_file = [name for name in names or () if self.is_more(name) and name not in self.columns]
-            known = [*self.columns, *of_file]
+            # Some databases write all names in capitals.
+            of_file = [name for name in names or () if self.is_more(name) or name.lower() in self.columns]
+            known = list(dict.fromkeys([*self.columns, *of_file]))
         return texts_spec(self.name, known, CsvDialect(headerless=headerless, quoted=table.quoted))
 
 

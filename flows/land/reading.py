@@ -49,5 +49,6 @@ def _spec_of_file(feed: Feed, path: Path) -> DatasetSpec:
         schema: pa.Schema = schema_of(path)
         return feed.spec_of(kind, schema.names)
     if kind in ("csv", "tsv") and not spec.csv.headerless:
-        return feed.spec_of(kind, json.loads(columns_of(path, spec) or "[]"))
+        either_case = feed.spec_of(kind, [name.upper() for name in feed.columns])
+        return feed.spec_of(kind, json.loads(columns_of(path, either_case) or "[]"))
     return spec

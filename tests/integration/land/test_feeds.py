@@ -216,6 +216,12 @@ def test_entities_may_stand_in_columns_of_their_own(lake: Lake, kind: str) -> No
     assert [diff(*pair) for pair in zip(other.rows(), whole, strict=True)] == [{}] * 9
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_names_may_be_in_capitals(lake: Lake, kind: str) -> None:
+    rows = [{name.upper(): value for name, value in row.items()} for row in ROWS]
+    assert lake.land_one(f"web/snowplow/part.{kind}", in_format(rows, kind)).rows_landed == 9
+
+
 def diff(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {name: (one[name], other[name]) for name in without_lineage(one) if one[name] != other[name]}
 
