@@ -18,7 +18,7 @@ TEST_WORKERS ?= 2
 # A long file that began last would keep one worker busy alone.
 LONGEST_FIRST := tests/properties tests/end_to_end tests/integration tests/unit
 # What codespell reads; pyproject.toml has the rest of its settings.
-SPELLED := flows models macros seeds contracts tests benchmarks docs deploy .github Makefile pyproject.toml dbt_project.yml $(wildcard *.md)
+SPELLED := flows models macros seeds feeds contracts examples tests benchmarks docs deploy .github Makefile pyproject.toml dbt_project.yml $(wildcard *.md)
 
 .PHONY: help
 help: ## List the commands
@@ -63,6 +63,10 @@ install: $(STAMP) ## Make or refresh the environment in .venv
 demo: $(STAMP) ## Sample lake to published marts, with a summary (idempotent)
 	@$(BIN)/tidemark sample --events $(DEMO_EVENTS) --days $(DEMO_DAYS) --seed $(DEMO_SEED)
 	@$(BIN)/tidemark run
+
+.PHONY: demo-sources
+demo-sources: $(SOURCES) ## A PostgreSQL and a Kafka on loopback, written to, extracted and built: a mart changes
+	@$(BIN)/python -W ignore -m examples.sources.demo
 
 .PHONY: serve
 serve: $(STAMP) ## Start Prefect's server, the worker and the watcher; prints the address of the pages
