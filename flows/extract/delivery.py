@@ -44,14 +44,18 @@ class Folder:
             if not path.name.startswith(".") and f"{self._name}/{path.name}" not in refused:
                 yield path.name
 
+    def partial(self, name: str) -> Path:
+        """Where to write what is to be delivered once its name is known; landing passes over it."""
+        make_inbox(self._settings.inbox)
+        self._path.mkdir(parents=True, exist_ok=True)
+        return self._path / f".{name}.partial"
+
     def deliver(self, name: str, write: Callable[[Path], int]) -> Delivered | None:
         """Have a file of this name written, and put it into the inbox; ``write`` gives the number of its rows.
 
         None where the file has no rows, or the same one is there already.
         """
-        make_inbox(self._settings.inbox)
-        self._path.mkdir(parents=True, exist_ok=True)
-        partial, path = self._path / f".{name}.partial", self._path / name
+        partial, path = self.partial(name), self._path / name
         try:
             rows = write(partial)
             is_new = rows > 0 and not (path.exists() and sha256(path) == sha256(partial))

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
+from flows.extract.api.declared import ApiSource
 from flows.extract.databases.declared import DatabaseSource
 from flows.extract.source import Source
 
-KINDS: Mapping[str, type[Source]] = {"postgres": DatabaseSource}
+KINDS: Mapping[str, type[Source]] = {"api": ApiSource, "postgres": DatabaseSource}

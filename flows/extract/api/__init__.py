@@ -1,0 +1,1 @@
+"""REST APIs: rows of JSON answers, page by page, through httpx."""
