@@ -24,6 +24,13 @@ def extracts_tables(work: Path, size: int) -> Iterator[Table]:
     return extracts.tables(work, size)
 
 
+def kafka_tables(work: Path, size: int) -> Iterator[Table]:
+    """Those of extracts of Kafka."""
+    from benchmarks import kafka  # noqa: PLC0415
+
+    return kafka.tables(work, size)
+
+
 TABLES = {
     "landing": landing.tables,
     "full_build": full_build.tables,
@@ -35,10 +42,11 @@ TABLES = {
     "redaction": redaction.tables,
     "erasure": erasure.tables,
     "extracts": extracts_tables,
+    "kafka": kafka_tables,
 }
 # A year of runs takes as long as all the others together, memory and erasure are worth measuring with far more events,
-# redaction needs conversations that are no part of this project, and extracts a server that `make sources` installs.
-USUAL = [name for name in TABLES if name not in ("year", "memory", "redaction", "erasure", "extracts")]
+# redaction needs conversations that are no part of this project, and extracts servers that `make sources` installs.
+USUAL = [name for name in TABLES if name not in ("year", "memory", "redaction", "erasure", "extracts", "kafka")]
 
 
 def main(names: list[str]) -> None:

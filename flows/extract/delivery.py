@@ -1,16 +1,22 @@
 """Deliver a file into the inbox, whole: written under a name that landing passes over, and then renamed."""
 
-from collections.abc import Callable, Iterator
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.extract.errors import MayPassError
 from flows.extract.source import Extract
 from flows.files import sha256, sync_file, sync_folder
 from flows.land.receipt import Status
 from flows.land.receipts import Receipts
 from flows.rights import make_inbox
 from flows.settings import Settings
+
+# How often a file is written again that others remove before it is done.
+CREATE_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,12 @@ class Folder:
         self._name = f"{source}/{dataset}/extract-{extract.mark()}"
         self._path = settings.inbox / self._name
         for partial in self._path.glob(".*.partial"):  # of a run that was killed
-            partial.unlink()
+            partial.unlink(missing_ok=True)
 
     def names(self) -> Iterator[str]:
         """The files that were delivered here and are still there, or landed; none that was refused."""
+        refused = self._refused()
         with closing(Receipts(self._settings, read_only=True)) as receipts:
-            refused = {receipt.file for receipt in receipts.last_of_each_file(Status.REFUSED)}
             yield from receipts.taken_below(f"{self._name}/")
         for path in self._path.glob("*"):
             if not path.name.startswith(".") and f"{self._name}/{path.name}" not in refused:
@@ -68,3 +74,36 @@ class Folder:
         finally:
             partial.unlink(missing_ok=True)
         return Delivered(f"{self._name}/{name}", rows, size)
+
+    def create(self, name: str, pieces: Sequence[bytes], rows: int) -> Delivered | None:
+        """Put a file of this name into the inbox unless one is there, whoever else delivers here at the same time.
+
+        None where there is one, but one that was refused is replaced by other bytes.
+        """
+        make_inbox(self._settings.inbox)
+        self._path.mkdir(parents=True, exist_ok=True)
+        path = self._path / name
+        for _ in range(CREATE_TRIES):
+            partial = self._path / f".{name}.{uuid.uuid4().hex}.partial"
+            try:
+                with partial.open("xb") as file:
+                    file.writelines(pieces)
+                    size = file.tell()
+                sync_file(partial)
+                try:
+                    os.link(partial, path)  # unlike a rename, it replaces nothing
+                except FileExistsError:
+                    if f"{self._name}/{name}" not in self._refused() or sha256(path) == sha256(partial):
+                        return None
+                    partial.replace(path)
+                sync_folder(self._path)
+            except FileNotFoundError:  # another process that begins took it for what a killed one left
+                continue
+            finally:
+                partial.unlink(missing_ok=True)
+            return Delivered(f"{self._name}/{name}", rows, size)
+        raise MayPassError(f"{self._name}: other processes remove what is written there; let one at a time deliver")
+
+    def _refused(self) -> set[str]:
+        with closing(Receipts(self._settings, read_only=True)) as receipts:
+            return {receipt.file for receipt in receipts.last_of_each_file(Status.REFUSED)}
