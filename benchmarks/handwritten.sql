@@ -908,7 +908,8 @@ select
     updated_at as valid_from,
     lead(updated_at) over content_versions as valid_to,
     valid_to is null as is_current,
-    cast(row_number() over content_versions as integer) as version_number
+    cast(row_number() over content_versions as integer) as version_number,
+    false as is_deleted
 from changed
 window content_versions as (partition by content_id order by updated_at);
 
@@ -942,7 +943,8 @@ select
     updated_at as valid_from,
     lead(updated_at) over advert_versions as valid_to,
     valid_to is null as is_current,
-    cast(row_number() over advert_versions as integer) as version_number
+    cast(row_number() over advert_versions as integer) as version_number,
+    false as is_deleted
 from changed
 window advert_versions as (partition by advert_id order by updated_at);
 

@@ -1,6 +1,7 @@
 """The contract as Protobuf states it, turned into specs; ``make contract`` commits these as JSON."""
 
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,9 +43,29 @@ def specs_from_descriptors(data: bytes) -> list[DatasetSpec]:
             dataset = _option(pool, message, "tidemark.options.v1.dataset")
             if dataset is not None:
                 specs.append(_dataset_spec(pool, message, dataset))
-    if faults := consent_faults(specs):
+    if faults := [*consent_faults(specs), *_faults_of_lists(specs)]:
         raise ValueError("\n  ".join(faults))
     return sorted(specs, key=lambda spec: spec.name)
+
+
+def _faults_of_lists(specs: list[DatasetSpec]) -> Iterator[str]:
+    """What is wrong with datasets that list the keys of another."""
+    by_name = {spec.name: spec for spec in specs}
+    lists = [spec for spec in specs if spec.keys_of]
+    for spec in lists:
+        of = by_name.get(str(spec.keys_of))
+        if of is None or of.history is None:
+            yield f"{spec.message}: keys_of names {spec.keys_of!r}, which is no dataset with a history"
+        elif [other.keys_of for other in lists].count(of.name) > 1:
+            yield f"{spec.message}: keys_of names {spec.keys_of!r}, as another dataset does"
+        elif _as_keys(spec) != _as_keys(of) or len(spec.fields) != 1:
+            yield f"{spec.message}: lists keys of {of.name}: it is to have its key {', '.join(of.key)}, alike, alone"
+        elif spec.redelivery is not Redelivery.NEWEST_WINS:
+            yield f"{spec.message}: of lists of keys the newest counts: say REDELIVERY_NEWEST_WINS"
+
+
+def _as_keys(spec: DatasetSpec) -> list[tuple[str, str, Treatment]]:
+    return [(field.name, field.type, field.treatment) for field in spec.fields if field.name in spec.key]
 
 
 def _option(pool: descriptor_pool.DescriptorPool, owner: Any, name: str) -> Any:
@@ -91,6 +112,7 @@ def _dataset_spec(pool: descriptor_pool.DescriptorPool, message: Any, dataset: A
         history=_history(dataset),
         consent=_consent(dataset),
         require_one_of=tuple(dataset.require_one_of),
+        keys_of=dataset.keys_of or None,
         fields=tuple(fields),
         payloads=tuple(payloads),
     )

@@ -192,7 +192,10 @@ class Column(_Frozen):
 
 
 class DatasetSpec(_Frozen):
-    """One dataset: what its rows are and what landing must do with them."""
+    """One dataset: what its rows are and what landing must do with them.
+
+    ``keys_of`` names the dataset whose keys it lists, where it is a dataset of such lists.
+    """
 
     name: str
     version: str
@@ -210,6 +213,7 @@ class DatasetSpec(_Frozen):
     history: History | None = None
     consent: ConsentSaid | None = None
     require_one_of: tuple[str, ...] = ()
+    keys_of: str | None = None
 
     @property
     def is_by_day(self) -> bool:

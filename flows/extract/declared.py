@@ -20,10 +20,15 @@ SUFFIX = ".yml"
 
 @dataclass(frozen=True)
 class DeclaredSource:
-    """A source with its name, which is that of its file and of its folder in the inbox."""
+    """A source with its name, which is that of its file and of its folder in the inbox; and what is asked of one run.
+
+    That is whether it ``accepts_deletes``, however many there are, and begins ``from_the_beginning``.
+    """
 
     name: str
     source: Source
+    accepts_deletes: bool = False
+    from_the_beginning: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.extract.errors import MayPassError
@@ -41,6 +42,21 @@ class Folder:
         for partial in self._path.glob(".*.partial"):  # of a run that was killed
             partial.unlink(missing_ok=True)
 
+    @property
+    def name(self) -> str:
+        """Its name in the inbox."""
+        return self._name
+
+    def last_delivered(self, name: str) -> datetime | None:
+        """When a file of this name was last delivered here; None where it never was, or was refused."""
+        with closing(Receipts(self._settings, read_only=True)) as receipts:
+            receipt = receipts.last_of_file(f"{self._name}/{name}")
+        if receipt and receipt.status is Status.REFUSED:
+            return None
+        with suppress(OSError):
+            return datetime.fromtimestamp((self._path / name).stat().st_mtime, UTC)
+        return receipt.delivered_at if receipt else None
+
     def names(self) -> Iterator[str]:
         """The files that were delivered here and are still there, or landed; none that was refused."""
         refused = self._refused()
@@ -56,15 +72,15 @@ class Folder:
         self._path.mkdir(parents=True, exist_ok=True)
         return self._path / f".{name}.partial"
 
-    def deliver(self, name: str, write: Callable[[Path], int]) -> Delivered | None:
+    def deliver(self, name: str, write: Callable[[Path], int], replaces: bool = False) -> Delivered | None:
         """Have a file of this name written, and put it into the inbox; ``write`` gives the number of its rows.
 
-        None where the file has no rows, or the same one is there already.
+        None where the file has no rows, or the same one is there already, unless it ``replaces`` the one before.
         """
         partial, path = self.partial(name), self._path / name
         try:
             rows = write(partial)
-            is_new = rows > 0 and not (path.exists() and sha256(path) == sha256(partial))
+            is_new = replaces or (rows > 0 and not (path.exists() and sha256(path) == sha256(partial)))
             if not is_new:
                 return None
             sync_file(partial)

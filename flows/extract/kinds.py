@@ -3,8 +3,13 @@
 from collections.abc import Mapping
 
 from flows.extract.api.declared import ApiSource
-from flows.extract.databases.declared import DatabaseSource
+from flows.extract.databases.declared import DatabaseSource, MySqlSource
 from flows.extract.kafka.declared import KafkaSource
 from flows.extract.source import Source
 
-KINDS: Mapping[str, type[Source]] = {"api": ApiSource, "kafka": KafkaSource, "postgres": DatabaseSource}
+KINDS: Mapping[str, type[Source]] = {
+    "api": ApiSource,
+    "kafka": KafkaSource,
+    "mysql": MySqlSource,
+    "postgres": DatabaseSource,
+}

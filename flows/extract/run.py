@@ -40,11 +40,18 @@ class Extracted:
         return sum(file.rows for file in self.files)
 
 
-def extract(settings: Settings, name: str, progress: Progress = lambda line: None) -> Extracted:
+def extract(
+    settings: Settings,
+    name: str,
+    progress: Progress = lambda line: None,
+    noticed: Progress = lambda text: None,
+    options: Sequence[str] = (),
+) -> Extracted:
     """Extract a source, or one dataset of it as ``source.dataset``: its files stand in the inbox then.
 
-    Raises :class:`TidemarkError` where something of it could not be delivered; all that was before stands, and the next
-    run goes on from there.
+    What people should know goes to ``noticed`` as soon as it is known. ``options`` are those of the source that this
+    run is asked with. Raises :class:`TidemarkError` where something of it could not be delivered; all that was before
+    stands, and the next run goes on from there.
     """
     source, _, dataset = name.partition(".")
     declared = load_declared(settings.extracts).one(source)
@@ -52,7 +59,10 @@ def extract(settings: Settings, name: str, progress: Progress = lambda line: Non
     if dataset and dataset not in declared.source.extracts:
         there = ", ".join(f"{source}.{each}" for each in declared.source.extracts)
         raise TidemarkError(f"no extract {name!r} is declared ({there})")
-    done = _Heard(progress)
+    if unknown := [option for option in options if option not in declared.source.options]:
+        kind = declared.source.connection.kind
+        raise TidemarkError(f"{source}: extracts of {kind} do not know --{unknown[0].replace('_', '-')}")
+    done = _Heard(progress, noticed)
     retrying = Retrying(
         retry=retry_if_exception_type(MayPassError),
         stop=stop_after_attempt(TRIES),
@@ -60,17 +70,17 @@ def extract(settings: Settings, name: str, progress: Progress = lambda line: Non
         before_sleep=done.note_try,
         reraise=True,
     )
-    retrying(_run, settings, declared, datasets, done)
+    retrying(_run, settings, declared, [*(f"--{option}" for option in options), *datasets], done)
     return Extracted(tuple(done.files), tuple(dict.fromkeys(done.notes)))
 
 
 class _Heard:
     """What the processes said."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, noticed: Progress) -> None:
         self.files: list[Delivered] = []
         self.notes: list[str] = []
-        self._progress = progress
+        self._progress, self._noticed = progress, noticed
 
     def take(self, line: dict[str, Any]) -> None:
         """Note a line, and pass it on."""
@@ -78,6 +88,8 @@ class _Heard:
             self.files.append(file := Delivered(**line["delivered"]))
             self._progress(f"{file.name}: {file.rows:,} rows")
         elif "note" in line:
+            if line["note"] not in self.notes:
+                self._noticed(line["note"])
             self.notes.append(line["note"])
 
     def note_try(self, state: RetryCallState) -> None:
@@ -87,8 +99,8 @@ class _Heard:
         self._progress(f"{error}; another try in {seconds:.0f} s")
 
 
-def _run(settings: Settings, declared: DeclaredSource, datasets: Sequence[str], done: _Heard) -> None:
-    command = [sys.executable, "-P", "-m", "flows.extract.worker", declared.name, *datasets]
+def _run(settings: Settings, declared: DeclaredSource, asked: Sequence[str], done: _Heard) -> None:
+    command = [sys.executable, "-P", "-m", "flows.extract.worker", declared.name, *asked]
     where = {"TIDEMARK_HOME": str(settings.home.absolute()), "TIDEMARK_EXTRACTS": str(settings.extracts.absolute())}
     error: dict[str, Any] | None = None
     with (

@@ -63,6 +63,8 @@ class Source(Strict):
 
     # The module whose ``deliver`` reads it. It is imported in the process of the extract alone.
     reader: ClassVar[str]
+    # What of the options of `tidemark extract` it knows.
+    options: ClassVar[frozenset[str]] = frozenset()
 
     connection: Connection
     schedule: str | None = None

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from flows.errors import TidemarkError
 from flows.extract.declared import load_declared
@@ -23,13 +23,18 @@ HIDDEN = "***"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Extract the datasets named after their source."""
-    source, *datasets = arguments
+    """Extract the datasets named after their source; with ``--accept_deletes`` or ``--from_the_beginning`` so."""
+    source, *asked = arguments
+    datasets = [name for name in asked if not name.startswith("--")]
     secrets: list[str] = []
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         settings = Settings()
-        declared = load_declared(settings.extracts).one(source)
+        declared = replace(
+            load_declared(settings.extracts).one(source),
+            accepts_deletes="--accept_deletes" in asked,
+            from_the_beginning="--from_the_beginning" in asked,
+        )
         secrets += declared.source.connection.secrets()
         # Held here, and not by whoever started this: as long as this process is there, no other delivers.
         with held(settings.lake / f".extract.{source}.lock", f"extracting {source}"):

@@ -79,7 +79,17 @@ def _run_declared(settings: Settings, name: str, progress: Callable[[str], None]
     """Run an extract, and report to its owner what it noticed."""
     from flows.extract.run import extract  # noqa: PLC0415 (who reads the schedule does without it)
 
-    done = extract(settings, name, progress)
+    notes: list[str] = []
+    try:
+        extract(settings, name, progress, notes.append)
+    except BaseException:
+        if notes:  # else what was noticed before may still be so
+            _report(settings, name, notes)
+        raise
+    _report(settings, name, notes)
+
+
+def _report(settings: Settings, name: str, notes: list[str]) -> None:
     declared = load_declared(settings.extracts).one(name.partition(".")[0])
     now = datetime.now(UTC)
     found = [
@@ -95,7 +105,7 @@ def _run_declared(settings: Settings, name: str, progress: Callable[[str], None]
             link=None,
             is_warning=True,
         )
-        for text in map(one_line, done.notes)
+        for text in map(one_line, notes)
     ]
     note(settings, f"extract:{name}", found, now)
 

@@ -124,9 +124,11 @@ class _Writer:
     with_shared: bool
 
     def write(self, landed: LandedRows, holdings: list[Holding], target: Path) -> Takeout:
-        datasets = [spec for spec in self.specs.values() if searched(pseudonyms_of(spec))]
+        # A list of keys says nothing that the rows do not whose keys they are.
+        specs = [spec for spec in self.specs.values() if spec.keys_of is None]
+        datasets = [spec for spec in specs if searched(pseudonyms_of(spec))]
         linked = [holding for holding in holdings if holding.keys]
-        not_linked = {spec.name: spec.description for spec in self.specs.values() if spec not in datasets}
+        not_linked = {spec.name: spec.description for spec in specs if spec not in datasets}
         not_linked |= {holding.name: holding.description for holding in holdings if not holding.keys}
         with opened_publication(self.settings) as opened, self.folder.file(DOCUMENT) as document:
             version, marts = opened or (None, None)

@@ -307,14 +307,30 @@ EXTRACTS = (
 )
 
 
+# Where the versions stand of things whose keys are listed.
+VERSIONS = {"accounts": "account_versions", "adverts": "advert_versions", "contents": "content_versions"}
 # Rows a day of a dataset that has no extract above.
 MADE_ROWS = 25
 
 
 def extracts(specs: Mapping[str, DatasetSpec], values: Values) -> list[Extract]:
-    """What is delivered each day: the extracts above, and one of made values for each other dataset of the contract."""
+    """What is delivered each day: the extracts above, the keys of their things, of which nothing is ever deleted, and
+    one of made values for each other dataset of the contract."""
     known = {"events", *(extract.dataset for extract in EXTRACTS)}
-    return [*EXTRACTS, *(_made(spec, values) for spec in specs.values() if spec.name not in known)]
+    others = [spec for spec in specs.values() if spec.name not in known]
+    lists = [_listed(spec) for spec in others if spec.keys_of in VERSIONS]
+    return [*EXTRACTS, *lists, *(_made(spec, values) for spec in others if spec.keys_of is None)]
+
+
+def _listed(spec: DatasetSpec) -> Extract:
+    (key,) = spec.key
+    versions = VERSIONS[str(spec.keys_of)]
+    # In an order of the seed's.
+    query = f"""
+        with there as (select distinct {key} from {versions} where updated_ms < {{end_ms}})
+        select {key} from there order by pick(hash({key}), 'listed', 1000000000), {key}
+    """
+    return Extract(spec.source, spec.name, "parquet", query)
 
 
 def completed(

@@ -52,8 +52,9 @@ def generate(descriptors: bytes, project: Path) -> dict[Path, bytes]:
             raw.SOURCES: raw.sources_yaml(specs),
             PAGE: privacy_page(specs),
         }
+        keys_of = {spec.keys_of: spec for spec in specs if spec.keys_of}
         for spec in specs:
-            files |= _dataset(spec)
+            files |= _dataset(spec) | history.models(spec, keys_of.get(spec.name))
     except ValueError as error:
         raise click.ClickException(f"the contract: {error}") from error
     events = next((spec for spec in specs if spec.name == "events"), None)
@@ -68,7 +69,6 @@ def _dataset(spec: DatasetSpec) -> dict[Path, bytes]:
         raw.path_of(spec, "yml"): raw.model_yaml(spec),
         staging.path_of(spec, "sql"): staging.model_sql(spec),
         staging.path_of(spec, "yml"): staging.model_yaml(spec),
-        **history.models(spec),
     }
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from flows.contract.generate import staging
+from flows.contract.generate import deletions, staging
 from flows.contract.generate.documents import column_yaml, sql_document, yaml_document
 from flows.contract.generate.staging import staged_columns
 from flows.contract.spec import LINEAGE, Column, DatasetSpec, History
@@ -19,7 +19,7 @@ OWNER = "data-platform"
 TOUCHED = """{{{{ config(
     materialized='incremental',
     incremental_strategy='append',
-    meta={{'datasets': ['{dataset}']}}
+    meta={{'datasets': [{datasets}]}}
 ) }}}}
 
 with {dataset} as (
@@ -53,10 +53,10 @@ superseded as (
         and {{{{ in_new_batches('deliveries.superseded_by_batch_id') }}}}
 ),
 
-touched as (
+{of_lists}touched as (
     select * from delivered
     union
-    select * from superseded
+    select * from superseded{or_listed}
 )
 
 select
@@ -157,21 +157,31 @@ from bounded
 """
 
 
-def models(spec: DatasetSpec) -> dict[Path, bytes]:
-    """The dataset's history models and their descriptions by path; none where the contract asks for none."""
+def models(spec: DatasetSpec, keys: DatasetSpec | None = None) -> dict[Path, bytes]:
+    """The dataset's history models and their descriptions by path; none where the contract asks for none.
+
+    ``keys`` is the dataset of lists of its keys, if there is one: then there is a model of what was deleted.
+    """
     if spec.history is None:
         return {}
     history = spec.history
     return (
-        _touched(spec, history) | _deduplicated(spec, history) | (_versioned(spec, history) if history.versions else {})
+        _touched(spec, history, keys)
+        | _deduplicated(spec, history)
+        | (_versioned(spec, history) if history.versions else {})
+        | (_deleted(spec, history, keys) if keys else {})
     )
 
 
-def _touched(spec: DatasetSpec, history: History) -> dict[Path, bytes]:
+def _touched(spec: DatasetSpec, history: History, keys: DatasetSpec | None) -> dict[Path, bytes]:
     key, thing = _key(spec), _thing(spec)
     day = [column for column in spec.columns() if column.name == "event_date"]
     row = f"batch, {thing} that it touches and day that this was on" if day else f"batch and {thing} that it touches"
     purpose = f"One row per {row}: by delivering rows of it, or by superseding a delivery that did."
+    if keys:
+        purpose = (
+            purpose.replace(", or by", ", by")[:-1] + f", or by listing keys of {spec.name} otherwise than before."
+        )
     days = ", and which days these were ever on" if day else ""
     more = f"The models of {spec.name} find in it which of them to rebuild{days}."
     columns = [
@@ -186,6 +196,8 @@ def _touched(spec: DatasetSpec, history: History) -> dict[Path, bytes]:
         columns=_listed(names, 8),
         of_superseded=_listed((f"{spec.name}.{name}" for name in names), 8),
         selected=_listed(names, 4),
+        datasets=_quoted(spec, keys),
+        **deletions.touched_parts(spec.name, key.name, names, keys),
     )
     key_of_row = [column.name for column in columns]
     return _documents(spec, history, "touched", [purpose, more], sql, {"key": key_of_row}, columns)
@@ -253,6 +265,26 @@ def _period_columns(thing: str, updated_at: str) -> list[Column]:
     return [Column(name=n, type=kind, description=text, privacy="none") for n, (kind, text) in described.items()]
 
 
+def _deleted(spec: DatasetSpec, history: History, keys: DatasetSpec) -> dict[Path, bytes]:
+    key, thing = _key(spec), _thing(spec)
+    purpose = f"One row per {thing} that was delivered, and that none of its sources has any more."
+    more = (
+        f"A source has it no more where its newest list in {keys.name} lacks it, and nothing of it came since. A "
+        "source that delivers no lists is taken to have it."
+    )
+    sql = deletions.DELETED.format(
+        dataset=spec.name,
+        key=key.name,
+        keys=keys.name,
+        staging=staging.model_name(spec),
+        staging_of_keys=staging.model_name(keys),
+        touched=_name(spec, history, "touched"),
+        datasets=_quoted(spec, keys),
+    )
+    column = key.model_copy(update={"description": f"The {thing} that was deleted."})
+    return _documents(spec, history, "deleted", [purpose, more], sql, {"key": [key.name]}, [column])
+
+
 def _documents(
     spec: DatasetSpec,
     history: History,
@@ -279,6 +311,10 @@ def _documents(
 
 def _name(spec: DatasetSpec, history: History, step: str) -> str:
     return f"int_{history.domain}__{spec.name}_{step}"
+
+
+def _quoted(spec: DatasetSpec, keys: DatasetSpec | None) -> str:
+    return ", ".join(f"'{each.name}'" for each in (spec, keys) if each)
 
 
 def _kept(spec: DatasetSpec) -> list[Column]:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field
 
-from flows.contract.spec import DatasetSpec
+from flows.contract.spec import DatasetSpec, load_specs
 from flows.extract.columns import Columns, faults_of_columns
 from flows.extract.source import Connection, Extract, Source, Variable
 
@@ -33,11 +33,25 @@ def _overlap(given: Any) -> Any:
 Overlap = Annotated[timedelta | int, BeforeValidator(_overlap)]
 
 
-class Database(Connection):
-    """A database: which kind it is, and the environment variable that holds its URL with the password."""
+def _length(given: Any) -> timedelta:
+    made = _overlap(given)
+    if isinstance(made, timedelta) and made:
+        return made
+    raise ValueError("write a length of time such as '1 d' (s, min, h, d)")
 
-    kind: Literal["postgres"]
+
+Length = Annotated[timedelta, BeforeValidator(_length)]
+
+
+class Database(Connection):
+    """A database: which kind it is, and the environment variable that holds its URL with the password.
+
+    A query that takes longer than ``longest_query`` is given up.
+    """
+
+    kind: Literal["postgres", "mysql"]
     url_from: Variable
+    longest_query: Length = timedelta(hours=1)
 
     def variables(self) -> tuple[str, ...]:
         """The variable of the URL."""
@@ -58,6 +72,9 @@ class Table(Extract):
     ``ignored`` columns are known and not wanted. Rows come by ``cursor``, a column that grows with each change, in
     pages of ``page_rows`` at least, and each run begins so much before the last one's end as ``overlap`` says, since
     what was written before may be committed later. Without a cursor each run takes all rows.
+
+    So often as ``compare_keys`` says, a list of all keys is delivered, too: what is not in it was deleted.
+    ``most_deleted`` is the share of what landed that may be gone at once; where more is, a person is asked.
     """
 
     decides: ClassVar = frozenset({"table", "cursor", "columns"})
@@ -68,6 +85,8 @@ class Table(Extract):
     cursor: str | None = None
     overlap: Overlap | None = None
     page_rows: int = Field(PAGE_ROWS, ge=1)
+    compare_keys: Length | None = None
+    most_deleted: float = Field(0.1, ge=0, le=1)
 
     def faults(self, spec: DatasetSpec) -> Iterator[str]:
         """What is wrong with it as rows of this dataset."""
@@ -79,12 +98,21 @@ class Table(Extract):
             )
         if self.cursor is not None and self.cursor not in self.columns:
             yield f"cursor: {self.cursor!r} is not among the columns"
+        if self.compare_keys and not any(other.keys_of == spec.name for other in load_specs().values()):
+            yield f"compare_keys: the contract has no dataset of lists of keys of {spec.name}; add one, with `keys_of`"
 
 
 class DatabaseSource(Source):
     """The tables that are extracted from one database."""
 
     reader: ClassVar = "flows.extract.databases.postgres"
+    options: ClassVar = frozenset({"accept_deletes", "from_the_beginning"})
 
     connection: Database
     extracts: dict[str, Table] = Field(min_length=1)
+
+
+class MySqlSource(DatabaseSource):
+    """The same for MySQL and MariaDB."""
+
+    reader: ClassVar = "flows.extract.databases.mysql"

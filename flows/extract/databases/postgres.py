@@ -1,7 +1,9 @@
-"""Rows of PostgreSQL as Parquet, through DuckDB's own client: a page at a time, in one snapshot of the database.
+"""Rows of PostgreSQL as Parquet: a page at a time, in one snapshot of the database.
 
 The server writes what a value is where the two have no type in common, or not the same one: a number of any precision,
 a NaN among them, an array of any shape. So nothing is rounded on the way; the contract says what becomes of it.
+
+DuckDB's own client reads, and where that cannot be loaded, ADBC's.
 """
 
 import os
@@ -11,21 +13,26 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import duckdb
 
-from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
-from flows.extract.columns import Found, compare
-from flows.extract.databases.declared import Database, Table
+from flows.extract.columns import Found
+from flows.extract.databases.clients import load_extension, with_defaults
+from flows.extract.databases.declared import Database
+from flows.extract.databases.patience import patient
+from flows.extract.databases.tables import deliver_tables
 from flows.extract.declared import DeclaredSource
-from flows.extract.delivery import Delivered, Folder
+from flows.extract.delivery import Delivered
 from flows.extract.errors import MayPassError
-from flows.extract.position import Cursor, Kind, position, snapshot_name, window_name
+from flows.extract.position import Cursor, Kind
 from flows.land.field_sql import identifier, literal
 from flows.settings import Settings
 
-# Types that mean the same in PostgreSQL, DuckDB and Parquet, to the last bit.
+# "adbc" has ADBC read, wherever DuckDB's client would.
+CLIENT = "TIDEMARK_POSTGRES_CLIENT"
+# Types that mean the same in PostgreSQL, DuckDB, ADBC and Parquet, to the last bit.
 ALIKE = ("boolean", "smallint", "integer", "bigint", "double precision", "text", "date", "bpchar")
 ALIKE_BEGIN = ("character", "timestamp")
 CURSORS: Mapping[str, Kind] = {
@@ -50,32 +57,51 @@ SESSION = {
     "row_security": "off",
     "lock_timeout": "10min",
 }
+# A server or a network that is gone is noticed within two minutes.
+ALIVE = {
+    "connect_timeout": "30",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+    "tcp_user_timeout": "120000",
+}
+
+
+class Client(Protocol):
+    """What reads a server, in a transaction of its own."""
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a query of PostgreSQL gives."""
+
+    def write(self, query: str, to: Path) -> int:
+        """Write what a query of PostgreSQL gives into a Parquet file; the number of rows."""
 
 
 class Snapshot:
     """One snapshot of a database: all that is read of it is as it was at one moment."""
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection) -> None:
-        self._engine = engine
-        for name, value in SESSION.items():
+    cursors = CURSORS
+
+    def __init__(self, client: Client, longest_query: timedelta) -> None:
+        self._client, self._longest = client, longest_query
+        session = SESSION | {"statement_timeout": f"{longest_query.total_seconds():.0f}s"}
+        for name, value in session.items():
             self.rows(f"select set_config({literal(name)}, {literal(value)}, true)")
         ((self.at,),) = self.rows("select now()")
 
-    def rows(self, query: str) -> list[tuple]:  # type: ignore[type-arg]
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What a query of PostgreSQL gives."""
-        with _understood():
-            return self._engine.execute(f"select * from {_query(query)}").fetchall()
+        with patient(self._longest), understood(self._longest):
+            return self._client.rows(query)
 
     def write(self, query: str, to: Path) -> int:
         """Write what a query of PostgreSQL gives into a Parquet file; the number of rows."""
-        with _understood():
-            done = self._engine.execute(
-                f"copy (from {_query(query)}) to {literal(str(to))} (format parquet, compression zstd)"
-            )
-            return int(done.fetchall()[0][0])
+        with patient(self._longest), understood(self._longest):
+            return self._client.write(query, to)
 
     def columns(self, table: str) -> dict[str, Found]:
-        """The columns of a table or view. Raises :class:`TidemarkError` where there is none of this name."""
+        """The columns of a table or view. Raises :class:`TidemarkError` where there is none of this name, or where this
+        user may not read it."""
         schema, _, name = table.partition(".")
         quoted = literal(f"{identifier(schema)}.{identifier(name)}")
         found = {
@@ -85,44 +111,132 @@ class Snapshot:
             raise TidemarkError(f"{table}: there is no such table, or this user may not see it; grant it `select`")
         return found
 
+    named = staticmethod(identifier)
 
-@contextmanager
-def connected(settings: Settings, url: str) -> Iterator[Snapshot]:
-    """A snapshot of the database at a URL. Raises :class:`MayPassError` where it does not answer."""
-    with duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit}) as engine:
-        load_client(engine)
-        # What does not fit is not written elsewhere in clear.
-        engine.execute("set temp_directory = ''; set TimeZone = 'UTC'; set preserve_insertion_order = true")
-        with _understood():
-            engine.execute(f"attach {literal(url)} as source (type postgres, read_only)")
-            engine.execute("begin")
-        yield Snapshot(engine)
+    def table(self, name: str) -> str:
+        """A table or view, ``schema.name``."""
+        return ".".join(map(identifier, name.split(".", 1)))
+
+    def literal(self, value: Cursor) -> str:
+        """A value of the cursor. A moment without a zone is compared as one of UTC."""
+        if isinstance(value, datetime):
+            return f"{literal(value.astimezone(UTC).isoformat())}::timestamptz"
+        return f"{literal(value.isoformat())}::date" if isinstance(value, date) else str(value)
+
+    def value(self, column: str, type_: str, becomes_text: bool) -> str:
+        """A column's value, as PostgreSQL is to write it."""
+        if type_.endswith("[]"):
+            return f"to_json({column})::text"
+        if type_ == "bytea":
+            return f"translate(encode({column}, 'base64'), E'\\n', '')"
+        is_alike = type_ in ALIKE or type_.startswith(ALIKE_BEGIN)
+        return column if is_alike and not becomes_text else f"{column}::text"
 
 
 def deliver(
     settings: Settings, declared: DeclaredSource, datasets: Sequence[str], note: Callable[[str], None]
 ) -> Iterator[Delivered]:
     """Deliver these in one snapshot; where one fails, those after it are of another, and all that failed is raised."""
-    os.environ.setdefault("PGCONNECT_TIMEOUT", "30")  # seconds
-    url = _address_of(declared)
-    left, specs, failed = [*datasets], load_specs(), []
-    while left:
-        with connected(settings, url) as database:
-            while left:
-                dataset = left.pop(0)
-                name, table = f"{declared.name}.{dataset}", declared.source.extracts[dataset]
-                assert isinstance(table, Table)
-                folder = Folder(settings, declared.name, dataset, table)
-                try:
-                    yield from extract_table(database, folder, name, table, specs[dataset], note)
-                except MayPassError:
-                    raise
-                except TidemarkError as error:  # the server answers nothing more in a transaction that failed
-                    said = str(error)
-                    failed.append(said if said.startswith(name) else f"{name}: {said}")
-                    break
-    if failed:
-        raise TidemarkError("; ".join(failed))
+    connection = declared.source.connection
+    assert isinstance(connection, Database)
+    open_snapshot = partial(connected, settings, _address_of(declared), connection.longest_query)
+    yield from deliver_tables(settings, declared, datasets, note, open_snapshot)
+
+
+@contextmanager
+def connected(settings: Settings, url: str, longest_query: timedelta) -> Iterator[Snapshot]:
+    """A snapshot of the database at a URL. Raises :class:`MayPassError` where it does not answer."""
+    with duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit}) as engine:
+        # What does not fit is not written elsewhere in clear.
+        engine.execute("set temp_directory = ''; set TimeZone = 'UTC'; set preserve_insertion_order = true")
+        with _client(engine, url, longest_query) as client:
+            yield Snapshot(client, longest_query)
+
+
+@contextmanager
+def _client(engine: duckdb.DuckDBPyConnection, url: str, longest_query: timedelta) -> Iterator[Client]:
+    missing: TidemarkError | None = None
+    try:
+        if os.environ.get(CLIENT) == "adbc":
+            raise TidemarkError(f"{CLIENT} says adbc")
+        load_client(engine)
+    except TidemarkError as error:
+        missing = error
+    if missing is None:
+        with patient(longest_query), understood(longest_query):
+            engine.execute(f"attach {literal(url)} as source (type postgres, read_only)")
+            engine.execute("begin")
+        yield DuckDBClient(engine)
+        return
+    try:
+        from flows.extract.databases.adbc import AdbcClient, attached  # noqa: PLC0415 (only who extracts has it)
+    except ImportError:
+        raise missing from None
+    with patient(longest_query), understood(longest_query):
+        connection = attached(url)
+    with connection:
+        yield AdbcClient(engine, connection)
+
+
+class DuckDBClient:
+    """DuckDB's own client, which a database is attached to as ``source``."""
+
+    def __init__(self, engine: duckdb.DuckDBPyConnection) -> None:
+        self._engine = engine
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a query of PostgreSQL gives."""
+        return self._engine.execute(f"select * from {_query(query)}").fetchall()
+
+    def write(self, query: str, to: Path) -> int:
+        """Write what a query of PostgreSQL gives into a Parquet file; the number of rows."""
+        done = self._engine.execute(
+            f"copy (from {_query(query)}) to {literal(str(to))} (format parquet, compression zstd)"
+        )
+        return int(done.fetchall()[0][0])
+
+
+def _query(query: str) -> str:
+    return f"postgres_query('source', {literal(query)})"
+
+
+@contextmanager
+def understood(longest_query: timedelta) -> Iterator[None]:
+    """Raise what a client raises as what it means, without the SQL that it repeats."""
+    try:
+        yield
+    except (TidemarkError, OSError):
+        raise
+    except Exception as error:  # each client has its own
+        said = " ".join(str(error).split())
+        is_gone = any(words in said for words in GONE)
+        is_final = "authentication failed" in said or "does not exist" in said
+        if is_gone and not is_final:
+            raise MayPassError(said) from error
+        said = said.rpartition("ERROR: ")[2].partition(" LINE 1:")[0].strip()
+        if "statement timeout" in said:
+            hours = f"longest_query: {longest_query}"
+            said = f"a query took longer than `{hours}` lets it; give the cursor an index, lower page_rows, or say more"
+        if found := re.search(
+            r"permission denied for (?:table|view|relation|schema|\w+ view|foreign table) (\S+)", said
+        ):
+            said = f"this user may not read {found[1]}; grant it `select` (and `usage` of the schema)"
+        raise TidemarkError(said) from error
+
+
+GONE = (
+    "Unable to connect",
+    "closed the connection",
+    "terminating connection",
+    "could not connect",
+    "onnection refused",
+    "onnection timed out",
+    "connection to server",
+    "no connection to the server",
+    "could not receive data",
+    "SSL connection has been closed",
+    "the database system is",
+)
 
 
 def _address_of(declared: DeclaredSource) -> str:
@@ -132,7 +246,7 @@ def _address_of(declared: DeclaredSource) -> str:
     url = connection.value(declared.name, connection.url_from)
     if wrong := _wrong_address(url):
         raise TidemarkError(f"{declared.name}: {connection.url_from} {wrong}")
-    return url
+    return with_defaults(url, ALIVE)
 
 
 def _wrong_address(url: str) -> str | None:
@@ -146,157 +260,6 @@ def _wrong_address(url: str) -> str | None:
     return None
 
 
-def extract_table(
-    database: Snapshot, folder: Folder, name: str, table: Table, spec: DatasetSpec, note: Callable[[str], None]
-) -> Iterator[Delivered]:
-    """Deliver what is new of a table, a file at a time. ``spec`` is the dataset that its rows become."""
-    found = database.columns(table.table)
-    for column in compare(name, table.table, table.columns, table.ignored, found):
-        kind = found[column].type
-        note(f"{name}: {table.table} has a column {column} ({kind}) that extracts/ does not name; add it there")
-    select = f"select {', '.join(_values(table, found, spec))} from {_of(table)}"
-    if table.cursor is None:
-        query = f"{select} order by {_order(table, spec)}"
-        if done := folder.deliver(snapshot_name(database.at), lambda to: database.write(query, to)):
-            yield done
-        return
-    kind = _kind(name, table, found[table.cursor].type)
-    pages = _Pages(database, table, kind)
-    reached = position(folder.names(), kind)
-    if reached is not None and not pages.has_rows(f"{pages.cursor} >= {_sql(reached)}"):
-        note(
-            f"{name}: no row of {table.table} has a {table.cursor} as late as {reached}, up to which it was extracted; "
-            "where the table was emptied or restored, its rows up to there are not seen"
-        )
-    for after, up_to, rows in pages.since(_before(reached, table.overlap)):
-        query = f"{select} where {rows} order by {_order(table, spec)}"
-        if done := folder.deliver(window_name(after, up_to), partial(database.write, query)):
-            yield done
-    if found[table.cursor].may_be_null and pages.has_rows(f"{pages.cursor} is null"):
-        raise TidemarkError(
-            f"{name}: rows of {table.table} have no {table.cursor}, and so are in no page; the others were delivered; "
-            "have it filled, or extract the table without a cursor"
-        )
-    if pages.has_rows(f"not ({pages.has_come})"):
-        note(f"{name}: rows of {table.table} have a {table.cursor} that is not over; they are delivered once it is")
-
-
-class _Pages:
-    """The rows of a table in pages by its cursor, to the moment of the snapshot, or the day before it: what is dated
-    later may yet be passed by what comes before it."""
-
-    def __init__(self, database: Snapshot, table: Table, kind: Kind) -> None:
-        self.cursor = identifier(table.cursor or "")
-        self.has_come = {
-            "number": "true",
-            "moment": f"{self.cursor} <= {_sql(database.at)}",
-            # Of today there will be more, with the same value.
-            "day": f"{self.cursor} < {_sql(database.at.date())}",
-        }[kind]
-        self._database = database
-        self._from = _of(table)
-        self._rows = table.page_rows
-
-    def since(self, after: Cursor | None) -> Iterator[tuple[Cursor | None, Cursor, str]]:
-        """Each page after a value: that value, the one up to which it goes, and the condition of its rows."""
-        while True:
-            rows = self.has_come if after is None else f"{self.cursor} > {_sql(after)} and {self.has_come}"
-            page = f"select {self.cursor} from {self._from} where {rows} order by {self.cursor} limit {self._rows}"
-            ((up_to,),) = self._database.rows(f"select max({self.cursor}) from ({page}) as page")
-            if up_to is None:
-                return
-            # Moments without a zone are UTC, as everywhere here.
-            is_bare = isinstance(up_to, datetime) and up_to.tzinfo is None
-            up_to = up_to.replace(tzinfo=UTC) if is_bare else up_to
-            yield after, up_to, f"{rows} and {self.cursor} <= {_sql(up_to)}"
-            after = up_to
-
-    def has_rows(self, condition: str) -> bool:
-        """Whether there are rows that meet a condition."""
-        return bool(self._database.rows(f"select 1 from {self._from} where {condition} limit 1"))
-
-
-def _kind(name: str, table: Table, type_: str) -> Kind:
-    plain = type_.partition("(")[0] + (type_.rpartition(")")[2] if "(" in type_ else "")
-    if plain not in CURSORS:
-        raise TidemarkError(f"{name}: cursor {table.cursor} is {type_}; one of {', '.join(CURSORS)} is needed")
-    kind = CURSORS[plain]
-    wants_number = kind == "number"
-    if isinstance(table.overlap, int) != wants_number and table.overlap not in (0, timedelta(), None):
-        wanted = "a whole number" if wants_number else "a length of time, such as 15 min"
-        raise TidemarkError(f"{name}: overlap: the cursor {table.cursor} is {type_}; write {wanted}")
-    return kind
-
-
-def _before(reached: Cursor | None, overlap: timedelta | int | None) -> Cursor | None:
-    if reached is None or not overlap:
-        return reached
-    return reached - overlap  # type: ignore[operator]
-
-
-def _sql(value: Cursor) -> str:
-    """A value of the cursor in PostgreSQL's SQL. A timestamp without a zone is compared as one of UTC."""
-    if isinstance(value, datetime):
-        return f"{literal(value.astimezone(UTC).isoformat())}::timestamptz"
-    return f"{literal(value.isoformat())}::date" if isinstance(value, date) else str(value)
-
-
-def _values(table: Table, found: Mapping[str, Found], spec: DatasetSpec) -> Iterator[str]:
-    texts = {field.name for field in spec.fields if field.payload is None and field.type == "string"}
-    for column, said in table.columns.items():
-        yield f"{_value(identifier(column), found[column].type, said.to in texts)} as {identifier(said.to)}"
-
-
-def _value(x: str, type_: str, becomes_text: bool) -> str:
-    """A column's value, as PostgreSQL is to write it."""
-    if type_.endswith("[]"):
-        return f"to_json({x})::text"
-    if type_ == "bytea":
-        return f"translate(encode({x}, 'base64'), E'\\n', '')"
-    is_alike = type_ in ALIKE or type_.startswith(ALIKE_BEGIN)
-    return x if is_alike and not becomes_text else f"{x}::text"
-
-
-def _order(table: Table, spec: DatasetSpec) -> str:
-    """What rows are in the order of: the same ones make the same file, which lands once."""
-    names = {said.to: name for name, said in table.columns.items()}
-    columns = [*([table.cursor] if table.cursor else []), *(names[key] for key in spec.key)]
-    return ", ".join(map(identifier, dict.fromkeys(columns)))
-
-
-def _of(table: Table) -> str:
-    schema, _, name = table.table.partition(".")
-    return f"{identifier(schema)}.{identifier(name)}"
-
-
-def _query(query: str) -> str:
-    return f"postgres_query('source', {literal(query)})"
-
-
-@contextmanager
-def _understood() -> Iterator[None]:
-    try:
-        yield
-    except duckdb.Error as error:
-        said = " ".join(str(error).split())
-        is_gone = any(
-            words in said for words in ("Unable to connect", "closed the connection", "terminating connection")
-        )
-        is_final = "authentication failed" in said or "does not exist" in said
-        raise (MayPassError if is_gone and not is_final else TidemarkError)(said) from error
-
-
 def load_client(engine: duckdb.DuckDBPyConnection) -> None:
-    """Load DuckDB's client of PostgreSQL: from the package that has it, or as DuckDB finds it."""
-    try:
-        import duckdb_extension_postgres_scanner as packaged  # noqa: PLC0415 (only who extracts has it)
-
-        (found,) = Path(packaged.__file__ or "").parent.rglob("*.duckdb_extension")
-        engine.execute(f"load {literal(str(found))}")
-    except ImportError:
-        try:
-            engine.execute("install postgres; load postgres")
-        except duckdb.Error as error:
-            raise TidemarkError(
-                "DuckDB's client of PostgreSQL is not here, and cannot be fetched; `pip install tidemark[sources]`"
-            ) from error
+    """Load DuckDB's client of PostgreSQL. Raises :class:`TidemarkError` where it is not here."""
+    load_extension(engine, "postgres", "PostgreSQL")

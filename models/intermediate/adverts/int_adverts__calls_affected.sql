@@ -1,6 +1,10 @@
 -- One row per batch and call whose row in fct_calls it can change: calls that it touches, and calls about adverts that
 -- it touches.
-{{ config(materialized='incremental', incremental_strategy='append', meta={'datasets': ['adverts', 'calls']}) }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    meta={'datasets': ['adverts', 'advert_keys', 'calls']}
+) }}
 
 with calls as (
     select

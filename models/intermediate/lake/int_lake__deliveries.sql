@@ -9,9 +9,12 @@ with landings as (
     select
         batch_id,
         dataset,
+        source,
         status,
         supersedes_batch_id,
-        retries_batch_id
+        retries_batch_id,
+        -- A copy may carry any time, but none later than that at which it landed.
+        least(delivered_at, landed_at) as delivered_at
     from {{ ref('stg_lake__landings') }}
 ),
 
@@ -38,7 +41,11 @@ select
     batches.batch_id,
     batches.dataset,
     batches.delivery_batch_id,
+    deliveries.source,
+    deliveries.delivered_at,
     supersessions.superseded_by_batch_id
 from batches
+left join landings as deliveries
+    on batches.delivery_batch_id = deliveries.batch_id
 left join supersessions
     on batches.delivery_batch_id = supersessions.delivery_batch_id

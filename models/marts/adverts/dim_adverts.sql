@@ -11,11 +11,18 @@ with versions as (
     where {{ in_keys_to_replace('advert_id', ref('int_adverts__adverts_touched')) }}
 ),
 
+deleted as (
+    select * from {{ ref('int_adverts__adverts_deleted') }}
+),
+
 keyed as (
     select
-        *,
-        {{ surrogate_key(['advert_id', 'valid_from']) }} as advert_key
+        versions.*,
+        {{ surrogate_key(['versions.advert_id', 'valid_from']) }} as advert_key,
+        deleted.advert_id is not null as is_deleted
     from versions
+    left join deleted
+        on versions.advert_id = deleted.advert_id
 )
 
 select
@@ -30,5 +37,6 @@ select
     valid_from,
     valid_to,
     is_current,
-    version_number
+    version_number,
+    is_deleted
 from keyed

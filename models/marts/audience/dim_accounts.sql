@@ -1,4 +1,4 @@
--- One row per account, as it is now: without what names the person, and of the birth date only the decade.
+-- One row per account that its source still has, as it is now: without what names the person, and of the birth date only the decade.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_keys',
@@ -11,9 +11,21 @@ with accounts as (
     where {{ in_keys_to_replace('account_key', ref('int_audience__accounts_touched')) }}
 ),
 
+deleted as (
+    select * from {{ ref('int_audience__accounts_deleted') }}
+),
+
+there as (
+    select accounts.*
+    from accounts
+    left join deleted
+        on accounts.account_key = deleted.account_key
+    where deleted.account_key is null
+),
+
 newest as (
     select *
-    from accounts
+    from there
     qualify row_number() over (partition by account_key order by updated_at desc) = 1
 ),
 

@@ -11,11 +11,18 @@ with versions as (
     where {{ in_keys_to_replace('content_id', ref('int_content__contents_touched')) }}
 ),
 
+deleted as (
+    select * from {{ ref('int_content__contents_deleted') }}
+),
+
 keyed as (
     select
-        *,
-        {{ surrogate_key(['content_id', 'valid_from']) }} as content_key
+        versions.*,
+        {{ surrogate_key(['versions.content_id', 'valid_from']) }} as content_key,
+        deleted.content_id is not null as is_deleted
     from versions
+    left join deleted
+        on versions.content_id = deleted.content_id
 )
 
 select
@@ -32,5 +39,6 @@ select
     valid_from,
     valid_to,
     is_current,
-    version_number
+    version_number,
+    is_deleted
 from keyed

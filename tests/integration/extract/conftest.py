@@ -13,6 +13,20 @@ from tests.support.lake import Lake
 
 Declare = Callable[..., Settings]
 VARIABLE = "TEST_CRM_URL"
+ACCOUNTS = {
+    "table": "@.accounts",
+    "columns": {
+        "id": {"type": "bigint", "to": "account_id"},
+        "user_id": "text",
+        "changed_at": {"type": "timestamp with time zone", "to": "updated_at"},
+    },
+    "cursor": "changed_at",
+    "overlap": 0,
+}
+CREATE = """
+create table @.accounts (id bigint primary key, user_id text not null, changed_at timestamptz);
+insert into @.accounts select i, 'u-' || i, now() - make_interval(mins => {0} - i) from generate_series(1, {0}) i
+"""
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +58,7 @@ def declare(lake: Lake, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.
         return lake.settings.model_copy(update={"extracts": folder})
 
     return made
+
+
+def files(settings: Settings, dataset: str = "accounts") -> list[Path]:
+    return sorted((settings.inbox / "crm" / dataset).glob("extract-*/*.parquet"))

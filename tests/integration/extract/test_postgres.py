@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -16,38 +15,20 @@ import pytest
 
 from flows.errors import TidemarkError
 from flows.extract import run as running
+from flows.extract.databases.postgres import CLIENT
 from flows.extract.run import extract
 from flows.land.receipt import Status
 from flows.settings import Settings
-from tests.integration.extract.conftest import VARIABLE, Declare
+from tests.integration.extract.conftest import ACCOUNTS, CREATE, VARIABLE, Declare, files
 from tests.support.databases import Postgres
 from tests.support.lake import Lake
 from tests.support.patience import until
-
-ACCOUNTS = {
-    "table": "@.accounts",
-    "columns": {
-        "id": {"type": "bigint", "to": "account_id"},
-        "user_id": "text",
-        "changed_at": {"type": "timestamp with time zone", "to": "updated_at"},
-    },
-    "cursor": "changed_at",
-    "overlap": 0,
-}
-CREATE = """
-create table @.accounts (id bigint primary key, user_id text not null, changed_at timestamptz);
-insert into @.accounts select i, 'u-' || i, now() - make_interval(mins => {0} - i) from generate_series(1, {0}) i
-"""
 
 
 @pytest.fixture(autouse=True)
 def _quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(running, "LONGEST_WAIT_SECONDS", 0.01)
-
-
-def files(settings: Settings, dataset: str = "accounts") -> list[Path]:
-    return sorted((settings.inbox / "crm" / dataset).glob("extract-*/*.parquet"))
 
 
 def delivered(settings: Settings, dataset: str = "accounts") -> list[dict[str, Any]]:
@@ -85,10 +66,18 @@ VALUES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("client", ["duckdb", "adbc"])
 @pytest.mark.parametrize(("type_", "value", "expected"), VALUES)
 def test_every_value_is_the_one_of_the_source(
-    declare: Declare, postgres: Postgres, type_: str, value: str, expected: str | None
+    declare: Declare,
+    postgres: Postgres,
+    type_: str,
+    value: str,
+    expected: str | None,
+    client: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv(CLIENT, client)
     postgres.execute("create type @.mood as enum ('good', 'so-so')")
     postgres.execute(f"create table @.accounts (id text, user_id {type_}, changed_at timestamptz)")
     postgres.execute(f"insert into @.accounts values ('a-1', {value}, '2026-01-01 00:00+00')")
@@ -436,3 +425,49 @@ def test_the_wrong_kind_of_cursor_is_said(declare: Declare, postgres: Postgres) 
         TidemarkError, match="overlap: the cursor changed_at is timestamp with time zone; write a length"
     ):
         extract(declare(accounts=ACCOUNTS | {"overlap": 5}), "crm")
+
+
+def test_a_user_that_may_not_read_is_told_so_without_sql(declare: Declare, postgres: Postgres) -> None:
+    role = f"r_{postgres.schema}"
+    postgres.execute(CREATE.format(5) + f"; create role {role} login; grant usage on schema @ to {role}")
+    try:
+        settings = declare(accounts=ACCOUNTS)
+        os.environ[VARIABLE] = postgres.url.replace("postgres:@", f"{role}:@")
+        with pytest.raises(TidemarkError, match=r"crm.accounts: this user may not read accounts; grant it") as raised:
+            extract(settings, "crm")
+        assert "select" not in str(raised.value).replace("grant it `select`", "")
+    finally:
+        postgres.execute(f"drop owned by {role}; drop role {role}")
+
+
+def test_a_query_that_takes_too_long_is_ended_by_the_server(declare: Declare, postgres: Postgres) -> None:
+    postgres.execute(CREATE.format(5) + "; create view @.slow as select *, pg_sleep(2)::text as slept from @.accounts")
+    columns = {**ACCOUNTS["columns"], "slept": {"type": "text", "to": "full_name"}}
+    settings = declare(accounts=ACCOUNTS | {"table": "@.slow", "columns": columns})
+    path = settings.extracts / "crm.yml"
+    path.write_text(path.read_text().replace("kind: postgres", "kind: postgres\n  longest_query: 1 s"))
+    with pytest.raises(TidemarkError, match=r"a query took longer than `longest_query: 0:00:01` lets it"):
+        extract(settings, "crm")
+
+
+@pytest.mark.parametrize("client", ["duckdb", "adbc"])
+def test_each_client_reads_pages_of_one_snapshot_and_says_what_is_wrong(
+    declare: Declare, postgres: Postgres, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CLIENT, client)
+    postgres.execute(CREATE.format(25))
+    settings = declare(accounts=ACCOUNTS | {"page_rows": 10})
+    moved: list[str] = []
+
+    def change(line: str) -> None:
+        if not moved:
+            postgres.execute("update @.accounts set changed_at = changed_at - interval '1 day'")
+        moved.append(line)
+
+    assert [file.rows for file in extract(settings, "crm", change).files] == [10, 10, 5]
+    assert extract(settings, "crm").files == ()
+    monkeypatch.setenv(VARIABLE, "postgresql://reader:hunter2-of-tests@127.0.0.1:1/db")
+    said: list[str] = []
+    with pytest.raises(TidemarkError, match="refused") as raised:
+        extract(settings, "crm", said.append)
+    assert len(said) == running.TRIES - 1 and "hunter2" not in "".join([*said, str(raised.value)])

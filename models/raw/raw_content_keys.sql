@@ -1,0 +1,14 @@
+-- Generated from the contract by `make contract`; do not edit.
+-- One row per key in a list of the contents that a source had at a moment.
+-- Appended from each new batch, as it landed.
+{{ config(materialized='incremental', incremental_strategy='append') }}
+
+with landed as (
+    select * from {{ landed(source('landed', 'content_keys')) }}
+)
+
+select
+    content_id,
+    _batch_id,
+    _line
+from landed
