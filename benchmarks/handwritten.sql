@@ -119,22 +119,26 @@ by_purpose as (
 select
     person_key,
     max(usable_from) filter (where purpose = 'analytics') as analytics_from,
+    max(usable_from) filter (where purpose = 'personalisation') as personalisation_from,
     max(usable_from) filter (where purpose = 'advertising') as advertising_from
 from by_purpose
 group by person_key;
 
--- What had consent when it happened and lost it since: few events. No mart needs personalisation.
+-- What had consent when it happened and lost it since: few events.
 create temp table withdrawn as
 select
     e._batch_id,
     e._line,
     coalesce(e.occurred_at < greatest(d.analytics_from, u.analytics_from), false) as is_analytics_withdrawn,
+    coalesce(e.occurred_at < greatest(d.personalisation_from, u.personalisation_from), false)
+        as is_personalisation_withdrawn,
     coalesce(e.occurred_at < greatest(d.advertising_from, u.advertising_from), false) as is_advertising_withdrawn
 from read_parquet(getvariable('landed') || '/events/event_date=*/*.parquet', hive_partitioning = true) as e
 left join usable as d on cast(e.device_key as uuid) = d.person_key
 left join usable as u on cast(e.user_key as uuid) = u.person_key
 where
     (e.has_analytics_consent and is_analytics_withdrawn)
+    or (e.has_personalisation_consent and is_personalisation_withdrawn)
     or (e.has_advertising_consent and is_advertising_withdrawn);
 
 -- Events stand in memory here; the benchmark also runs a form in which this is a view, and each statement below reads
@@ -163,6 +167,9 @@ select
     e.page_type,
     e.channel,
     coalesce(e.has_analytics_consent and not w.is_analytics_withdrawn, e.has_analytics_consent, false) as has_analytics,
+    coalesce(
+        e.has_personalisation_consent and not w.is_personalisation_withdrawn, e.has_personalisation_consent, false
+    ) as has_personalisation,
     coalesce(e.has_advertising_consent and not w.is_advertising_withdrawn, e.has_advertising_consent, false)
         as has_advertising
 from read_parquet(getvariable('landed') || '/events/event_date=*/*.parquet', hive_partitioning = true) as e
@@ -188,7 +195,8 @@ select
     count(*) as events_count,
     count(*) filter (where event_type = 'content_view') as content_views_count,
     coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as active_ms,
-    bool_or(is_bot) as is_bot
+    bool_or(is_bot) as is_bot,
+    bool_and(has_personalisation) as has_stitching_consent
 from events
 where has_analytics and not is_future
 group by event_date, product, device_key, session_id;
@@ -210,7 +218,7 @@ compared as (
     from (
         select
             e.event_date, e.product, e.device_key, e.occurred_at, e.event_id, e.event_type, e.platform, e.user_key,
-            e.active_ms, e.is_bot
+            e.active_ms, e.is_bot, e.has_personalisation
         from events as e
         semi join long_lanes as l
             on e.device_key = l.device_key and e.event_date = l.event_date and e.product = l.product
@@ -232,7 +240,7 @@ numbered as (
 
 select
     event_date, product, device_key, session_id, platform, user_key, started_at, ended_at, events_count,
-    content_views_count, active_ms, is_bot, true as is_first_of_day, true as is_last_of_day
+    content_views_count, active_ms, is_bot, has_stitching_consent, true as is_first_of_day, true as is_last_of_day
 from streams
 where session_id is not null or ended_at <= started_at + interval 30 minute
 union all
@@ -249,6 +257,7 @@ select
     count(*) filter (where event_type = 'content_view') as content_views_count,
     coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as active_ms,
     bool_or(is_bot) as is_bot,
+    bool_and(has_personalisation) as has_stitching_consent,
     bool_or(previous_at is null) as is_first_of_day,
     bool_or(next_at is null) as is_last_of_day
 from numbered
@@ -314,9 +323,18 @@ tails as (
         sum(events_count) as events_count,
         sum(content_views_count) as content_views_count,
         sum(active_ms) as active_ms,
-        bool_or(is_bot) as is_bot
+        bool_or(is_bot) as is_bot,
+        bool_and(has_stitching_consent) as has_stitching_consent
     from chained
     group by started_date, product, device_key, session_id
+),
+
+-- An anonymous session is the last user's of its device.
+last_users as (
+    select device_key, max_by(user_key, row(occurred_at, event_id)) as last_user_key
+    from events
+    where device_key is not null and user_key is not null and has_personalisation and not is_bot and not is_future
+    group by device_key
 )
 
 select
@@ -327,6 +345,10 @@ select
     h.platform,
     h.device_key,
     coalesce(t.user_key, h.user_key) as user_key,
+    coalesce(
+        t.user_key, h.user_key,
+        if(h.has_stitching_consent and coalesce(t.has_stitching_consent, true), u.last_user_key, null)
+    ) as stitched_user_key,
     h.event_date as started_date,
     h.started_at,
     coalesce(t.ended_date, h.event_date) as ended_date,
@@ -334,7 +356,9 @@ select
     cast(h.events_count + coalesce(t.events_count, 0) as bigint) as events_count,
     cast(h.content_views_count + coalesce(t.content_views_count, 0) as bigint) as content_views_count,
     cast(h.active_ms + coalesce(t.active_ms, 0) as double) / 1000 as engaged_seconds,
-    h.is_bot or coalesce(t.is_bot, false) as is_bot
+    h.is_bot or coalesce(t.is_bot, false) as is_bot,
+    coalesce(t.ended_at, h.ended_at) > h.started_at + interval 72 hour as is_too_long,
+    h.has_stitching_consent and coalesce(t.has_stitching_consent, true) as has_stitching_consent
 from heads as h
 left join tails as t
     on
@@ -342,7 +366,8 @@ left join tails as t
         and h.event_date = t.started_date
         and h.product = t.product
         and h.device_key = t.device_key
-        and h.session_id is not distinct from t.session_id;
+        and h.session_id is not distinct from t.session_id
+left join last_users as u on h.device_key = u.device_key;
 
 ---------------------------------------------------------------------------------------------------------------
 -- Audience

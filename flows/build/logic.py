@@ -194,7 +194,9 @@ class ProjectLogic:
 
     def _find_reach(self, id_: str) -> Reach | None:
         node = self._node(id_)
-        if id_ in self._manifest.sources or not _passes_days_on(node):
+        if id_ in self._manifest.sources:
+            return Reach()
+        if not _passes_days_on(node) and not is_touched_by_day(self._manifest, node):
             return Reach()
         own = self._looks_around(node)
         upstream = [self.reach(parent) for parent in self._parents(id_)]
@@ -343,6 +345,14 @@ def _calls(text: str, name: str) -> Iterator[Any]:
 
 def _is_view(node: Any) -> bool:
     return node.config.materialized in ("view", "ephemeral")
+
+
+def is_touched_by_day(manifest: "Manifest", node: Any) -> bool:
+    """Whether a model is one of things, of which a batch touches all that are on its days: where ``meta.touched_keys``
+    names a model that is kept by day."""
+    touched_keys = (node.config.meta or {}).get("touched_keys")
+    named = manifest.nodes.get(f"model.{manifest.metadata.project_name}.{touched_keys}")
+    return named is not None and named.config.get("incremental_strategy") == "replace_days"
 
 
 def _passes_days_on(node: Any) -> bool:

@@ -70,7 +70,8 @@ class Step:
     things than days; else it is for the batches after ``seen``, up to and
     with ``upto``, of its ``datasets`` ('*' among them where it reads the landings of all). ``days`` are those to
     replace, as YYYY-MM-DD: the days of these batches, or those chosen, and the days they reach. ``mark`` is that of its
-    logic; '' where what it reads is not as this project makes it, so that the next build makes it again.
+    logic; '' where what it reads is not as this project makes it, so that the next build makes it again. Some of the
+    batches took rows away where ``takes_away``.
     """
 
     mark: str
@@ -79,6 +80,7 @@ class Step:
     upto: int
     is_whole: bool
     days: list[str]
+    takes_away: bool = False
 
 
 def make_plan(
@@ -175,11 +177,13 @@ def plan(project: Project, logic: Mapping[str, Logic], models: frozenset[str], s
         # What has seen more than what it reads was built from other rows than are there now.
         is_whole = own.reach is None or known.logic != own.mark or upto < known.batch_id
         # Of a thing whose rows are gone no batch holds the key any more, by which its other rows would be found.
+        takes_away = any(known.batch_id < batch_id <= upto and of in datasets for batch_id, of in state.removals)
         if reach is None or "touched_keys" in (node.config.meta or {}):
-            is_whole |= any(known.batch_id < batch_id <= upto and of in datasets for batch_id, of in state.removals)
+            is_whole |= takes_away
         is_sound = state.has_whole_build or all_stored <= models
         is_sound = is_sound and all(is_as_made_now(name) for name in project.models[node.name].upstream)
-        return Step(own.mark if is_sound else "", sorted(datasets), known.batch_id, upto, is_whole, days)
+        mark = own.mark if is_sound else ""
+        return Step(mark, sorted(datasets), known.batch_id, upto, is_whole, days, takes_away)
 
     return {
         node.name: step_of(id_, node)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.build.logic import ProjectLogic, variables_of
+from flows.build.logic import ProjectLogic, is_touched_by_day, variables_of
 
 if TYPE_CHECKING:  # dbt takes over a second to import, and most commands run none
     from dbt.contracts.graph.manifest import Manifest
@@ -109,9 +109,12 @@ class Project:
 
     @cached_property
     def partitioned_by_day(self) -> frozenset[str]:
-        """Every model of which chosen days can be rebuilt, by its name."""
+        """Every model of which chosen days can be rebuilt, by its name: those kept by day, and those of things that are
+        touched by day."""
         return frozenset(
-            node.name for node in self._nodes("model") if node.config.get("incremental_strategy") == "replace_days"
+            node.name
+            for node in self._nodes("model")
+            if node.config.get("incremental_strategy") == "replace_days" or is_touched_by_day(self.manifest, node)
         )
 
     @cached_property

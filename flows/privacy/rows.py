@@ -50,6 +50,17 @@ def share_of_row(columns: Iterable[str], person: Person, with_shared: bool = Fal
     return f"case {' '.join(f'when {test} then {share.value}' for test, share in cases)} end"
 
 
+def others_left_out(columns: Iterable[str], person: Person) -> str:
+    """What to select of rows handed to a person: all columns, but NULL for whoever else a row was guessed to be of, as
+    ``stitched_user_key`` says. Whose a row is does not follow from a guess."""
+    guesses = [(name, kind) for name in columns for kind in Kind if name.endswith(f"_{kind.column}")]
+    shown = [
+        f"case when {is_one_of(identifier(name), person.keys[kind])} then {identifier(name)} end as {identifier(name)}"
+        for name, kind in guesses
+    ]
+    return f"* replace ({', '.join(shown)})" if shown else "*"
+
+
 def is_one_of(column: str, keys: Collection[UUID]) -> str:
     """The condition that a column holds one of these keys; false, not NULL, where it holds none at all.
 

@@ -47,7 +47,7 @@ from flows.privacy.lake_secrets import LakeSecrets
 from flows.privacy.landed import LandedRows, reading
 from flows.privacy.mentions import Mention, Unsearched, mentions
 from flows.privacy.private_folder import PrivateFolder, check_target, private_folder
-from flows.privacy.rows import share_of_row
+from flows.privacy.rows import others_left_out, share_of_row
 from flows.privacy.sheets import SHARE, write_rows
 from flows.settings import Settings
 
@@ -171,7 +171,9 @@ class _Writer:
 
     def _published_rows(self, document: TextIO, marts: duckdb.DuckDBPyConnection, holding: Holding) -> Count:
         share = share_of_row(holding.keys, self.person, self.with_shared)
-        rows = f"select {share} as {SHARE}, * from {identifier(holding.name)}"
+        columns = [name for name, *_ in marts.execute(f"describe {identifier(holding.name)}").fetchall()]
+        shown = others_left_out(columns, self.person)
+        rows = f"select {share} as {SHARE}, {shown} from {identifier(holding.name)}"
         query = f"select * from ({rows}) where {SHARE} is not null order by all"
         return write_rows(self.folder, document, marts, holding.name, query)
 

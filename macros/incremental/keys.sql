@@ -5,11 +5,16 @@
     Which keys each batch touches is a model of its own, `int_<domain>__<things>_touched`: the keys it delivers,
     and the keys of the delivery it supersedes, whose rows count no more. An incremental model names it twice: in
     `meta.touched_keys`, for the strategy, and in `in_keys_to_replace(key, ref(...))`, for the rows it reads.
+
+    Where that model is kept by day instead, as one of devices is, a batch touches all keys of the days it touches. It
+    has to keep every key that was ever on a day, until rows are taken away: then models of things are built whole.
 -#}
 
 {#- The keys that the batches this model has not seen touch. -#}
 {% macro select_touched_keys(key, touched_keys) -%}
-    select {{ key }} from {{ touched_keys }} where {{ in_new_batches() }}
+    {%- set day = day_column(graph.nodes['model.' ~ project_name ~ '.' ~ touched_keys.identifier]) -%}
+    {%- if day -%}{% do refuse_in_unit_test("affected_days: ['2026-01-15']") %}{%- endif -%}
+    select {{ key }} from {{ touched_keys }} where {{ in_days(day, affected_days()) if day else in_new_batches() }}
 {%- endmacro %}
 
 {#- The condition that leaves in a model only the keys it replaces: true on a full build. -#}

@@ -35,6 +35,8 @@ EVENTS, DAYS, SEED = 24_000, 33, 7
 BEGUN = date(2026, 1, 4)
 FROM = BEGUN + timedelta(days=1)
 KEYS = tuple(kind.column for kind in Kind)
+# Columns of marts with such pseudonyms, and whose they are.
+KEY_COLUMNS = dict(zip(KEYS, KEYS, strict=True)) | {"stitched_user_key": "user_key"}
 Row = dict[str, Any]
 Marts = dict[str, list[Row]]
 # What a change of the key moves of figures of days since (docs/guides/privacy.md), and over how many days.
@@ -122,7 +124,11 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
 
 def as_later(life: Life, row: Row, leave_out: tuple[str, ...] = ()) -> Row:
     """A row with the later pseudonyms."""
-    keys = {name: value and life.later_of[name][UUID(str(value))] for name, value in row.items() if name in KEYS}
+    keys = {
+        name: value and life.later_of[KEY_COLUMNS[name]][UUID(str(value))]
+        for name, value in row.items()
+        if name in KEY_COLUMNS
+    }
     return {name: value for name, value in {**row, **keys}.items() if name not in leave_out}
 
 
@@ -225,7 +231,7 @@ def keys_by_side(settings: Settings) -> Iterator[tuple[str, bool | None, set[UUI
             ).fetchall():
                 columns.setdefault((schema, table), []).append(column)
             for (schema, table), names in columns.items():
-                keys = [name for name in names if name in KEYS]
+                keys = [name for name in names if name in KEY_COLUMNS]
                 day = next((name for name in ("event_date", "started_date") if name in names), None)
                 for key in keys if day else ():
                     rows = db.execute(

@@ -86,6 +86,52 @@ REOPENED = {
     ),
 }  # fmt: skip
 
+# Each changes whom sessions of days that nothing came for are stitched to.
+_ANONYMOUS = (visit(0), visit(2, device="d-2"))
+STITCHED = {
+    "somebody logs in, long after": Case("spring", (*_ANONYMOUS, visit(8, "12:00", 1, user="u-1"), visit(30, step=2))),
+    "somebody else logs in, and then an older day comes": Case(
+        "autumn",
+        (
+            *_ANONYMOUS, visit(8, "12:00", 1, user="u-1"), visit(3, "12:00", 2, user="u-2"),
+            visit(9, "12:00", 3, user="u-3"),
+        ),
+    ),
+    "two log in at one moment": Case(
+        "spring",
+        (*_ANONYMOUS, visit(8, "12:00", 1, user="u-1"), visit(8, "12:00", 2, user="u-2", product="sport")),
+    ),
+    "the one who logged in withdraws": Case(
+        "new year",
+        (*_ANONYMOUS, visit(3, user="u-2"), visit(8, user="u-1")), (), (),
+        (says(30, "12:00", 1, "u-1", refused=("personalisation",)), account_says(30, "12:00", 2, "u-2", "analytics")),
+    ),
+    "the device withdraws, and what was anonymous with it": Case(
+        "end of February", (*_ANONYMOUS, visit(8, user="u-1")), (), (),
+        (says(1, "12:00", 1, "d-1", refused=("personalisation",)), says(1, "12:30", 2, "d-1", given=EVERY, file="b")),
+    ),
+    "consent to stitching is not consent to be counted": Case(
+        "spring",
+        (
+            visit(0, "12:00", 1, user="u-1", consents=(("personalisation",),)), visit(7), visit(7, product="sport"),
+            visit(8, "12:00", 2, (0, "view"), (0, "read"), product="sport", consents=(EVERY, ("analytics",))),
+            visit(9, "12:00", 3, user="u-2", consents=(("analytics",),)),
+        ),
+    ),
+    "a robot and a clock that is far ahead log in": Case(
+        "autumn",
+        (
+            *_ANONYMOUS, visit(7, "12:00", 1, (0, "robot's view"), user="u-1"),
+            visit(8, "12:00", 1, user="u-2", ahead=3 * 24 * 60 * MINUTE), visit(3, "12:00", 2, user="u-3"),
+        ),
+    ),
+    "a copy received sooner is of another device, or of nobody": Case(
+        "spring",
+        (visit(0), visit(0, device="d-2"), visit(8, "12:00", 0, user="u-1"), visit(9, "12:00", 0, user="u-2")),
+        (Retry(2, "device", -5_000, 2), Retry(3, "no user", -5_000, 1)),
+    ),
+}  # fmt: skip
+
 # At the new year the organisation's midnight is at 23:00 UTC.
 KNOWN = {
     "a late event joins what went before midnight and after": Case(
@@ -210,4 +256,5 @@ KNOWN = {
     ),
     **WITHDRAWN,
     **REOPENED,
+    **STITCHED,
 }  # fmt: skip

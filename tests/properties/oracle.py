@@ -23,6 +23,7 @@ SEEDS = Path(__file__).parents[2] / "seeds"
 Event = dict[str, Any]
 
 PURPOSES = ("analytics", "personalisation", "advertising")
+STITCHING = "personalisation"
 ENVELOPE = ("platform", "app_version", "device_key", "user_key", "session_id")
 PAYLOADS = (
     "content_id", "content_type", "referrer", "depth", "active_ms", "reaction", "results_count", "advert_id", "slot",
@@ -84,6 +85,9 @@ class Session(NamedTuple):
     content_views_count: int
     engaged_seconds: float
     is_bot: bool
+    is_too_long: bool
+    stitched_user_key: UUID | None
+    has_stitching_consent: bool
 
 
 def split_into_sessions(events: Iterable[Event]) -> list[list[Event]]:
@@ -111,8 +115,12 @@ def _is_over(previous: Event, event: Event) -> bool:
 
 def fct_sessions(events: list[Event]) -> list[Session]:
     """One row per session."""
+    last_users = last_users_of_devices(events)
     return [
         Session(
+            stitched_user_key=_stitched_user(session, last_users),
+            has_stitching_consent=_may_be_stitched(session),
+            is_too_long=session[-1]["occurred_at"] - session[0]["occurred_at"] > timedelta(hours=72),
             product=session[0]["product"],
             platform=session[0]["platform"],
             device_key=session[0]["device_key"],
@@ -128,6 +136,22 @@ def fct_sessions(events: list[Event]) -> list[Session]:
         )
         for session in split_into_sessions(events)
     ]
+
+
+def last_users_of_devices(events: Iterable[Event]) -> dict[UUID, UUID]:
+    """Who was logged in last on each device, robots and events from the future left out, with consent to stitching."""
+    known = [e for e in events if None not in (e["device_key"], e["user_key"]) and STITCHING in e["consent"]]
+    known = [e for e in known if not (e["is_bot"] or is_future(e))]
+    return {e["device_key"]: e["user_key"] for e in sorted(known, key=lambda e: (e["occurred_at"], e["event_id"]))}
+
+
+def _may_be_stitched(session: list[Event]) -> bool:
+    return all(STITCHING in e["consent"] for e in session)
+
+
+def _stitched_user(session: list[Event], last_users: dict[UUID, UUID]) -> UUID | None:
+    guessed = last_users.get(session[0]["device_key"]) if _may_be_stitched(session) else None
+    return _last_user(session) or guessed
 
 
 def _last_user(events: list[Event]) -> UUID | None:

@@ -3,6 +3,7 @@ way: every mart is that of one full build, and what an oracle written plainly ma
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import pytest
@@ -11,11 +12,13 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.properties.cases import CASE, CASES, Case
+from tests.properties.cases import CASE, CASES, STEPS, Case
 from tests.properties.delivered import Delivered, Landed, changes, files_of
 from tests.properties.kills import MOMENTS
-from tests.properties.known import KNOWN, REOPENED, WITHDRAWN
+from tests.properties.known import KNOWN, REOPENED, STITCHED, WITHDRAWN
 from tests.properties.lives import PLAN, RULES, Home, Plan, Step
+from tests.properties.oracle import Session, fct_sessions
+from tests.properties.oracle_consent import in_use
 from tests.properties.oracle_people import Rules
 from tests.properties.unfolded import copies_of, statements_of
 
@@ -59,6 +62,23 @@ def test_known_cases_change_what_was_built(name: str) -> None:
     wanted, other = ("withdrawn", "in use again") if name in WITHDRAWN else ("in use again", "withdrawn")
     assert changes(built, now)[wanted] > 0
     assert changes(built, now)[other] == 0
+
+
+@pytest.mark.parametrize("name", STITCHED)
+def test_known_cases_change_whom_sessions_are_stitched_to(name: str) -> None:
+    """By the oracle: at some step sessions that were built before, and have nothing new, get another user or none."""
+    steps = [sessions_until(STITCHED[name], step) for step in range(STEPS)]
+    assert any(
+        before[same].stitched_user_key != now[same].stitched_user_key
+        for before, now in pairwise(steps)
+        for same in before.keys() & now.keys()
+    )
+
+
+def sessions_until(case: Case, last_step: int) -> dict[Session, Session]:
+    """The sessions of what was delivered until this step, by all that does not follow from consent or others."""
+    sessions = fct_sessions(in_use(*landed_until(case, last_step)))
+    return {session._replace(stitched_user_key=None, has_stitching_consent=False): session for session in sessions}
 
 
 def landed_until(case: Case, last_step: int) -> Landed:

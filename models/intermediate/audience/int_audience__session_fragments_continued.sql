@@ -58,5 +58,6 @@ select
     events_count,
     content_views_count,
     active_ms,
-    is_bot
+    is_bot,
+    has_stitching_consent
 from continuing

@@ -22,7 +22,8 @@ with events as (
         user_key,
         session_id,
         active_ms,
-        is_bot
+        is_bot,
+        {{ stitching_consent() }} as has_stitching_consent
     from {{ ref('int_events__events_deduplicated') }}
     where has_analytics_consent and not is_future and {{ in_days }}
 ),
@@ -43,6 +44,7 @@ streams_summed as (
             coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as bigint
         ) as active_ms,
         bool_or(is_bot) as is_bot,
+        bool_and(has_stitching_consent) as has_stitching_consent,
         session_id is null
         and max(occurred_at) > min(occurred_at) + interval {{ var('session_gap_minutes') }} minute as may_pause
     from events
@@ -72,7 +74,8 @@ events_without_id as (
         device_key,
         user_key,
         active_ms,
-        is_bot
+        is_bot,
+        {{ stitching_consent() }} as has_stitching_consent
     from {{ ref('int_events__events_deduplicated') }}
     where session_id is null and has_analytics_consent and not is_future and {{ in_days }}
 ),
@@ -132,6 +135,7 @@ parts_summed as (
             coalesce(sum(active_ms) filter (where event_type = 'content_progress'), 0) as bigint
         ) as active_ms,
         bool_or(is_bot) as is_bot,
+        bool_and(has_stitching_consent) as has_stitching_consent,
         bool_or(previous_at is null) as is_first_of_day,
         bool_or(next_at is null) as is_last_of_day
     from numbered
@@ -153,6 +157,7 @@ fragments as (
         content_views_count,
         active_ms,
         is_bot,
+        has_stitching_consent,
         true as is_first_of_day,
         true as is_last_of_day
     from streams_summed
@@ -172,6 +177,7 @@ fragments as (
         content_views_count,
         active_ms,
         is_bot,
+        has_stitching_consent,
         is_first_of_day,
         is_last_of_day
     from parts_summed
@@ -193,6 +199,7 @@ select
     content_views_count,
     active_ms,
     is_bot,
+    has_stitching_consent,
     is_first_of_day,
     is_last_of_day
 from fragments

@@ -1,11 +1,17 @@
 -- One row per session, whole, under the day it started: it is never cut at midnight, however many it spans.
 --
 -- A session is its first fragment and the fragments of the following days that continue it, one a day.
+--
+-- Whom a device is stitched to is written back over its sessions of all other days, row by row.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
     unique_key='started_date',
-    meta={'days_to_replace': 'affected_session_days'}
+    meta={'days_to_replace': 'affected_session_days'},
+    post_hook=[{
+        'sql': "{{ write_stitched_users_back(ref('int_audience__devices_stitched'), ref('int_consents__days_used')) }}",
+        'transaction': true
+    }]
 ) }}
 
 with fragments as (
@@ -16,6 +22,13 @@ with fragments as (
 continuing as (
     select * from {{ ref('int_audience__session_fragments_continued') }}
     where {{ from_first_day_to_replace('event_date') }}
+),
+
+devices as (
+    select
+        device_key,
+        user_key
+    from {{ ref('int_audience__devices_stitched') }}
 ),
 
 first_fragments as (
@@ -65,7 +78,8 @@ chains_summed as (
         sum(events_count) as events_count,
         sum(content_views_count) as content_views_count,
         sum(active_ms) as active_ms,
-        bool_or(is_bot) as is_bot
+        bool_or(is_bot) as is_bot,
+        bool_and(has_stitching_consent) as has_stitching_consent
     from chained
     group by product, device_key, session_id, first_continuing_date
 ),
@@ -85,10 +99,23 @@ sessions as (
         firsts.events_count + coalesce(chains_summed.events_count, 0) as events_count,
         firsts.content_views_count + coalesce(chains_summed.content_views_count, 0) as content_views_count,
         firsts.active_ms + coalesce(chains_summed.active_ms, 0) as active_ms,
-        firsts.is_bot or coalesce(chains_summed.is_bot, false) as is_bot
+        firsts.is_bot or coalesce(chains_summed.is_bot, false) as is_bot,
+        firsts.has_stitching_consent and coalesce(chains_summed.has_stitching_consent, true) as has_stitching_consent
     from first_fragments as firsts
     left join chains_summed
         on firsts.fragment_key = chains_summed.first_fragment_key
+),
+
+stitched as (
+    select
+        sessions.*,
+        coalesce(
+            sessions.user_key,
+            case when sessions.has_stitching_consent then devices.user_key end
+        ) as stitched_user_key
+    from sessions
+    left join devices
+        on sessions.device_key = devices.device_key
 )
 
 select
@@ -97,6 +124,7 @@ select
     platform,
     device_key,
     user_key,
+    stitched_user_key,
     started_date,
     started_at,
     ended_date,
@@ -104,5 +132,7 @@ select
     cast(events_count as bigint) as events_count,
     cast(content_views_count as bigint) as content_views_count,
     cast(active_ms as double) / 1000 as engaged_seconds,
-    is_bot
-from sessions
+    is_bot,
+    ended_at > started_at + interval {{ var('long_session_hours') }} hour as is_too_long,
+    has_stitching_consent
+from stitched

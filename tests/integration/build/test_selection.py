@@ -21,7 +21,12 @@ def settings(tmp_path: Path) -> Settings:
         ("-s fct_sessions --models fct_enquiries", {"fct_sessions", "fct_enquiries"}),
         (
             "--full-refresh --select 1+fct_sessions --exclude fct_sessions --fail-fast",
-            {"int_audience__session_fragments_split", "int_audience__session_fragments_continued"},
+            {
+                "int_audience__session_fragments_split",
+                "int_audience__session_fragments_continued",
+                "int_audience__devices_stitched",
+                "int_consents__days_used",
+            },
         ),
         ("--select fct_sessions --exclude-resource-type test --vars {late_after_hours:1}", {"fct_sessions"}),
         ("--select fct_sessions --resource-type test seed", set()),

@@ -22,14 +22,19 @@ MODELS: dict[str, tuple[str, tuple[str, ...], Reach | None]] = {
     "landings": ("table", ("source.lake.landings",), Reach()),
     "some_landings": ("table", ("source.lake.landings",), Reach()),
     "dates": ("table", ("seed.names",), Reach()),
+    "devices": ("replace_keys", ("model.copies",), Reach()),
 }
+TOUCHED_BY_DAY = "devices"
+
+
+INCREMENTAL = ("replace_days", "replace_keys")
 
 
 def node(name: str, kept: str, parents: tuple[str, ...]) -> Any:
-    is_by_day = kept == "replace_days"
+    metas: dict[str, Any] = {"some_landings": {"datasets": ["calls"]}, TOUCHED_BY_DAY: {"touched_keys": "copies"}}
     config = SimpleNamespace(
-        materialized="incremental" if is_by_day else kept,
-        meta={"datasets": ["calls"]} if name == "some_landings" else {},
+        materialized="incremental" if kept in INCREMENTAL else kept,
+        meta=metas.get(name, {}),
     )
     return SimpleNamespace(name=name, resource_type="model", config=config, depends_on_nodes=list(parents))
 
@@ -58,12 +63,12 @@ PROJECT: Any = SimpleNamespace(
     ),
     models={
         name: SimpleNamespace(
-            materialized="incremental" if kept == "replace_days" else kept,
+            materialized="incremental" if kept in INCREMENTAL else kept,
             upstream=upstream(name),
         )
         for name, (kept, *_) in MODELS.items()
     },
-    partitioned_by_day=frozenset(name for name, (kept, *_) in MODELS.items() if kept == "replace_days"),
+    partitioned_by_day=frozenset(name for name, (kept, *_) in MODELS.items() if kept in INCREMENTAL),
 )
 LOGIC = {name: Logic(MARK, reach) for name, (*_, reach) in MODELS.items()}
 ALL = frozenset(MODELS)
@@ -169,3 +174,15 @@ def test_a_backfill_is_for_the_chosen_days_whatever_was_seen_of_them() -> None:
     made = steps(seen=6, is_backfill=True)
     assert made["copies"].days == ["2026-01-10", "2026-01-15", "2026-01-31", "2026-02-10"]
     assert made["copies"].seen == made["copies"].upto == 6
+
+
+def test_a_model_of_things_touched_by_day_is_for_days_and_whole_where_rows_were_taken_away() -> None:
+    made = steps()
+    assert made["devices"].days == ["2026-01-15", "2026-01-31"] and not made["devices"].is_whole
+    state = State(6, {name: Progress(4, MARK) for name in MODELS}, LANDED, removals=((6, "events"),))
+    made = plan(PROJECT, LOGIC, ALL, state)
+    assert {name for name, step in made.items() if step.takes_away} >= {"copies", "devices", "audience"}
+    # Which of its things is gone no day says any more; a day is made again all the same.
+    assert made["devices"].is_whole and not made["copies"].is_whole
+    state = State(6, state.progress, LANDED, removals=((4, "events"), (6, "calls")))
+    assert not plan(PROJECT, LOGIC, ALL, state)["devices"].takes_away

@@ -8,7 +8,7 @@ import pytest
 
 from flows.land.pseudonyms import Kind
 from flows.privacy.identity import Person
-from flows.privacy.rows import Share, share_of_row
+from flows.privacy.rows import Share, others_left_out, share_of_row
 
 MINE, OTHER, ALSO_SHARED = UUID(int=1), UUID(int=2), UUID(int=3)
 COLUMNS = [kind.column for kind in Kind]
@@ -57,3 +57,14 @@ def test_a_row_is_whose_it_names(columns: list[str], with_shared: bool) -> None:
 
 def test_nothing_is_anybodys_without_keys() -> None:
     assert {share for _, share in shares(COLUMNS, NOBODY, True)} == {None}
+
+
+@pytest.mark.parametrize(("person", "kept"), [(PERSON, [MINE, None, None]), (NOBODY, [None, None, None])], ids=str)
+def test_whom_else_a_row_was_guessed_to_be_of_is_left_out(person: Person, kept: list[UUID | None]) -> None:
+    guessed = [MINE, OTHER, None]
+    with duckdb.connect() as database:
+        database.execute("create table t (user_key uuid, stitched_user_key uuid)")
+        database.executemany("insert into t values (?, ?)", [[OTHER, one] for one in guessed])
+        shown = others_left_out(["user_key", "stitched_user_key"], person)
+        assert database.execute(f"select {shown} from t order by rowid").fetchall() == [(OTHER, one) for one in kept]
+    assert others_left_out(COLUMNS, person) == "*"
