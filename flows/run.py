@@ -24,11 +24,7 @@ class Run:
     @property
     def is_good(self) -> bool:
         """Whether nothing failed, and every table that readers see is up to date."""
-        return (
-            not (self.build and self.build.failed)
-            and self.publication is not None
-            and self.publication.manifest.is_fresh
-        )
+        return not (self.build and self.build.failed) and self.publication is not None and self.publication.is_good
 
 
 def run(

@@ -15,6 +15,7 @@ NOT_IN_A_HOME = "*?[\\=#"
 MEMORY = re.compile(r"(\d+\.?\d*|\.\d+)\s*(?:(k|m|g|t)(i?)b?|b|bytes?)", re.IGNORECASE)
 UNLIMITED = ("-1", "none")
 LEAST_MEMORY = 64_000_000
+PUBLISHED_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
@@ -63,6 +64,11 @@ class Settings(BaseSettings):
         le=1_000_000,
         allow_inf_nan=False,
         description="Hours that a published version is kept at least, for readers that have it open.",
+    )
+    published_url: str | None = Field(
+        None,
+        description="Where each publication is sent to as well, on an S3-compatible store, such as "
+        "`s3://bucket/prefix`; its endpoint and credentials are those of AWS's variables.",
     )
     group_internal: str | None = Field(
         None,
@@ -144,6 +150,16 @@ class Settings(BaseSettings):
             if any(not character.isprintable() for character in path):
                 raise ValueError("the folder it is in has a line break or a control character in its path")
         return home
+
+    @field_validator("published_url")
+    @classmethod
+    def _url(cls, url: str | None) -> str | None:
+        # Views name it, in which DuckDB takes other characters for patterns or the beginning of something else.
+        if url is None:
+            return None
+        if not PUBLISHED_URL.fullmatch(url.rstrip("/")):
+            raise ValueError("write s3://BUCKET or s3://BUCKET/PREFIX, in letters, digits, - _ . and /")
+        return url.rstrip("/")
 
     @field_validator("memory_limit")
     @classmethod
@@ -251,7 +267,12 @@ def explain(error: ValidationError) -> list[str]:
     # What is below a home that cannot be is no fault of its own.
     faults = [fault for fault in error.errors() if fault["loc"] == ("home",)] or error.errors()
     return [
-        f"TIDEMARK_{'_'.join(str(part) for part in fault['loc']).upper()} is {str(fault['input'])!r}: "
+        f"TIDEMARK_{'_'.join(str(part) for part in fault['loc']).upper()} is {_shown(str(fault['input']))!r}: "
         f"{fault['msg'].removeprefix('Value error, ')}"
         for fault in faults
     ]
+
+
+def _shown(given: str) -> str:
+    """A value without what stands before the host of a URL, which may be a password."""
+    return re.sub(r"(?<=://)[^/@]*(/[^@]*)?@", "***@", given)

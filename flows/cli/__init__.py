@@ -197,9 +197,9 @@ def publish_command(settings: Settings, force: bool) -> None:
     began = datetime.now(UTC)
     publication = publish(settings, force)
     print_publication(settings, publication)
-    if publication.manifest.is_fresh:
+    if publication.is_good:
         count_by_hand(settings, began, ["publish"])
-    if not publication.manifest.is_fresh:
+    else:
         sys.exit(1)
 
 
@@ -229,8 +229,8 @@ def run_command(settings: Settings) -> None:
     if done.is_good:
         print_totals(read_totals(settings))
     print_publication(settings, done.publication)
-    is_fresh = done.publication.manifest.is_fresh
-    count_by_hand(settings, began, ["land", "publish"] if is_fresh else ["land"], has_built=True)
+    steps = ["land", "publish"] if done.publication.is_good else ["land"]
+    count_by_hand(settings, began, steps, has_built=True)
     out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
     if not done.is_good:
         sys.exit(1)

@@ -29,7 +29,9 @@ def extract_command(settings: Settings, name: str, accept_deletes: bool, from_th
     options = {"accept_deletes": accept_deletes, "from_the_beginning": from_the_beginning}
     asked = [option for option, is_asked in options.items() if is_asked]
     done = extract(settings, name, print_line, _print_note, asked)
-    what = f"{counted(done.rows, 'row')} in {counted(len(done.files), 'file')}" if done.files else "nothing new"
+    what = counted(len(done.files), "file") if done.files else "nothing new"
+    if done.rows:
+        what = f"{counted(done.rows, 'row')} in {what}"
     out.print(f"[bold]extracted[/] {safe(name)}: {what} in {time.monotonic() - started:.1f} s")
     count_by_hand(settings, began, [f"extract {name}"])
 

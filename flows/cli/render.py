@@ -242,6 +242,13 @@ def print_publication(settings: Settings, publication: Publication) -> None:
         out.print(f"         [yellow]stale[/] {t.name} since {since}, rows as of {as_of}: waits for {because}")
     for missing in manifest.missing:
         out.print(f"         [yellow]missing[/] {missing.name}: waits for {safe(describe_causes(missing.because))}")
+    if publication.unsent:
+        out.print(f"         [red]not sent[/] {safe(publication.unsent)}")
+        out.print(
+            f"         readers at {safe(str(settings.published_url))} see what they did; the next run tries again"
+        )
+    elif settings.published_url:
+        out.print(f"         sent to {safe(settings.published_url)}")
     for line in how_to_query(settings):
         out.print(f"         {safe(line)}")
 

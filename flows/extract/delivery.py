@@ -22,10 +22,10 @@ CREATE_TRIES = 10
 
 @dataclass(frozen=True)
 class Delivered:
-    """A file in the inbox: its name there, its rows and its size."""
+    """A file in the inbox: its name there, its rows and its size; of a file as others wrote it, rows are not known."""
 
     name: str
-    rows: int
+    rows: int | None
     bytes: int
 
 
@@ -57,6 +57,10 @@ class Folder:
             return datetime.fromtimestamp((self._path / name).stat().st_mtime, UTC)
         return receipt.delivered_at if receipt else None
 
+    def has(self, name: str) -> bool:
+        """Whether a file of this name is still in the inbox, landed, refused or neither."""
+        return (self._path / name).exists()
+
     def names(self) -> Iterator[str]:
         """The files that were delivered here and are still there, or landed; none that was refused."""
         refused = self._refused()
@@ -72,15 +76,16 @@ class Folder:
         self._path.mkdir(parents=True, exist_ok=True)
         return self._path / f".{name}.partial"
 
-    def deliver(self, name: str, write: Callable[[Path], int], replaces: bool = False) -> Delivered | None:
-        """Have a file of this name written, and put it into the inbox; ``write`` gives the number of its rows.
+    def deliver(self, name: str, write: Callable[[Path], int | None], replaces: bool = False) -> Delivered | None:
+        """Have a file of this name written, and put it into the inbox; ``write`` gives the number of its rows, or None
+        where it does not know.
 
         None where the file has no rows, or the same one is there already, unless it ``replaces`` the one before.
         """
         partial, path = self.partial(name), self._path / name
         try:
             rows = write(partial)
-            is_new = replaces or (rows > 0 and not (path.exists() and sha256(path) == sha256(partial)))
+            is_new = replaces or (rows != 0 and not (path.exists() and sha256(path) == sha256(partial)))
             if not is_new:
                 return None
             sync_file(partial)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from flows.extract.api.declared import ApiSource
 from flows.extract.databases.declared import DatabaseSource, MySqlSource
 from flows.extract.kafka.declared import KafkaSource
+from flows.extract.object_store.declared import ObjectStoreSource
 from flows.extract.source import Source
 
 KINDS: Mapping[str, type[Source]] = {
@@ -12,4 +13,5 @@ KINDS: Mapping[str, type[Source]] = {
     "kafka": KafkaSource,
     "mysql": MySqlSource,
     "postgres": DatabaseSource,
+    "s3": ObjectStoreSource,
 }

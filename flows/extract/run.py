@@ -36,8 +36,8 @@ class Extracted:
 
     @property
     def rows(self) -> int:
-        """The rows in all files."""
-        return sum(file.rows for file in self.files)
+        """The rows in all files of which that is known."""
+        return sum(file.rows or 0 for file in self.files)
 
 
 def extract(
@@ -86,7 +86,8 @@ class _Heard:
         """Note a line, and pass it on."""
         if "delivered" in line:
             self.files.append(file := Delivered(**line["delivered"]))
-            self._progress(f"{file.name}: {file.rows:,} rows")
+            has = f"{file.bytes:,} bytes" if file.rows is None else f"{file.rows:,} rows"
+            self._progress(f"{file.name}: {has}")
         elif "note" in line:
             if line["note"] not in self.notes:
                 self._noticed(line["note"])

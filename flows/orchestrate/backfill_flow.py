@@ -93,6 +93,8 @@ def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request
         observe_failing(settings, flow_run_id)
     if not done.is_done:
         raise _failed(done)
+    if why := published[0].unsent:
+        raise TidemarkError(f"published here, and not sent to the object store: {why}; the next run tries again")
     return f"{len(chunks)} of {chunks[-1].count} chunks rebuilt, the others before"
 
 

@@ -287,6 +287,9 @@ def _publish(run: _Run) -> None:
         except NothingGoodError:
             if not failures_of(run.built):
                 raise
+            return
+        if why := run.published[-1].unsent:
+            raise TidemarkError(f"published here, and not sent to the object store: {why}; the next run tries again")
 
 
 def _report(run: _Run, job: Job, about: str, error: BaseException | None) -> None:

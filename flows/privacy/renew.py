@@ -16,6 +16,7 @@ from flows.errors import TidemarkError
 from flows.land.receipts import Receipts
 from flows.publish.manifest import describe_causes, read_manifest
 from flows.publish.publish import keep_only_newest, publish
+from flows.publish.sent import read_sent
 from flows.publish.views import versions
 from flows.settings import Settings
 
@@ -38,16 +39,19 @@ class Renewed:
 
 
 def behind(settings: Settings) -> frozenset[str]:
-    """The datasets of which rows were removed since the oldest version that is kept was made, or the warehouse's file
-    was last rewritten: versions go by themselves in time, and then nothing else would tell that it never was."""
+    """The datasets of which rows were removed since the oldest version that is kept, here or at the object store, was
+    made, or the warehouse's file was last rewritten: versions go by themselves in time, and then nothing else would
+    tell that it never was."""
     if not settings.landed.exists():
         return frozenset()
     with closing(Receipts(settings, read_only=True)) as receipts:
         removals = receipts.removals()
-    if not removals or (not settings.warehouse.exists() and not versions(settings)):
+    sent = read_sent(settings)
+    at_store = [version.batch_high_water for version in sent.versions] if sent else []
+    if not removals or not (settings.warehouse.exists() or versions(settings) or at_store):
         return frozenset()
     kept = versions(settings)
-    shown = [read_manifest(settings, version).batch_high_water for version in kept]
+    shown = [*at_store, *(read_manifest(settings, version).batch_high_water for version in kept)]
     # Without its manifest: it was being removed when that was killed, or is being made, and is waited for then.
     shown += [0 for path in settings.published.glob("[0-9]*") if path.name not in kept]
     if settings.warehouse.exists():

@@ -12,7 +12,7 @@ A table whose inputs failed stays as it was in the version before, marked stale;
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
@@ -45,6 +45,7 @@ from flows.publish.manifest import (
     write_manifest,
 )
 from flows.publish.marts import make_views, read_columns
+from flows.publish.send import keep_only_newest_sent, send_current
 from flows.publish.views import MANIFEST, heal_views, versions
 from flows.release.releases import code_revision
 from flows.rights import PRIVATE, Visibility, make_for_everybody, narrower, published_rights
@@ -59,10 +60,17 @@ class NothingGoodError(TidemarkError):
 
 @dataclass(frozen=True)
 class Publication:
-    """A version and whether this call made it."""
+    """A version and whether this call made it; ``unsent`` is why it could not be sent to the object store, where one is
+    set and that failed."""
 
     manifest: Manifest
     is_new: bool
+    unsent: str | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every table was good, and whoever reads at the object store sees that too."""
+        return self.manifest.is_fresh and self.unsent is None
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,6 @@ class _Source:
     changes: dict[str, dict[date | None, int]]
 
 
-@once_free
 def publish(settings: Settings, force: bool = False) -> Publication:
     """Publish what is good in the warehouse, unless the newest version shows just that already, and is whole.
 
@@ -84,7 +91,18 @@ def publish(settings: Settings, force: bool = False) -> Publication:
 
     Raises :class:`TidemarkError` where no complete build of the current project has finished, and
     :class:`NothingGoodError` where nothing is good and there is no version yet: what readers see then stays as it is.
+    Where an object store is set, what is current is sent there, also where an earlier call could not.
     """
+    publication = _publish_here(settings, force)
+    try:
+        send_current(settings)
+    except TidemarkError as error:  # what was published stands
+        return replace(publication, unsent=str(error))
+    return publication
+
+
+@once_free
+def _publish_here(settings: Settings, force: bool) -> Publication:
     # No build may begin between the check and the copy: what it leaves half done would be published.
     with warehouse_held(settings, "publishing"), _one_publication(settings):
         project = read_project(settings)
@@ -240,8 +258,21 @@ def rollback(settings: Settings, version: str | None = None) -> Manifest:
     """Point ``current`` at an older version: the one before it where none is named.
 
     The version rolled back from stays; a later `tidemark run` publishes again only when there is something new.
-    Raises :class:`TidemarkError` where there is no such version.
+    Raises :class:`TidemarkError` where there is no such version, and where it is current now and could not be sent to
+    the object store.
     """
+    manifest = _roll_back_here(settings, version)
+    try:
+        send_current(settings)
+    except TidemarkError as error:
+        raise TidemarkError(
+            f"readers here see {manifest.version}, and those at the object store do not yet: {error}; the next "
+            "publication or rollback sends it"
+        ) from error
+    return manifest
+
+
+def _roll_back_here(settings: Settings, version: str | None) -> Manifest:
     if not settings.published.is_dir():
         raise TidemarkError(f"there is no version below {settings.published} yet; `tidemark run` publishes one")
     with _one_publication(settings):
@@ -266,7 +297,8 @@ def keep_only_newest(settings: Settings) -> list[str]:
     """Remove every version but the newest, and let readers see that one; the names of those removed.
 
     Beside another, a version would show by their difference what was taken out of it. Readers that still have one of
-    them open find its files gone, and are to open ``current`` again.
+    them open find its files gone, and are to open ``current`` again. It is done at the object store as well, and raises
+    :class:`TidemarkError` where it cannot be.
     """
     with _one_publication(settings):
         *older, newest = versions(settings)
@@ -275,7 +307,8 @@ def keep_only_newest(settings: Settings) -> list[str]:
         for version in older:
             _remove(settings, version)
         sync_folder(settings.published)
-        return older
+    keep_only_newest_sent(settings)
+    return older
 
 
 def _read_source(warehouse: duckdb.DuckDBPyConnection) -> _Source:

@@ -120,4 +120,8 @@ def _describe_published(published: PublishedStatus, is_good: bool) -> Iterator[s
         yield "nothing fails any more: `tidemark publish` shows readers these tables"
     if published.newest_version != published.version:
         yield f"rolled back: the newest version is {published.newest_version}"
+    if published.sent:
+        yield published.sent
+    if published.not_sent:
+        yield f"NOT SENT: {published.not_sent}; `tidemark publish` tries again"
     yield f"{counted(published.versions_kept, 'version')} kept"

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from flows.land.receipts import Receipts
 from flows.locks import holder_of
 from flows.publish.access import open_to_others
 from flows.publish.manifest import Manifest, current_version, damaged_files, describe_causes, read_manifest
+from flows.publish.sent import sent_status
 from flows.publish.views import MARTS, moved_from, versions
 from flows.rights import is_open_to_others
 from flows.settings import Settings
@@ -125,7 +126,8 @@ class StaleTable:
 class PublishedStatus:
     """What readers see. ``note`` says what is wrong where a version is named but cannot be read; ``moved_from`` is the
     folder whose files its views name, where that is another one; ``damaged`` are its files that are missing or of
-    another size."""
+    another size. ``sent`` says which version readers of the object store see, where one is set, ``not_sent`` why that
+    is another one than here."""
 
     version: str | None = None
     note: str | None = None
@@ -137,6 +139,8 @@ class PublishedStatus:
     versions_kept: int = 0
     moved_from: str | None = None
     damaged: tuple[str, ...] = ()
+    sent: str | None = None
+    not_sent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,7 @@ class LakeStatus:
             or self.published.moved_from
             or self.published.damaged
             or self.published.not_good
+            or self.published.not_sent
             or self.open_to_others
             or (self.key_change and self.key_change.is_due)
         )
@@ -351,6 +356,12 @@ def _read_free_warehouse(settings: Settings, last_batch_id: int) -> WarehouseSta
 
 
 def _read_published(settings: Settings, last_batch_id: int) -> tuple[PublishedStatus, Manifest | None]:
+    published, manifest = _read_published_here(settings, last_batch_id)
+    sent = sent_status(settings, published.version)
+    return replace(published, sent=sent.there, not_sent=sent.not_there), manifest
+
+
+def _read_published_here(settings: Settings, last_batch_id: int) -> tuple[PublishedStatus, Manifest | None]:
     version = current_version(settings)
     if version is None:
         return PublishedStatus(), None

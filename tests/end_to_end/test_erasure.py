@@ -1,5 +1,6 @@
 """Somebody of the sample is erased: gone from every byte, for good; all others as if that person had never been."""
 
+import io
 import itertools
 import os
 import random
@@ -16,6 +17,8 @@ from typing import Any
 from uuid import UUID
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flows import cli
@@ -23,6 +26,7 @@ from flows.audit.audit import audit
 from flows.build import dbt as dbt_module
 from flows.build.build import Build
 from flows.build.warehouse import open_warehouse
+from flows.errors import TidemarkError
 from flows.keys import load_key
 from flows.land.compact import compact
 from flows.land.land import Landing, land
@@ -46,6 +50,7 @@ from tests.support.erased import (
     without_what_is_built,
 )
 from tests.support.lakes import marts_of, tidemark
+from tests.support.object_store import ObjectStore, refusal, served_object_store
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER
 from tests.support.workshop import Workshop
@@ -372,3 +377,34 @@ def test_two_at_once_and_all_that_may_be_at_work_beside_them(
     assert [request.state for request in receipts] == [State.PROVEN] * 2
     # The first of them says what there was.
     assert max(request.found["before"]["landed"]["events"]["own"] for request in receipts) > 0
+
+
+def keys_in_objects(store: ObjectStore) -> set[str]:
+    """Every text in a Parquet file of an object store."""
+    tables = [pq.read_table(io.BytesIO(data)) for key, data in store.objects().items() if key.endswith(".parquet")]
+    columns = [column for table in tables for column in table.columns if column.type == pa.string()]
+    return {text for column in columns for text in column.unique().to_pylist()}
+
+
+@pytest.mark.long
+def test_an_erasure_reaches_the_object_store_and_stays_open_until_it_does(
+    sample_run: Run, somebody: Somebody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served_object_store() as store:
+        for name, value in store.variables.items():
+            monkeypatch.setenv(name, value)
+        settings = copied(sample_run[0], tmp_path / "home").model_copy(update={"published_url": f"{store.url}/marts"})
+        assert publish(settings, force=True).unsent is None
+        keys = {str(key) for key in somebody.keys}
+        assert keys & keys_in_objects(store)
+        ask(settings, somebody)
+        store.before = lambda asked: refusal("503 Slow Down", "SlowDown")
+        with pytest.raises(TidemarkError, match="SlowDown"):
+            erase(settings)
+        assert [request.is_open for request in Queue(settings).all()] == [True]
+        store.heal()
+        assert keys & keys_in_objects(store)
+        erase(settings)
+        assert_gone(settings, somebody)
+        assert not keys & keys_in_objects(store)
+        assert {key.split("/")[3] for key in store.objects() if "/versions/" in key} == {*versions(settings)}

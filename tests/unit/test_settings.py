@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from flows.cli import main
-from flows.settings import Settings
+from flows.settings import Settings, explain
 
 
 def why_not(**given: object) -> str:
@@ -111,3 +111,23 @@ def test_a_limit_that_is_none_is_reported_by_the_command_in_one_line(tmp_path: P
         "error: TIDEMARK_MEMORY_LIMIT is 'lots': it must be a number and a unit, as in 8GB, 512MB or 1.5GiB\n"
     )
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://my.bucket-1/a/b_c/2026-01", "s3://bucket/prefix/"])
+def test_addresses_of_buckets_are_taken(url: str) -> None:
+    assert Settings(published_url=url).published_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "bucket", "https://bucket", "s3://", "s3://b/a*", "s3://bucket/a b", "s3://bucket/../x", "s3://b?x=1"]
+)
+def test_addresses_that_views_cannot_name_are_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="s3://BUCKET/PREFIX"):
+        Settings(published_url=url)
+
+
+def test_what_stands_before_a_host_is_in_no_message() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings(published_url="s3://KEY:se/cret@bucket/x")
+    (line,) = explain(raised.value)
+    assert "cret" not in line and "***@bucket/x" in line

@@ -10,7 +10,7 @@ from flows.contract.spec import PROJECT
 
 # The packages and modules of `flows/`, in the order in which they may import each other.
 ROOMS = [
-    *("errors", "entry", "settings", "text", "rights", "files", "sqlite", "processes", "locks", "keys"),
+    *("errors", "entry", "settings", "text", "rights", "files", "sqlite", "processes", "locks", "keys", "object_store"),
     *("contract", "clock", "release", "sample"),
     *("land", "extract", "build", "publish", "privacy", "audit", "alerts"),
     *("orchestrate", "run", "trial", "status", "cli"),
