@@ -138,8 +138,7 @@ deleted as (
     having bool_and(coalesce(is_gone, false))
 )
 
-select
-    {key}
+select {key}
 from deleted
 """
 

@@ -82,6 +82,5 @@ deleted as (
     having bool_and(coalesce(is_gone, false))
 )
 
-select
-    advert_id
+select advert_id
 from deleted

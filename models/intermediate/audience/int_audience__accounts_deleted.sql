@@ -82,6 +82,5 @@ deleted as (
     having bool_and(coalesce(is_gone, false))
 )
 
-select
-    account_key
+select account_key
 from deleted

@@ -82,6 +82,5 @@ deleted as (
     having bool_and(coalesce(is_gone, false))
 )
 
-select
-    content_id
+select content_id
 from deleted

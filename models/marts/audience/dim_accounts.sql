@@ -1,4 +1,5 @@
--- One row per account that its source still has, as it is now: without what names the person, and of the birth date only the decade.
+-- One row per account that its source still has, as it is now: without what names the person, and of the birth date
+-- only the decade.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_keys',
