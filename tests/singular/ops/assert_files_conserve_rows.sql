@@ -1,7 +1,7 @@
--- Every row of a delivered file landed, was rejected, may not be kept any more or is none for the dataset, and a file
--- that did not land brought no row in. A retry reads just the rows that the file's batch before it rejected, and
--- follows a batch of that file. A row here is a file whose receipt does not add up: landing lost or invented rows. The data
--- platform looks at the receipt in the lake, and lands the file again once the fault is fixed.
+-- Every row of a delivered file landed, was rejected, may not be kept any more or is none for the dataset, and a
+-- file that did not land brought no row in. A retry reads just the rows that the file's batch before it rejected,
+-- and follows a batch of that file. A row here is a file whose receipt does not add up: landing lost or invented
+-- rows. The data platform looks at the receipt in the lake, and lands the file again once the fault is fixed.
 with landings as (
     select
         *,
