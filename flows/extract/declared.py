@@ -14,6 +14,7 @@ from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
 from flows.extract.kinds import KINDS
 from flows.extract.source import Source
+from flows.land.feeds import dataset_of, load_feeds
 
 SUFFIX = ".yml"
 
@@ -91,10 +92,12 @@ def _read(path: Path, specs: Mapping[str, DatasetSpec]) -> Source:
         raise ValueError(f"cannot be read ({' '.join(str(error).split())})") from error
     faults = []
     for dataset, extract in source.extracts.items():
-        if dataset not in specs:
-            faults.append(f"extracts.{dataset}: the contract has no dataset of this name ({', '.join(sorted(specs))})")
+        spec = dataset_of(dataset) if source.delivers_as_is else specs.get(dataset)
+        if spec is None:
+            there = sorted({*specs, *load_feeds()} if source.delivers_as_is else specs)
+            faults.append(f"extracts.{dataset}: the contract has no dataset of this name ({', '.join(there)})")
         else:
-            faults.extend(f"extracts.{dataset}.{fault}" for fault in extract.faults(specs[dataset]))
+            faults.extend(f"extracts.{dataset}.{fault}" for fault in extract.faults(spec))
     if faults:
         raise ValueError("; ".join(faults))
     return source

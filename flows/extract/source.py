@@ -65,6 +65,8 @@ class Source(Strict):
     reader: ClassVar[str]
     # What of the options of `tidemark extract` it knows.
     options: ClassVar[frozenset[str]] = frozenset()
+    # Whether its files are as others wrote them, so that they may have the shape of a feed (flows/land/feeds.py).
+    delivers_as_is: ClassVar[bool] = False
 
     connection: Connection
     schedule: str | None = None

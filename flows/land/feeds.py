@@ -147,6 +147,12 @@ def _in_words(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def dataset_of(folder: str) -> DatasetSpec | None:
+    """What rows below ``<source>/<folder>/`` become: the folder is named after the dataset, or after a feed of it."""
+    feed = load_feeds().get(folder)
+    return load_specs().get(feed.dataset if feed else folder)
+
+
 def feed_of(name: str) -> Feed | None:
     """The feed that a file of the inbox is of, by its name there; None where it has the shape of its dataset."""
     _, _, below = name.partition("/")

@@ -8,9 +8,9 @@ from pathlib import Path
 from flows.alerts.incidents import Problem
 from flows.alerts.notify import note
 from flows.clock import organisation_timezone
-from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.extract.declared import SUFFIX, DeclaredSource, load_declared
+from flows.land.feeds import dataset_of
 from flows.orchestrate.job import OPERATOR, Cron, Extract, Job
 from flows.orchestrate.validate import validate
 from flows.settings import Settings
@@ -63,7 +63,8 @@ def _jobs_and_faults(folder: Path, timezone: str) -> tuple[list[Job], dict[Path,
 
 def owner_of(declared: DeclaredSource) -> str:
     """Whom an extract belongs to: as it says, or as the first of its datasets."""
-    return declared.source.owner or load_specs()[next(iter(declared.source.extracts))].owner
+    first = dataset_of(next(iter(declared.source.extracts)))
+    return declared.source.owner or (first.owner if first else OPERATOR)
 
 
 def run_extract(settings: Settings, what: str, progress: Callable[[str], None]) -> None:

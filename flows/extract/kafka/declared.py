@@ -73,6 +73,7 @@ class KafkaSource(Source):
     """The topics that are extracted from one cluster."""
 
     reader: ClassVar = "flows.extract.kafka.topics"
+    delivers_as_is: ClassVar = True
 
     connection: Cluster
     extracts: dict[str, Topic] = Field(min_length=1)

@@ -73,6 +73,7 @@ class ObjectStoreSource(Source):
     """The files that are fetched from one bucket."""
 
     reader: ClassVar = "flows.extract.object_store.objects"
+    delivers_as_is: ClassVar = True
 
     connection: Bucket
     extracts: dict[str, Objects] = Field(min_length=1)

@@ -158,6 +158,20 @@ def test_what_is_wrong_with_one_is_said_hourly_and_stops_no_other(
         run_extract(Settings(), jobs[1].runs[0].what, print)  # type: ignore[union-attr]
 
 
+def test_what_is_delivered_as_it_is_may_have_the_shape_of_a_feed(declared_in: Path) -> None:
+    topic = {"topic": "enriched", "format": "json"}
+    source = {"connection": {"kind": "kafka", "url_from": "K"}, "schedule": "* * * * *"}
+    written(declared_in, source | {"extracts": {"snowplow": topic}}, "tracker.yml")
+    written(declared_in, GOOD | {"extracts": {"snowplow": GOOD["extracts"]["accounts"]}})
+    jobs = [*extract_jobs(declared_in, "Europe/Stockholm")]
+    assert [(job.name, job.owner) for job in jobs] == [
+        ("extract_tracker", "data-platform"),
+        ("extracts_wrong", "data-platform"),
+    ]
+    with pytest.raises(TidemarkError, match=r"extracts\.snowplow: the contract has no dataset of this name"):
+        load_declared(declared_in).one("crm")
+
+
 def test_an_extract_that_is_declared_may_be_a_step(declared_in: Path) -> None:
     written(declared_in, GOOD)
     (job,) = extract_jobs(declared_in, "Europe/Stockholm")

@@ -44,7 +44,7 @@ def column_violations(manifest: Manifest) -> list[str]:
 
 def selected_columns(sql: str) -> list[str] | None:
     """The names that a model's last select gives; None where it does not list them."""
-    parts = re.split(r"^select(?: distinct)?$", without_comments(sql), flags=re.MULTILINE)
+    parts = re.split(r"^select(?: distinct)?(?:$| (?=\w+$))", without_comments(sql), flags=re.MULTILINE)
     listed = re.split(r"^from\b", parts[-1], maxsplit=1, flags=re.MULTILINE)
     if len(parts) < 2 or len(listed) < 2 or "{%" in listed[0]:
         return None
