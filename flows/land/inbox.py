@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISFIFO, S_ISREG, S_ISSOCK
 
@@ -241,8 +242,10 @@ def _not_ours(found: Delivery, datasets: Collection[str]) -> str | None:
     if found.dataset not in datasets:
         if fault := feed_faults().get(found.dataset):
             return fault
-        there = ", ".join(sorted({*datasets, *load_feeds()}))
-        return f"no dataset {found.dataset} in the contract, and no feed (there are {there})"
+        there = sorted({*datasets, *load_feeds()})
+        close = get_close_matches(found.dataset, there, 1)
+        hint = f"; did you mean {close[0]}?" if close else f" (there are {', '.join(there)})"
+        return f"no dataset {found.dataset} in the contract, and no feed{hint}"
     if file_format(found.path.name) is None:
         return f"not {', '.join(f'.{f}' for f in FORMATS)}, plain, .gz or .zst"
     return None

@@ -86,7 +86,10 @@ def rekey(
     done = {
         receipt.dataset for number, _ in receipts.removals() if (receipt := receipts.one(number)).file == change.why
     }
-    ordered = sorted(specs.values(), key=lambda spec: (spec.is_by_day, spec.name != CONSENTS, spec.name))
+    # Lists of keys come after what they list: a row is found again by the list that it stands in.
+    ordered = sorted(
+        specs.values(), key=lambda spec: (spec.is_by_day, spec.name != CONSENTS, spec.keys_of is not None, spec.name)
+    )
     return [
         _of(spec)(receipts, settings, specs, spec, change, progress).write()
         for spec in ordered

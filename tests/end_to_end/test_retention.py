@@ -120,7 +120,7 @@ def test_nothing_is_older_than_the_contract_allows(expired: Settings) -> None:
     assert len(versions(expired)) == 1
     assert audit(expired).findings == []
     assert {receipt.dataset for receipt in Lake(expired.home).receipts() if receipt.status is Status.REMOVED} == {
-        "accounts", "calls", "events"
+        "account_keys", "accounts", "calls", "events"
     }  # fmt: skip
     assert Lake(expired.home).rows("accounts") == Lake(expired.home).rows("calls") == []
 

@@ -18,7 +18,7 @@ with landings as (
 compared as (
     select
         *,
-        arg_max(batch_id, delivered_at) over (
+        max_by(batch_id, delivered_at) over (
             partition by dataset, source
             order by batch_id
             rows between unbounded preceding and 1 preceding

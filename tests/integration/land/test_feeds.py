@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.contract.spec import load_specs
+from flows.contract.spec import PROJECT, load_specs
 from flows.land import feeds, inbox
 from flows.land.feed_mapping import Mapper
 from flows.land.feeds import feed_faults, load_feeds
@@ -448,3 +448,15 @@ def test_each_feed_gives_fields_of_its_contract(name: str, lake: Lake) -> None:
     made = Mapper(feed, spec).map(lambda: Chunk(empty, lambda positions: [b""] * len(positions)))
     given = {*made.table.column_names}
     assert {field.path for field in spec.fields if field.required and field.payload is None} <= given
+
+
+def test_the_feed_of_the_guide_works(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (PROJECT / "docs" / "guides" / "feeds.md").read_text()
+    for kind, ending in (("yaml", "yml"), ("sql", "sql")):
+        (tmp_path / f"acme.{ending}").write_text(guide.partition(f"```{kind}\n")[2].partition("```")[0])
+    monkeypatch.setattr(feeds, "load_feeds", lambda: load_feeds(tmp_path))
+    row = {"id": uuid(1), "happened": "2026-01-15T10:00:00Z", "received": "2026-01-15T10:00:01Z", "kind": "view"}
+    row |= {"visitor": "v-1", "agreed": "true", "page": {"path": "/a"}, "product": "news"}
+    receipt = lake.land_one("web/acme/part.ndjson", in_format([row, row | {"kind": "click"}], "ndjson"))
+    assert (receipt.rows_landed, receipt.rows_ignored) == (1, 1), lake.rejects()
+    assert lake.rows()[0]["content_id"] == "/a" and lake.rows()[0]["has_analytics_consent"]

@@ -311,6 +311,7 @@ def test_the_receipt_names_nobody_and_says_what_was_done(peopled: Lake) -> None:
         assert id_.encode() not in text
         assert not any(form in text for form in forms_of(key_of(kind, id_)))
     assert said["found"]["before"]["landed"] == {
+        "account_keys": {"own": 0, "by_device": 0, "withheld": 0},
         "accounts": {"own": 3, "by_device": 0, "withheld": 1},
         "consents": {"own": 0, "by_device": 0, "withheld": 0},
         "events": {"own": 12, "by_device": 8, "withheld": 4},

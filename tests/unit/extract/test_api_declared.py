@@ -23,7 +23,7 @@ from flows.extract.api.paging import page_across
 from flows.extract.declared import load_declared
 from flows.extract.position import window_name
 from flows.extract.worker import without_secrets
-from tests.unit.extract.test_declared import written
+from tests.support.extracts import written
 
 GOOD: dict[str, Any] = {
     "connection": {

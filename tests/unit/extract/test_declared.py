@@ -16,6 +16,7 @@ from flows.orchestrate.extract_jobs import extract_jobs, run_extract, say_what_i
 from flows.orchestrate.job import Cron, Extract
 from flows.orchestrate.validate import validate
 from flows.settings import Settings
+from tests.support.extracts import written
 
 GOOD: dict[str, Any] = {
     "connection": {"kind": "postgres", "url_from": "CRM_URL"},
@@ -34,12 +35,6 @@ GOOD: dict[str, Any] = {
         }
     },
 }
-
-
-def written(folder: Path, read: Any, name: str = "crm.yml") -> Path:
-    path = folder / name
-    path.write_text(read if isinstance(read, str) else yaml.safe_dump(read))
-    return path
 
 
 def with_changes(path: str, value: Any) -> dict[str, Any]:
