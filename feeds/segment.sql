@@ -3,14 +3,24 @@
 --
 -- A call says in context.consent what its person agreed to, category by category; the names of the categories are a team's
 -- own, so name yours as the contract's purposes are named, or map them here.
-with calls as (
+with read as (
+    select
+        * replace (
+            case when json_valid(context) then context end as context,
+            case when json_valid(properties) then properties end as properties
+        )
+    from delivered
+),
+
+calls as (
     select
         _line,
         messageId as message_id,
         anonymousId as anonymous_id,
         userId as user_id,
         -- Lower case and underscores, however a team writes the names of its events.
-        case when type = 'track' then replace(lower(event), ' ', '_') else type end as said,
+        type,
+        case when type = 'track' then replace(lower(event), ' ', '_') end as said,
         -- The device's own moment, which a retry repeats. The corrected one (timestamp) differs between retries.
         coalesce(originalTimestamp, timestamp) as occurred_at,
         sentAt as sent_at,
@@ -22,17 +32,17 @@ with calls as (
         context ->> '$.userAgent' as user_agent,
         from_json(context -> '$.consent.categoryPreferences', '"MAP(VARCHAR, BOOLEAN)"') as preferences,
         coalesce(properties ->> '$.content_id', properties ->> '$.path', name) as content_id,
-        coalesce(properties ->> '$.content_type', type) as content_type,
+        lower(coalesce(properties ->> '$.content_type', type)) as content_type,
         coalesce(properties ->> '$.referrer', context ->> '$.page.referrer') as referrer,
         properties
-    from delivered
+    from read
 ),
 
 named as (
     select
         *,
         case
-            when said in ('page', 'screen') then 'content_view'
+            when type in ('page', 'screen') then 'content_view'
             when said = 'content_progressed' then 'content_progress'
             when said = 'content_reacted' then 'content_reaction'
             when said = 'products_searched' then 'search'
@@ -50,14 +60,16 @@ select
     received_at,
     coalesce(regexp_replace(lower(app), '[^a-z0-9_-]', '-', 'g'), 'web') as product,
     case
-        when operating_system like '%ios%' or operating_system like 'ipad%' then 'ios'
+        when operating_system like '%ios%' or operating_system like 'ip%' then 'ios'
         when operating_system = 'android' then 'android'
         else 'web'
     end as platform,
     app_version,
     anonymous_id as device_id,
     user_id,
-    list_filter(map_keys(preferences), lambda category: preferences[category]) as consent,
+    list_filter(
+        ['analytics', 'personalisation', 'advertising'], lambda purpose: coalesce(preferences[purpose], false)
+    ) as consent,
     ip_address,
     user_agent,
     case when becomes = 'content_view' then content_id end as "content_view.content_id",

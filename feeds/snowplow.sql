@@ -21,6 +21,10 @@ events as (
     select
         *,
         coalesce(event_name, event) as name,
+        coalesce(
+            property_of(entity(entities, 'com_snowplowanalytics_snowplow_mobile_context'), 'osType'), os_family, os_name
+        ) as operating_system,
+        coalesce(page_urlhost || coalesce(page_urlpath, '/'), page_of(page_url)) as page,
         entity(entities, 'com_snowplowanalytics_snowplow_client_session') as client_session,
         coalesce(
             entity(entities, 'com_snowplowanalytics_mobile_screen_view'),
@@ -46,7 +50,7 @@ media_named as (
         -- What its player is, and what happened, may come in files of their own.
         case
             when player is not null and (name <> 'media_player_event' or player_event is not null)
-                then coalesce(player ->> '$.label', player_event ->> '$.label', page_urlhost || page_urlpath)
+                then coalesce(player ->> '$.label', player_event ->> '$.label', page)
         end as media_id,
         coalesce(lower(property_of(player, 'mediaType')), 'video') as media_type
     from events
@@ -78,7 +82,7 @@ adverts_matched as (
 named as (
     select
         *,
-        coalesce(domain_userid, cookie_of(property_of(client_session, 'userId')), cookie_of(network_userid)) as device,
+        coalesce(domain_userid, named(property_of(client_session, 'userId'))) as device,
         case
             when becomes is not null then becomes
             when name = 'page_view' or name = 'screen_view' then 'content_view'
@@ -96,7 +100,7 @@ content_read as (
         case
             when media_event is not null then media_id
             when name = 'screen_view' then screen ->> '$.name'
-            else coalesce(page_urlhost, '') || coalesce(page_urlpath, '/')
+            else page
         end as content_id,
         case
             when media_event is not null then media_type
@@ -117,7 +121,7 @@ content_read as (
         end as depth,
         case
             when name = 'page_ping' then getvariable('snowplow_heartbeat_seconds') * 1000
-            when media_event = 'ping' and coalesce(player ->> '$.paused', 'false') <> 'true'
+            when media_event = 'ping' and not coalesce(try_cast(player ->> '$.paused' as boolean), false)
                 then getvariable('snowplow_media_heartbeat_seconds') * 1000
             else 0
         end as active_ms
@@ -131,10 +135,10 @@ select
     coalesce(dvce_created_tstamp, collector_tstamp) as occurred_at,
     dvce_sent_tstamp as sent_at,
     collector_tstamp as received_at,
-    regexp_replace(lower(app_id), '[^a-z0-9_-]', '-', 'g') as product,
+    coalesce(regexp_replace(lower(app_id), '[^a-z0-9_-]', '-', 'g'), 'web') as product,
     case
-        when platform = 'mob' and coalesce(os_family, os_name) ilike 'android%' then 'android'
-        when platform = 'mob' and regexp_matches(coalesce(os_family, os_name), '^(ios|ipados|iphone)', 'i') then 'ios'
+        when platform = 'mob' and operating_system ilike 'android%' then 'android'
+        when platform = 'mob' and regexp_matches(operating_system, '^(ios|ipados|iphone)', 'i') then 'ios'
         else platform
     end as platform,
     coalesce(property_of(entity(entities, 'com_snowplowanalytics_mobile_application'), 'version'), v_tracker) as app_version,
@@ -152,19 +156,20 @@ select
     case when type = 'content_view' then page_referrer end as "content_view.referrer",
     case when type = 'content_progress' then content_id end as "content_progress.content_id",
     case when type = 'content_progress' then content_type end as "content_progress.content_type",
-    case when type = 'content_progress' then greatest(least(depth, 1), 0) end as "content_progress.depth",
+    case when type = 'content_progress' then case when depth is not null then greatest(least(depth, 1), 0) end end
+        as "content_progress.depth",
     case when type = 'content_progress' then active_ms end as "content_progress.active_ms",
     case
         when type = 'search' and site_search is not null then coalesce(property_of(site_search, 'totalResults'), '0')
     end as "search.results_count",
     case when type = 'advert_impression' then advert_id end as "advert_impression.advert_id",
     case when type = 'advert_impression' then slot end as "advert_impression.slot",
-    case when type = 'advert_impression' then position end as "advert_impression.position",
+    case when type = 'advert_impression' then rank_of(position) end as "advert_impression.position",
     case when type = 'advert_impression' then page_type end as "advert_impression.page_type",
     case when type = 'advert_impression' then request_id end as "advert_impression.request_id",
     case when type = 'advert_click' then advert_id end as "advert_click.advert_id",
     case when type = 'advert_click' then slot end as "advert_click.slot",
-    case when type = 'advert_click' then position end as "advert_click.position",
+    case when type = 'advert_click' then rank_of(position) end as "advert_click.position",
     case when type = 'advert_click' then page_type end as "advert_click.page_type",
     case when type = 'advert_click' then request_id end as "advert_click.request_id",
     case when type = 'enquiry' then advert_id end as "enquiry.advert_id",

@@ -36,11 +36,13 @@ create macro first_of(value) as case when json_type(value) = 'ARRAY' then json_e
 -- Members of a JSON object by the names of tables; of a list, its first.
 create macro entities_in(tables) as
     list_transform(
-        coalesce(json_keys(tables), []),
-        lambda key: {name: table_of(key), data: first_of(json_extract(tables, '$."' || key || '"'))}
+        list_distinct(coalesce(json_keys(tables), [])),
+        lambda key: {
+            name: table_of(key), data: first_of(json_extract(tables, '/' || replace(replace(key, '~', '~0'), '/', '~1')))
+        }
     );
 
-create macro entity(entities, wanted) as list_filter(entities, lambda one: one.name = wanted)[1].data;
+create macro entity(entities, wanted) as list_filter(entities, lambda one: one.name = wanted and json_type(one.data) <> 'NULL')[1].data;
 
 -- A property as text, in camelCase or, as loaders write it, in snake_case.
 create macro property_of(entity_data, name) as
@@ -59,5 +61,12 @@ create macro named_value(place, label, property, value, entities) as
 create macro as_uuid(id) as
     case when try_cast(id as uuid) is null then cast(cast(md5(id) as uuid) as varchar) else id end;
 
--- The cookie of the collector, which is all zeros where a tracker is told to name nobody.
-create macro cookie_of(network_userid) as case when not regexp_matches(network_userid, '^[0-]*$') then network_userid end;
+-- Whom an id names; all zeros stand where a tracker is told to name nobody.
+create macro named(id) as case when not regexp_matches(id, '^[0-]*$') then id end;
+
+-- Host and path of an address, for trackers that send nothing else.
+create macro page_of(url) as nullif(regexp_extract(url, '^[a-zA-Z]+://([^?#]*)', 1), '');
+
+-- A rank within a slot, from 1; what is none, such as the amount of another kind of event, is not known.
+create macro rank_of(value) as
+    case when try_cast(value as double) >= 1 and try_cast(value as double) = try_cast(value as integer) then try_cast(value as integer) end;

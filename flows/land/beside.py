@@ -65,6 +65,8 @@ class BesideRows:
                 found += list(rows_of(delivery, feed))
             except (FileRefusedError, OSError) as error:
                 self.unread.append(Unread(delivery.name, str(error)))
+            except Exception as error:  # whatever a file makes a library throw costs that file alone
+                self.unread.append(Unread(delivery.name, f"cannot be read ({type(error).__name__})"))
         with _engine() as engine:
             engine.register("found", pa.concat_tables(found) if found else ROWS.empty_table())
             return engine.execute(BY_ID).to_arrow_table()
@@ -73,8 +75,10 @@ class BesideRows:
 def rows_of(delivery: Delivery, feed: Feed) -> Iterator[pa.Table]:
     """The rows of a file beside a feed. Raises :class:`FileRefusedError` where it cannot be read to its end."""
     assert feed.beside is not None
-    of, table = feed.beside.of, table_of(delivery.name)
+    table = table_of(delivery.name)
     names = names_in(delivery.path, feed.beside)
+    of = next(name for name in names if name.lower() == feed.beside.of)
+    has_any = False
     for chunk in read_chunks(delivery.path, texts_spec(feed.name, names)):
         if chunk.rejects:
             raise FileRefusedError(f"line {chunk.rejects[0].line} cannot be read: {chunk.rejects[0].reason}")
@@ -84,20 +88,26 @@ def rows_of(delivery: Delivery, feed: Feed) -> Iterator[pa.Table]:
                 bad = engine.execute("select min(_line) from chunk where not json_valid(raw)").fetchone()
                 if bad and bad[0] is not None:
                     raise FileRefusedError(f"line {bad[0]} is no JSON")
-                id_, data = f"json_extract_string(raw, {literal(f'$.{identifier(of)}')})", "raw"
+                either = (f"json_extract_string(raw, {literal(f'$.{identifier(n)}')})" for n in (of, of.upper()))
+                id_, data = f"coalesce({', '.join(either)})", "raw"
             else:
                 nulls = quoted(["", *feed.nulls])
                 members = (
                     f"{identifier(name)} := case when {identifier(name)}::varchar not in ({nulls}) "
                     f"then {identifier(name)} end"
-                    for name in chunk.table.column_names
-                    if name != "_line"
+                    # Of names that differ in case alone the first counts, and what has none is no property.
+                    for name in {name.lower(): name for name in reversed(chunk.table.column_names)}.values()
+                    if name.strip() and name != "_line"
                 )
                 id_, data = f"{identifier(of)}::varchar", f"to_json(struct_pack({', '.join(members)}))::varchar"
             made = engine.execute(
-                f'select {id_} as "of", {literal(table)} as "table", {data} as data from chunk where {id_} is not null'
+                f'select lower({id_}) as "of", {literal(table)} as "table", {data} as data '
+                f"from chunk where {id_} is not null"
             ).to_arrow_table()
+        has_any |= made.num_rows > 0
         yield made.cast(ROWS)
+    if not has_any:
+        raise FileRefusedError(f"no row has {of}, which says of what it is")
 
 
 def table_of(name: str) -> str:
@@ -113,10 +123,12 @@ def names_in(path: Path, beside: Beside) -> list[str]:
     if kind == "parquet":
         names = list(schema_of(path).names)
     elif kind in ("csv", "tsv"):
-        names = list(json.loads(columns_of(path, texts_spec("beside", [beside.of])) or "[]"))
+        names = list(json.loads(columns_of(path, texts_spec("beside", [beside.of, beside.of.upper()])) or "[]"))
+    elif kind == "pb":
+        raise FileRefusedError("rows beside a feed's come as NDJSON, CSV, TSV or Parquet")
     else:
         return [beside.of]
-    if beside.of not in names:
+    if beside.of not in map(str.lower, names):
         raise FileRefusedError(f"it has no column {beside.of}, which says of what its rows are")
     return names
 

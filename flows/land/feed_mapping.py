@@ -7,6 +7,7 @@ leaves out are not meant for the dataset, and are counted. Variables of ``dbt_pr
 the contract to find, as with any file.
 """
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +27,9 @@ from flows.land.readers import Chunk, Part, Reject
 
 SEEDS = PROJECT / "seeds"
 NOT_MAPPED = "not_mapped"
+FAILS = "malformed: a value that the feed cannot read"
+# Rows of a chunk with which the SQL may fail: from there on it is the SQL that is wrong.
+MOST_FAILING = 100
 
 
 def mapped(
@@ -57,21 +61,48 @@ class Mapper:
             # Of what is wrong with the SQL itself, which holds no value of the file.
             said = str(error).splitlines()[0]
             raise FileRefusedError(f"feeds/{self._feed.name}.sql cannot be run: {said}") from error
-        except duckdb.Error as error:
-            raise FileRefusedError(
-                f"feeds/{self._feed.name}.sql fails with a value of the file ({type(error).__name__}); "
-                "read what may be anything with try_cast or try"
-            ) from error
+        except duckdb.Error:
+            return self._without_what_fails(chunk, keep_others)
+
+    def _without_what_fails(self, chunk: Chunk, keep_others: bool) -> Chunk:
+        """The rows that the SQL can read, those with which it fails as rejects: they are found by halves."""
+        failing: list[int] = []
+        open_ = [(0, chunk.table.num_rows)]
+        while open_:
+            start, size = open_.pop()
+            try:
+                self._mapped(chunk.taken(np.arange(start, start + size)), keep_others)
+            except duckdb.Error as error:
+                if size > 1:
+                    open_ += [(start, size // 2), (start + size // 2, size - size // 2)]
+                    continue
+                failing.append(start)
+                if len(failing) > MOST_FAILING:
+                    raise FileRefusedError(
+                        f"feeds/{self._feed.name}.sql fails with many values of the file ({type(error).__name__}); "
+                        "have it read what may be anything with try_cast or try"
+                    ) from error
+        failing.sort()
+        lines = chunk.table["_line"].to_numpy()[failing].tolist()
+        rejects = [Reject(line, FAILS, None, raw) for line, raw in zip(lines, chunk.raw(failing), strict=True)]
+        good = self._mapped(chunk.taken(np.setdiff1d(np.arange(chunk.table.num_rows), failing)), keep_others)
+        return replace(good, rejects=[*good.rejects, *rejects])
 
     def _mapped(self, chunk: Chunk, keep_others: bool) -> Chunk:
         if not chunk.table.num_rows:
             return replace(chunk, is_json=False, unknown=[], table=chunk.table.select(["_line"]))
         if chunk.is_json:
             chunk = self._objects_alone(chunk)
+        if not chunk.table.num_rows:
+            return replace(chunk, is_json=False, unknown=[], table=chunk.table.select(["_line"]))
         engine = self._engine()
-        engine.register("chunk", chunk.table)
+        table = chunk.table if chunk.is_json else chunk.table.select(_read(self._feed, chunk.table.column_names))
+        engine.register("chunk", table)
         try:
-            select = _of_json(self._feed) if chunk.is_json else _of_columns(self._feed, chunk.table.schema)
+            if chunk.is_json:
+                select = _of_json(self._feed, _is_in_capitals(self._feed, table))
+            else:
+                select = _of_columns(self._feed, table.schema)
             engine.execute(f"create or replace temp view delivered as {self._with_beside(select)}")
             found = engine.execute(self._feed.sql).to_arrow_table()
         finally:
@@ -109,7 +140,7 @@ class Mapper:
         row = identifier(self._feed.beside.row)
         return (
             f"select own.*, beside_rows.tables as beside from ({select}) as own "
-            f'left join beside_rows on own.{row} = beside_rows."of"'
+            f'left join beside_rows on lower(own.{row}) = beside_rows."of"'
         )
 
     def _objects_alone(self, chunk: Chunk) -> Chunk:
@@ -163,14 +194,30 @@ def _as_sql(value: object) -> str:
     return str(value) if isinstance(value, (int, float)) else literal(str(value))
 
 
-def _of_json(feed: Feed) -> str:
+def _read(feed: Feed, names: list[str]) -> list[str]:
+    """The columns of a file that its feed reads."""
+    return [name for name in names if name == "_line" or {name, name.lower()} & {*feed.columns} or feed.is_more(name)]
+
+
+def _is_in_capitals(feed: Feed, table: pa.Table) -> bool:
+    """Whether the first row of a chunk of JSON has its names in capitals, as some databases export them."""
+    keys = {*json.loads(table["raw"][0].as_py())}
+    return keys.isdisjoint(feed.columns) and not keys.isdisjoint(name.upper() for name in feed.columns)
+
+
+def _of_json(feed: Feed, is_in_capitals: bool) -> str:
     """Each column of a chunk of JSON as text."""
-    paths = quoted(f"$.{identifier(name)}" for name in feed.columns)
-    columns = [f"{_present(feed, f'found[{n}]')} as {identifier(name)}" for n, name in enumerate(feed.columns, 1)]
+    names = [*feed.columns, *(name.upper() for name in feed.columns if is_in_capitals)]
+    paths = quoted(f"$.{identifier(name)}" for name in names)
+    columns = []
+    for n, name in enumerate(feed.columns, 1):
+        value = f"coalesce(found[{n}], found[{n + len(feed.columns)}])" if is_in_capitals else f"found[{n}]"
+        columns.append(f"{_present(feed, value)} as {identifier(name)}")
     if feed.more:
-        wanted = " or ".join(f"key_ glob {literal(pattern)}" for pattern in feed.more)
-        keys = f"list_filter(json_keys(raw), lambda key_: {wanted})"
-        pairs = f"list_transform({keys}, lambda key_: {{k: key_, v: json_extract(raw, '$.\"' || key_ || '\"')}})"
+        wanted = " or ".join(f"lower(key_) glob {literal(pattern)}" for pattern in feed.more)
+        keys = f"list_filter(list_distinct(json_keys(raw)), lambda key_: {wanted})"
+        pointer = "'/' || replace(replace(key_, '~', '~0'), '/', '~1')"
+        pairs = f"list_transform({keys}, lambda key_: {{k: key_, v: json_extract(raw, {pointer})}})"
         columns.append(f"to_json(map_from_entries({pairs})) as more")
     return f"""
         select _line, {", ".join(columns)}

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -150,10 +150,13 @@ def _take_beside(
         conformers.beside.of(feed, source)
         for before, superseded_by in receipts.last_with_rejects(feed.dataset):
             if superseded_by is None and before.source == source and feed_of(before.file) == feed:
-                with suppress(FileRefusedError):  # `tidemark land --retry-quarantine` says why
+                try:
                     receipt, _ = retry_batch(settings, specs[feed.dataset], before, receipts, conformers)
-                    if receipt is not None:
-                        yield receipt
+                except (FileRefusedError, OSError) as error:
+                    done.left_alone.append(f"{before.file}: its rows in quarantine cannot be tried again: {error}")
+                    continue
+                if receipt is not None:
+                    yield receipt
     unread = {file.name: file.why for file in conformers.beside.unread}
     for delivery in came:
         if delivery.name in unread:

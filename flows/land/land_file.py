@@ -13,6 +13,7 @@ from flows.land.batch import BatchFiles, land_rows, thrown
 from flows.land.commit import abandon
 from flows.land.conform import Conformed
 from flows.land.conformers import Conformers, conformed
+from flows.land.feeds import feed_of
 from flows.land.gather import of_batch
 from flows.land.inbox import Delivery, file_format
 from flows.land.quarantine import discard
@@ -121,6 +122,9 @@ class FileLander:
         """The receipt to commit; the batch's files stand in the folder of what is made, its rejects in quarantine."""
         # A name that landed other bytes before must land these, even if another name did: it takes their place.
         known = None if begun.supersedes_batch_id else self._receipts.landed_content(spec.name, new.sha256)
+        # The same bytes in the folder of another feed, or where nothing of them was wanted, are read otherwise.
+        if known and (feed_of(known.file) != feed_of(begun.file) or (not known.rows_landed and known.rows_ignored)):
+            known = None
         if known is not None:
             reason = f"the same bytes landed as {known.file} (batch {known.batch_id})"
             return begun.model_copy(update={"reason": reason})
