@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
@@ -25,9 +26,9 @@ class Connection(Strict):
 
     kind: str
 
+    @abstractmethod
     def variables(self) -> tuple[str, ...]:
         """The environment variables that it needs."""
-        raise NotImplementedError
 
     def secrets(self) -> Iterator[str]:
         """What of the values of its variables must be in no message: all of them, unless a kind knows better."""
@@ -53,9 +54,9 @@ class Extract(Strict):
         declared = self.model_dump_json(include={*self.decides})
         return hashlib.sha256(declared.encode()).hexdigest()[:8]
 
+    @abstractmethod
     def faults(self, spec: DatasetSpec) -> Iterator[str]:
         """What is wrong with it as rows of this dataset of the contract, each with its place in it."""
-        raise NotImplementedError
 
 
 class Source(Strict):
