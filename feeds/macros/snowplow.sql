@@ -57,10 +57,6 @@ create macro named_value(place, label, property, value, entities) as
         else property_of(entity(entities, split_part(place, '.', 1)), split_part(place, '.', 2))
     end;
 
--- Older trackers' ids are not all UUIDs.
-create macro as_uuid(id) as
-    case when try_cast(id as uuid) is null then cast(cast(md5(id) as uuid) as varchar) else id end;
-
 -- Whom an id names; all zeros stand where a tracker is told to name nobody.
 create macro named(id) as case when not regexp_matches(id, '^[0-]*$') then id end;
 

@@ -17,6 +17,8 @@ from flows.contract.spec import PROJECT, CsvDialect, DatasetSpec, FieldSpec, Red
 from flows.errors import TidemarkError
 
 FOLDER = PROJECT / "feeds"
+# The macros that all feeds may use.
+SHARED = "shared"
 
 
 class _Strict(BaseModel):
@@ -124,11 +126,11 @@ def _loaded(folder: Path) -> tuple[tuple[Path, Feed | str], ...]:
 def _load(path: Path) -> Feed:
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
-        macros = path.parent / "macros" / f"{path.stem}.sql"
+        macros = (path.parent / "macros" / f"{of}.sql" for of in (SHARED, path.stem))
         found = {
             "name": path.stem,
             "sql": path.with_suffix(".sql").read_text(encoding="utf-8"),
-            "macros": macros.read_text(encoding="utf-8") if macros.exists() else "",
+            "macros": "".join(each.read_text(encoding="utf-8") for each in macros if each.exists()),
         }
         feed = Feed.model_validate({**found, **read})
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from flows.contract.spec import DatasetSpec
 from flows.extract.columns import Columns, faults_of_columns
-from flows.extract.databases.declared import Overlap
+from flows.extract.lengths import Overlap
 from flows.extract.source import Connection, Extract, Source, Strict, Variable
 
 # What a value of JSON can be. `null` with another says that the API may leave the value out of all rows.

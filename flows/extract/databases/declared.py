@@ -3,44 +3,20 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 from urllib.parse import unquote
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.extract.columns import Columns, faults_of_columns
+from flows.extract.lengths import Length, Overlap
 from flows.extract.source import Connection, Extract, Source, Variable
 
-UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
 # A source that is declared once a day loses little when a page of it is made again, and holds little in one file.
 PAGE_ROWS = 1_000_000
 # In a URL before the host, in its query, or in a list of words, as PostgreSQL takes them.
 PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)|(?<=password=)[^\s&]+")
-
-
-def _overlap(given: Any) -> Any:
-    found = re.fullmatch(r"(\d+)\s*(s|min|h|d)", given) if isinstance(given, str) else None
-    if found:
-        return timedelta(**{UNITS[found[2]]: int(found[1])})
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
-        return given
-    raise ValueError(
-        "write a length of time such as '15 min' (s, min, h, d), or a whole number for a cursor of numbers"
-    )
-
-
-Overlap = Annotated[timedelta | int, BeforeValidator(_overlap)]
-
-
-def _length(given: Any) -> timedelta:
-    made = _overlap(given)
-    if isinstance(made, timedelta) and made:
-        return made
-    raise ValueError("write a length of time such as '1 d' (s, min, h, d)")
-
-
-Length = Annotated[timedelta, BeforeValidator(_length)]
 
 
 class Database(Connection):
