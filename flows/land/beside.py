@@ -8,7 +8,6 @@ or after them: then rows that lacked them wait in quarantine, and are tried agai
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -30,21 +29,18 @@ group by "of"
 """
 
 
-@dataclass(frozen=True)
-class Unread:
-    """A file that could not be read, and why."""
-
-    name: str
-    why: str
-
-
 class BesideRows:
-    """The rows beside the feeds of an inbox, read when first needed, and once."""
+    """The rows beside the feeds of an inbox, read when first needed, and once.
+
+    ``unread`` says of files that cannot be read why, by their names in the inbox.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._read: dict[tuple[str, str], pa.Table] = {}
-        self.unread: list[Unread] = []
+        self.unread: dict[str, str] = {}
+        # How many rows the others have.
+        self.rows: dict[str, int] = {}
 
     def of(self, feed: Feed, source: str) -> pa.Table | None:
         """By the id of a row (``of``) what stands beside it (``tables``, JSON); None where the source has nothing."""
@@ -62,11 +58,14 @@ class BesideRows:
             if not is_one or not is_settled(delivery.stat, time.time(), self._settings.settle_seconds):
                 continue
             try:
-                found += list(rows_of(delivery, feed))
+                tables = list(rows_of(delivery, feed))
             except (FileRefusedError, OSError) as error:
-                self.unread.append(Unread(delivery.name, str(error)))
+                self.unread[delivery.name] = str(error)
             except Exception as error:  # whatever a file makes a library throw costs that file alone
-                self.unread.append(Unread(delivery.name, f"cannot be read ({type(error).__name__})"))
+                self.unread[delivery.name] = f"cannot be read ({type(error).__name__}); deliver it written another way"
+            else:
+                found += tables
+                self.rows[delivery.name] = sum(table.num_rows for table in tables)
         with _engine() as engine:
             engine.register("found", pa.concat_tables(found) if found else ROWS.empty_table())
             return engine.execute(BY_ID).to_arrow_table()

@@ -7,7 +7,6 @@ leaves out are not meant for the dataset, and are counted. Variables of ``dbt_pr
 the contract to find, as with any file.
 """
 
-import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,8 +35,8 @@ def mapped(
     parts: Iterator[Part], feed: Feed, spec: DatasetSpec, beside: pa.Table | None = None, keep_others: bool = False
 ) -> Iterator[Part]:
     """The parts of a file of a feed, as parts of a file of the dataset. ``beside`` is what stands beside its rows
-    (:mod:`flows.land.beside`). With ``keep_others`` rows that the SQL leaves out
-    are rejects."""
+    (:mod:`flows.land.beside`). With ``keep_others`` rows that the SQL leaves out are rejects.
+    """
     mapper = Mapper(feed, spec, beside)
     for part in parts:
         yield partial(mapper.map, part, keep_others)
@@ -100,7 +99,8 @@ class Mapper:
         engine.register("chunk", table)
         try:
             if chunk.is_json:
-                select = _of_json(self._feed, _is_in_capitals(self._feed, table))
+                (keys,) = engine.execute("select json_keys(raw) from chunk limit 1").fetchone() or ([],)
+                select = _of_json(self._feed, _are_capitals(self._feed, {*keys}))
             else:
                 select = _of_columns(self._feed, table.schema)
             engine.execute(f"create or replace temp view delivered as {self._with_beside(select)}")
@@ -199,9 +199,8 @@ def _read(feed: Feed, names: list[str]) -> list[str]:
     return [name for name in names if name == "_line" or {name, name.lower()} & {*feed.columns} or feed.is_more(name)]
 
 
-def _is_in_capitals(feed: Feed, table: pa.Table) -> bool:
-    """Whether the first row of a chunk of JSON has its names in capitals, as some databases export them."""
-    keys = {*json.loads(table["raw"][0].as_py())}
+def _are_capitals(feed: Feed, keys: set[str]) -> bool:
+    """Whether the names of a chunk's first row of JSON are in capitals, as some databases export them."""
     return keys.isdisjoint(feed.columns) and not keys.isdisjoint(name.upper() for name in feed.columns)
 
 

@@ -118,7 +118,7 @@ def _land_all(
             for receipt in _land_group(group, specs[group[0].dataset], lander, conformers, done):
                 done.receipts.append(receipt)
                 progress(receipt)
-        for receipt in _take_beside(settings, specs, beside, receipts, conformers, done):
+        for receipt in _take_beside(settings, specs, beside, lander, receipts, conformers, done):
             done.receipts.append(receipt)
             progress(receipt)
     return done
@@ -137,11 +137,14 @@ def _take_beside(
     settings: Settings,
     specs: dict[str, DatasetSpec],
     came: list[Delivery],
+    lander: FileLander,
     receipts: Receipts,
     conformers: Conformers,
     done: Landing,
 ) -> Iterator[Receipt]:
-    """Try quarantined rows again that may have waited for what came beside them; the receipts of those that land."""
+    """Try quarantined rows again that may have waited for what came beside them: the receipts of those that land, and
+    of files that cannot be read.
+    """
     if not came:
         return
     conformers.beside = BesideRows(settings)  # what is known of them is of before they came
@@ -152,17 +155,15 @@ def _take_beside(
             if superseded_by is None and before.source == source and feed_of(before.file) == feed:
                 try:
                     receipt, _ = retry_batch(settings, specs[feed.dataset], before, receipts, conformers)
-                except (FileRefusedError, OSError) as error:
+                except (FileRefusedError, FileNotFoundError) as error:
                     done.left_alone.append(f"{before.file}: its rows in quarantine cannot be tried again: {error}")
                     continue
                 if receipt is not None:
                     yield receipt
-    unread = {file.name: file.why for file in conformers.beside.unread}
     for delivery in came:
-        if delivery.name in unread:
-            done.left_alone.append(f"{delivery.name}: {unread[delivery.name]}")
-        else:
-            receipts.remember(delivery.name, delivery.stat)
+        rows, fault = conformers.beside.rows.get(delivery.name), conformers.beside.unread.get(delivery.name)
+        with _passed_over_where_gone(delivery, done):
+            yield from lander.take_beside(specs[delivery.dataset], delivery, rows, fault)
 
 
 def _land_group(

@@ -93,6 +93,24 @@ class FileLander:
             self._receipts.begin(receipt, self._made)
         self._receipts.remember(new.delivery.name, new.delivery.stat)
 
+    def take_beside(self, spec: DatasetSpec, delivery: Delivery, rows: int | None, fault: str | None) -> list[Receipt]:
+        """Note a file beside a feed's as dealt with; its receipt, where it cannot be read, or could not before.
+
+        ``rows`` are those that it has, all of them for others to find: it lands none. Where neither is known, since it
+        came or went meanwhile, nothing is noted.
+        """
+        new = self.look_at(delivery) if rows is not None or fault else None
+        if new is None:
+            return []
+        last = self._receipts.last_of_file(delivery.name)
+        if fault or (last is not None and last.status is Status.REFUSED):
+            status = Status.REFUSED if fault else Status.LANDED
+            read = {"rows_read": rows or 0, "rows_ignored": rows or 0}
+            update = {"status": status, "reason": fault, "supersedes_batch_id": None, **read}
+            self._receipts.begin(self._new_receipt(spec, new).model_copy(update=update), self._made)
+        self._receipts.remember(delivery.name, delivery.stat)
+        return self.commit()
+
     def commit(self) -> list[Receipt]:
         """Commit the batches begun; their receipts in order."""
         return self._receipts.commit_begun()

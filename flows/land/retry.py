@@ -93,7 +93,7 @@ def _retry_refused(
     for delivery in deliveries(settings.inbox) if refused else ():
         known = delivery.dataset in specs and file_format(delivery.path.name) is not None
         settled = is_settled(delivery.stat, datetime.now(UTC).timestamp(), settings.settle_seconds)
-        if delivery.name not in refused or not known or not settled:
+        if delivery.name not in refused or not known or not settled or delivery.is_beside:
             continue
         try:
             new = lander.look_at(delivery, again=True)

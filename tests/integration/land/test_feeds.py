@@ -1,9 +1,11 @@
 """Deliveries of other people's trackers, from the file as it comes to the landed common event."""
 
 import csv
+import errno
 import io
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,12 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.audit.audit import audit
 from flows.contract.spec import PROJECT, load_specs
+from flows.errors import TidemarkError
 from flows.land import feeds, inbox
 from flows.land.feed_mapping import Mapper
 from flows.land.feeds import feed_faults, load_feeds
+from flows.land.inbox import new_deliveries
 from flows.land.readers import Chunk, limits
 from flows.land.receipt import Status
+from flows.land.receipts import Receipts
 from flows.land.retry import retry_quarantine
 from tests.support.lake import Lake
 
@@ -279,8 +285,18 @@ def test_a_damaged_file_beside_is_named_and_stops_nothing(lake: Lake) -> None:
     lake.deliver("web/snowplow/part.ndjson", in_format(ROWS[:1], "ndjson"))
     done = lake.land()
     assert done.rows("rows_landed") == 1
-    assert "no column root_id" in done.left_alone[1] or "none of the 2 columns" in done.left_alone[1], done.left_alone
-    assert "cut.ndjson: line 1 is no JSON" in done.left_alone[0]
+    refused = {Path(r.file).name: r.reason or "" for r in done.receipts if r.status is Status.REFUSED}
+    assert "none of the 2 columns" in refused["part.csv"] and refused["cut.ndjson"] == "line 1 is no JSON"
+    # They are dealt with: nobody begins another landing for them, until they come again.
+    with closing(Receipts(lake.settings, read_only=True)) as receipts:
+        assert [*new_deliveries(lake.settings.inbox, load_specs(), receipts.is_unchanged)] == []
+    assert not lake.land().receipts
+    lake.deliver("web/snowplow_contexts/web_page/cut.ndjson", b'{"root_id": "x"}\n')
+    (again,) = lake.land().receipts
+    assert (again.status, again.rows_read, again.rows_ignored) == (Status.LANDED, 1, 1)
+    with closing(Receipts(lake.settings, read_only=True)) as receipts:
+        assert [Path(r.file).name for r in receipts.last_of_each_file(Status.REFUSED)] == ["part.csv"]
+    assert audit(lake.settings).findings == []
 
 
 def test_what_is_wrong_is_quarantined_as_it_was_delivered_and_may_be_tried_again(
@@ -433,6 +449,22 @@ def test_no_file_beside_stops_the_events(lake: Lake, name: str, data: bytes) -> 
     lake.deliver("web/snowplow/part.ndjson", in_format([snowplow(1)], "ndjson"))
     assert lake.land().rows("rows_landed") == 1
     assert not lake.land().receipts
+
+
+def test_a_full_disk_stops_what_waits_for_a_file_beside_and_loses_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.land_one("web/snowplow/part.ndjson", in_format([snowplow(1, "site_search")], "ndjson"))
+    table = "com_snowplowanalytics_snowplow_site_search_1"
+    lake.deliver(f"web/snowplow_contexts/{table}/a.ndjson", in_format([{"root_id": uuid(1)}], "ndjson"))
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(TidemarkError, match="landing stopped"):
+        patch.setattr("flows.land.retry_batch.land_rows", full)
+        lake.land()
+    assert lake.land().rows("rows_landed") == 1
 
 
 def test_what_another_feed_left_out_is_read_by_the_right_one(lake: Lake) -> None:
