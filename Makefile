@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(VENV)/.installed-sources
+BOARDS := $(VENV)/boards
+DCT := $(BOARDS)/bin/dct --no-send-anonymous-usage-stats
 
 export DO_NOT_TRACK := 1
 export DBT_PROFILES_DIR := $(CURDIR)/profiles
@@ -18,7 +20,7 @@ TEST_WORKERS ?= 2
 # A long file that began last would keep one worker busy alone.
 LONGEST_FIRST := tests/properties tests/end_to_end tests/integration tests/unit
 # What codespell reads; pyproject.toml has the rest of its settings.
-SPELLED := flows models macros seeds feeds contracts examples tests benchmarks docs deploy .github Makefile pyproject.toml dbt_project.yml $(wildcard *.md)
+SPELLED := flows boards models macros seeds feeds contracts examples tests benchmarks docs deploy .github Makefile pyproject.toml dbt_project.yml $(wildcard *.md)
 
 .PHONY: help
 help: ## List the commands
@@ -56,11 +58,25 @@ $(SOURCES): $(STAMP) requirements-sources.lock
 	fi
 	@touch $@
 
+# dbt-charts needs other versions than Prefect does, and so an environment of its own.
+.PHONY: boards
+boards: $(BOARDS)/.installed ## Install what draws boards
+
+$(BOARDS)/.installed: $(STAMP) requirements-boards.lock
+	@echo "Installing what draws boards ..."
+	@test -x $(BOARDS)/bin/python || $(PYTHON) -m venv $(BOARDS)
+	@PATH="$$PATH:$(abspath $(BIN))"; if command -v uv >/dev/null; then \
+		UV_COMPILE_BYTECODE=1 uv pip install --quiet --python $(BOARDS)/bin/python --require-hashes -r requirements-boards.lock; \
+	else \
+		$(BOARDS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-boards.lock; \
+	fi
+	@touch $@
+
 .PHONY: install
 install: $(STAMP) ## Make or refresh the environment in .venv
 
 .PHONY: demo
-demo: $(STAMP) ## Sample lake to published marts, with a summary (idempotent)
+demo: $(BOARDS)/.installed ## Sample lake to published marts and boards, with a summary (idempotent)
 	@$(BIN)/tidemark sample --events $(DEMO_EVENTS) --days $(DEMO_DAYS) --seed $(DEMO_SEED)
 	@$(BIN)/tidemark run
 
@@ -81,7 +97,7 @@ check: $(STAMP) lint contract-check ## Lint and unit tests: the quick part, some
 	@$(BIN)/python -m pytest -q -m "not long" -n $(TEST_WORKERS) --dist worksteal tests/unit
 
 .PHONY: test
-test: $(SOURCES) lint contract-check ## Every check and test: half an hour or more on two cores
+test: $(SOURCES) $(BOARDS)/.installed lint contract-check boards-check ## Every check and test: half an hour or more on two cores
 	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST)
 
 .PHONY: test-long
@@ -106,6 +122,14 @@ lint-sql:
 
 lint-words:
 	@$(BIN)/codespell $(SPELLED)
+
+# Which boards read a column: `make boards-impact COLUMN=readers_count TABLE=agg_content_daily`.
+.PHONY: boards-check boards-impact
+boards-check: $(BOARDS)/.installed ## Check that the boards are well written
+	@$(DCT) validate boards/charts --project-dir boards --strict
+
+boards-impact: $(BOARDS)/.installed ## Which boards a column's change would break (COLUMN=..., TABLE=...)
+	@$(DCT) impact $(COLUMN) $(if $(TABLE),--table $(TABLE)) --project-dir boards
 
 .PHONY: format
 format: $(STAMP) ## Format the Python, the SQL and the contract
@@ -144,9 +168,10 @@ bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an envir
 	@$(BIN)/python -m benchmarks.peers.compare
 
 .PHONY: lock
-lock: ## Resolve the dependencies again into requirements.lock and requirements-sources.lock (needs uv)
+lock: ## Resolve the dependencies again into the three lists (needs uv)
 	@$(COMPILE) --extra bi --extra dev -o requirements.lock
 	@$(COMPILE) --extra sources --extra sources-test --constraint requirements.lock -o requirements-sources.lock
+	@$(subst pyproject.toml,requirements-boards.in,$(COMPILE)) -o requirements-boards.lock
 
 .PHONY: clean
 clean: ## Remove the environment and build outputs; the data stays

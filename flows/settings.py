@@ -100,6 +100,8 @@ class Settings(BaseSettings):
         "127.0.0.1", description="The address on which Prefect's server listens; it asks for no password."
     )
     server_port: int = Field(4200, ge=1, le=65535, description="The port on which Prefect's server listens.")
+    site: bool = Field(True, description="Whether boards and pages are made after each publication.")
+    site_port: int = Field(4201, ge=1, le=65535, description="The port on which the site is served, beside Prefect's.")
     watch_seconds: float = Field(
         30.0,
         ge=1,

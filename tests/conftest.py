@@ -13,6 +13,8 @@ from tests.support.processes import FORKSERVER
 
 # Each test and what it starts encrypts with the same key, but those that say otherwise.
 os.environ["TIDEMARK_MASTER_KEY"] = KEY
+# A site takes longer than all else that most of them do; those that are about it ask for it.
+os.environ["TIDEMARK_SITE"] = "false"
 FORKSERVER.set_forkserver_preload(["flows.cli", "dbt.cli.main"])
 
 

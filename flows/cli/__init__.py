@@ -35,6 +35,7 @@ from flows.cli.render import (
     rule,
     safe,
 )
+from flows.cli.site import print_address, show_site, site_command
 from flows.clock import minute
 from flows.land.land import land
 from flows.land.retry import retry_quarantine as retry
@@ -197,6 +198,7 @@ def publish_command(settings: Settings, force: bool) -> None:
     began = datetime.now(UTC)
     publication = publish(settings, force)
     print_publication(settings, publication)
+    show_site(settings)
     if publication.is_good:
         count_by_hand(settings, began, ["publish"])
     else:
@@ -229,6 +231,7 @@ def run_command(settings: Settings) -> None:
     if done.is_good:
         print_totals(read_totals(settings))
     print_publication(settings, done.publication)
+    show_site(settings)
     steps = ["land", "publish"] if done.publication.is_good else ["land"]
     count_by_hand(settings, began, steps, has_built=True)
     out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
@@ -247,6 +250,7 @@ def serve_command(settings: Settings, foreground: bool) -> None:
     from flows.orchestrate.service.supervisor import serve  # noqa: PLC0415 (only these two commands need it)
 
     out.print(f"[bold]serving[/]  {serve(settings, foreground)}")
+    print_address(settings)
     out.print(f"         deliver to {settings.inbox.absolute()}; logs are in {settings.logs.absolute()}")
     out.print("         `tidemark status` shows how it goes, `tidemark stop` stops it")
 
@@ -307,6 +311,7 @@ def rollback_command(settings: Settings, version: str | None) -> None:
     """Show readers the version before the current one, or VERSION."""
     manifest = rollback(settings, version)
     out.print(f"[bold]rollback[/] readers see {manifest.version}, published {minute(manifest.created_at)}")
+    show_site(settings)
 
 
 @main.command()
@@ -386,6 +391,7 @@ main.add_command(extract_command)
 main.add_command(keys_command)
 main.add_command(quarantine_command)
 main.add_command(repartition_command)
+main.add_command(site_command)
 
 if __name__ == "__main__":
     main(prog_name="tidemark")

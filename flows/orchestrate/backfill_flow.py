@@ -25,7 +25,7 @@ from flows.orchestrate.journal import Journal
 from flows.orchestrate.problems import observe_failing
 from flows.orchestrate.report import NodesFailedError, Report, failures_of
 from flows.orchestrate.run_names import days, first_name, rename
-from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, step
+from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, show_site, step
 from flows.orchestrate.task_runs import record_nodes
 from flows.orchestrate.writer import one_writer, show_waiting
 from flows.publish.publish import Publication, publish
@@ -85,6 +85,7 @@ def _rebuild_all(settings: Settings, journal: Journal, flow_run_id: str, request
                 break
         with one_writer(settings, journal, BACKFILL, flow_run_id):
             published.append(step("publish", lambda: publish(settings)))
+        show_site(settings)
     finally:
         failures = tuple(failures_of(built))
         about = days(request.first_day, request.last_day)

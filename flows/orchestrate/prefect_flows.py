@@ -54,7 +54,7 @@ from flows.orchestrate.report import (
 )
 from flows.orchestrate.run_names import BY_HAND, first_name, rename
 from flows.orchestrate.runs import RunStatus
-from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, step
+from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_outcome, show_site, step
 from flows.orchestrate.task_runs import record_nodes
 from flows.orchestrate.writer import one_writer, show_waiting
 from flows.privacy.erase import erase
@@ -256,6 +256,7 @@ def _take(run: _Run, asked: Step) -> None:
             _build(run, f"build {select}", lambda: build(settings, ("--select", *select.split())))
         case Publish():
             _publish(run)
+            show_site(run.settings)
         case Extract(what=name):
             step(f"extract {name}", lambda: run_extract(settings, name, get_run_logger().info))
         case Maintain(task=name):

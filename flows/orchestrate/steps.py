@@ -23,6 +23,7 @@ from flows.orchestrate.report import NodesFailedError
 from flows.orchestrate.writer import show_waiting
 from flows.rights import make_private
 from flows.settings import Settings
+from flows.site.site import refresh_site
 from flows.text import cut, one_line
 
 T = TypeVar("T")
@@ -115,3 +116,16 @@ def exclusive_run(settings: Settings, journal: Journal, job: str) -> Iterator[No
         yield
     finally:
         lock.release()
+
+
+def show_site(settings: Settings) -> None:
+    """Make the site of what was published, while others may write. What fails of it is on it, and fails no run."""
+    if not settings.site:
+        return
+    try:
+        site = step("site", lambda: refresh_site(settings))
+    except TidemarkError as error:
+        get_run_logger().warning("%s", error)
+        return
+    for problem in site.record.problems if site else ():
+        get_run_logger().warning("site: %s", problem)

@@ -12,7 +12,7 @@ from pathlib import Path
 from flows.errors import TidemarkError
 from flows.publish.files import PARQUET
 from flows.publish.manifest import Manifest, read_manifest, write_manifest
-from flows.publish.views import DATABASES, MANIFEST, versions
+from flows.publish.views import DATABASES, MANIFEST, SITE, versions
 from flows.rights import OF_EVERYBODY, Visibility, give, has, is_open_to_others, narrower, published_rights
 from flows.settings import Settings
 
@@ -76,10 +76,10 @@ def _are_given(settings: Settings, folder: Path, levels: Mapping[str, Visibility
 
 
 def _paths(folder: Path, levels: Mapping[str, Visibility]) -> Iterator[tuple[Path, Visibility]]:
-    """What in a version's folder has a level: its tables' folders, its DuckDB files, and the manifest, which tells of
-    every table."""
+    """What in a version's folder has a level: its tables' folders, its DuckDB files, the manifest, which tells of every
+    table, and the site, which is made later."""
     for path in sorted((folder / PARQUET).glob("*")):
         yield path, levels.get(path.name, Visibility.RESTRICTED)
-    for level, name in (*DATABASES.items(), (Visibility.RESTRICTED, MANIFEST)):
+    for level, name in (*DATABASES.items(), (Visibility.RESTRICTED, MANIFEST), (Visibility.INTERNAL, SITE)):
         if (folder / name).exists():
             yield folder / name, level

@@ -25,6 +25,8 @@ DATABASES = {
 # The one with every table; versions of before have no other.
 MARTS = DATABASES[Visibility.RESTRICTED]
 MANIFEST = "manifest.json"
+# The pages of a version, which are made after it; beside the versions, the link to those of the current one.
+SITE = "site"
 VERSION_FOLDER = "version_folder"
 # How a view of a version made before there was the macro names its files.
 FILES = re.compile(r"read_parquet\('((?:[^']|'')*)/parquet/")

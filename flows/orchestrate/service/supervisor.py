@@ -1,4 +1,5 @@
-"""Start and stop all of Tidemark on one machine: server, warm process, worker and watcher, kept up by supervisord."""
+"""Start and stop all of Tidemark on one machine: server, warm process, worker, watcher and site, kept up by
+supervisord."""
 
 import contextlib
 import os
@@ -75,6 +76,8 @@ def configuration(settings: Settings) -> str:
         "worker": ["flows.orchestrate.service.worker"],
         "watcher": ["flows.orchestrate.service.watcher"],
     }
+    if settings.site:
+        programs["site"] = ["flows.site.serve"]
     folder, logs = _escaped(settings.sockets), _escaped(settings.logs.resolve())
     sections = [
         f"""[supervisord]
@@ -146,11 +149,13 @@ def serve(settings: Settings, foreground: bool = False) -> str:
     """
     if is_served(settings):
         raise TidemarkError(f"it is already being served: {ui_url(settings)}; `tidemark stop` stops it")
-    if error := _port_error(settings):
-        raise TidemarkError(
-            f"the server cannot listen on {settings.server_host}, port {settings.server_port} ({error}); stop what "
-            "does, or choose another port: TIDEMARK_SERVER_PORT"
-        )
+    ports = {"server": settings.server_port, **({"site": settings.site_port} if settings.site else {})}
+    for name, port in ports.items():
+        if error := _port_error(settings.server_host, port):
+            raise TidemarkError(
+                f"the {name} cannot listen on {settings.server_host}, port {port} ({error}); stop what does, or choose "
+                f"another port: TIDEMARK_{name.upper()}_PORT"
+            )
     for folder in (settings.sockets, settings.logs, settings.jobs):
         make_private(folder)
     make_inbox(settings.inbox)
@@ -168,11 +173,11 @@ def serve(settings: Settings, foreground: bool = False) -> str:
     return ui_url(settings)
 
 
-def _port_error(settings: Settings) -> str | None:
-    """Why the server could not listen, as where another program does, whatever that speaks; None where it could."""
-    family = socket.AF_INET6 if ":" in settings.server_host else socket.AF_INET
+def _port_error(host: str, port: int) -> str | None:
+    """Why nothing could listen there, as where another program does, whatever that speaks; None where it could."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((settings.server_host, settings.server_port), family=family):
+        with socket.create_server((host, port), family=family):
             return None
     except OSError as error:
         return error.strerror or str(error)

@@ -12,7 +12,7 @@ from flows.contract.spec import PROJECT
 ROOMS = [
     *("errors", "entry", "settings", "text", "rights", "files", "sqlite", "processes", "locks", "keys", "object_store"),
     *("contract", "clock", "release", "sample"),
-    *("land", "extract", "build", "publish", "privacy", "audit", "alerts"),
+    *("land", "extract", "build", "publish", "site", "privacy", "audit", "alerts"),
     *("orchestrate", "run", "trial", "status", "cli"),
 ]
 # The one list that a team edits is of the room that reads it.
