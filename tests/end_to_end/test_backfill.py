@@ -107,7 +107,7 @@ def deliver_late(settings: Settings) -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Rows]:
     settings = settings_of(tmp_path_factory.mktemp("built"))
-    sample.generate(settings.home, 30_000, 6, 13)
+    sample.generate(settings.home, 9_000, 6, 13)
     run_all(settings)
     return settings, rows_of(settings)
 
@@ -252,6 +252,7 @@ def test_what_landed_since_is_built_before_days_are_rebuilt_and_not_lost(lake: t
     assert rows_of(settings) == grown
 
 
+@pytest.mark.long
 def test_between_chunks_others_write_and_arrivals_are_built(lake: tuple[Settings, Rows]) -> None:
     settings, whole = lake
     damage(settings, FIRST, LAST)

@@ -37,14 +37,19 @@ DOWNSTREAM = {"fct_sessions", "agg_audience_daily", "agg_audience_periods"}
 Lake = tuple[Settings, list[Path], list[Path]]
 # Fails with each content that is called so.
 NAMED = """
+{{ config(enabled=true) }}
 select content_id from {{ ref('int_content__contents_deduplicated') }} where title = 'broken'
 """
+# Fails, and reads no model.
+ALWAYS = "{{ config(enabled=true) }} select 1 as one"
 
 
 def project_in(folder: Path) -> Workshop:
-    """The project, but groups of few devices are shown: these days have no others."""
+    """The project, but groups of few devices are shown: these days have no others. Of its tests of data only those of
+    sessions and the audience are left, and what a test here writes: all of them take a third of each build."""
     made = Workshop(folder)
     made.set_variables({"smallest_group": 1})
+    made.set_data_tests("{+enabled: false, marts: {audience: {+enabled: true}}}")
     return made
 
 
@@ -266,6 +271,7 @@ def test_a_failing_test_stops_only_what_is_downstream_of_it_until_the_data_are_f
     assert_as_built_at_once(settings)
 
 
+@pytest.mark.long
 def test_what_fails_in_the_first_build_is_missing_until_it_is_made(settings: Settings, workshop: Workshop) -> None:
     workshop.break_model(BROKEN)
     _, first = run_failing(settings, BROKEN)
@@ -283,13 +289,14 @@ def test_what_fails_in_the_first_build_is_missing_until_it_is_made(settings: Set
     assert_as_built_at_once(settings)
 
 
+@pytest.mark.long
 def test_where_nothing_is_good_the_error_says_so_and_readers_see_what_is_stale(
     settings: Settings, workshop: Workshop
 ) -> None:
     held_back = hold_back(settings, "2026-01-03")
     # A test that reads no model holds all of them back.
     test = "assert_local_days_follow_the_clock"
-    workshop.write(f"tests/singular/intermediate/{test}.sql", "select 1 as one")
+    workshop.write(f"tests/singular/intermediate/{test}.sql", ALWAYS)
     done = run(settings)
     assert done.build is not None and done.publication is None and not done.is_good
     with pytest.raises(TidemarkError, match=rf"no table is good yet, and all wait for {test}; .*--retry"):
@@ -300,7 +307,7 @@ def test_where_nothing_is_good_the_error_says_so_and_readers_see_what_is_stale(
     run_good(settings)
     first = marts_of(settings)
 
-    workshop.write(f"tests/singular/intermediate/{test}.sql", "select 1 as one")
+    workshop.write(f"tests/singular/intermediate/{test}.sql", ALWAYS)
     release(held_back)
     _, manifest = run_failing(settings, test)
     published = [m for m in dbt_module.read_project(settings).models.values() if m.schema in SCHEMAS]
@@ -341,6 +348,7 @@ def test_a_model_that_fails_in_the_middle_of_its_change_is_as_it_was(lake: Lake,
     assert_as_built_at_once(settings)
 
 
+@pytest.mark.long
 def test_a_stale_table_keeps_its_columns_and_days_whatever_its_model_becomes(lake: Lake, workshop: Workshop) -> None:
     settings, second_day, third_day = lake
     first = marts_of(settings)

@@ -242,10 +242,14 @@ def test_a_person_starts_a_job_that_is_not_due_and_what_it_delivers_is_published
 
 
 @pytest.mark.parametrize(
-    "victim", ["warm", pytest.param("run", marks=pytest.mark.long), pytest.param("worker", marks=pytest.mark.long)]
+    ("victim", "compares"),
+    [
+        ("warm", False),
+        *(pytest.param(victim, True, marks=pytest.mark.long) for victim in ("warm", "run", "worker")),
+    ],
 )
 def test_what_is_killed_in_the_middle_of_a_build_is_marked_and_done_again_automatically(
-    served: Served, victim: str
+    served: Served, victim: str, compares: bool
 ) -> None:
     logged = served.log_size("watcher")
     names = served.deliver(20)
@@ -261,7 +265,8 @@ def test_what_is_killed_in_the_middle_of_a_build_is_marked_and_done_again_automa
         served.comes_to(run.flow_run_id, "CRASHED")
     until(lambda: served.active_slots() == 0)
     assert served.journal("refine")[-1].status == "succeeded"
-    assert_as_built_at_once(served)
+    if compares:  # test_kills.py compares marts after many kills, too
+        assert_as_built_at_once(served)
     # Whoever sees it first marks it. With the warm process all runs are gone, and only the watcher is there to see it.
     assert "the next run heals" in served.log_since("watcher", logged) or victim != "warm"
 

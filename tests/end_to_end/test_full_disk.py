@@ -57,7 +57,13 @@ def whole(lake: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, lis
 
 
 # With nothing left a step fails at its beginning, with a little in the middle.
-@pytest.mark.parametrize("free_kib", [(0, 0, 0), (200, 1_000, 400)], ids=["nothing", "a little"])
+@pytest.mark.parametrize(
+    "free_kib",
+    [
+        pytest.param((0, 0, 0), marks=pytest.mark.long, id="nothing"),
+        pytest.param((200, 1_000, 400), id="a little"),
+    ],
+)
 def test_a_full_disk_is_reported_loses_nothing_and_is_healed(
     lake: Path, whole: dict[str, list[tuple[object, ...]]], free_kib: tuple[int, ...], tmp_path: Path
 ) -> None:

@@ -213,9 +213,9 @@ def test_runs_killed_at_random_moments_come_to_the_same(
     sample_run: tuple[Settings, Landing, Build, Publication], tmp_path: Path
 ) -> None:
     calm = sample_run[0]
-    lakeside = live(calm, tmp_path / "home", {"land": 5, "build": 5, "publish": 4}, seed=1)
-    assert min(lakeside.kills[phase] for phase in PHASES) >= 10, lakeside.kills
-    assert lakeside.kills.total() >= 50, lakeside.kills
+    lakeside = live(calm, tmp_path / "home", {"land": 2, "build": 2, "publish": 2}, seed=1)
+    assert min(lakeside.kills[phase] for phase in PHASES) >= 5, lakeside.kills
+    assert lakeside.kills.total() >= 20, lakeside.kills
     assert_undisturbed(lakeside, calm)
 
 
@@ -225,5 +225,6 @@ def test_runs_killed_hundreds_of_times_come_to_the_same(
 ) -> None:
     calm = sample_run[0]
     lakeside = live(calm, tmp_path / "home", {"land": 20, "build": 30, "publish": 20}, seed=2)
+    assert min(lakeside.kills[phase] for phase in PHASES) >= 10, lakeside.kills
     assert lakeside.kills.total() >= 250, lakeside.kills
     assert_undisturbed(lakeside, calm)

@@ -22,6 +22,8 @@ from flows.land.land import land
 from flows.publish.manifest import current_version
 from flows.publish.publish import publish, rollback
 from flows.run import run
+from flows.settings import Settings
+from tests.support.erased import copied
 from tests.support.lakes import hold_back, marts_of, release, tidemark
 from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.sample_lake import run_all, settings_of
@@ -30,26 +32,36 @@ from tests.support.sample_lake import run_all, settings_of
 HISTORY = {"ops_landings", "ops_model_runs", "ops_test_runs"}
 
 
-def test_an_empty_lake_runs_and_publishes_empty_marts(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A small sample lake after one whole run. A test leaves it as it was."""
+    settings = settings_of(tmp_path_factory.mktemp("built") / "home")
+    sample.generate(settings.home, 3_000, 2, 3)
+    run_all(settings)
+    return settings
+
+
+@pytest.fixture
+def of_its_own(built: Settings, tmp_path: Path) -> Settings:
+    """A copy of that lake, to be changed."""
+    return copied(built, tmp_path / "home")
+
+
+def test_an_empty_lake_runs_and_publishes_empty_marts_and_unit_tests_of_the_models_pass(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     landing, done, publication = run_all(settings)
     assert landing.receipts == [] and done.count("model") > 30
     rows = {t.name: t.rows for t in publication.manifest.tables if not t.name.startswith("ops_")}
     assert rows.pop("dim_dates") > 0
     assert set(rows.values()) == {0}
-
-
-def test_unit_tests_of_the_models_pass(tmp_path: Path) -> None:
-    """dbt's unit tests need the relations they replace to exist: an empty build makes them."""
-    settings = settings_of(tmp_path)
-    assert not build(settings).failed
-    done = run_dbt(settings, ["test", "--select", "test_type:unit"]).results
-    results = [r for r in done if r.node.resource_type == "unit_test"]
+    # dbt's unit tests need the relations they replace to exist: an empty build makes them.
+    tested = run_dbt(settings, ["test", "--select", "test_type:unit"]).results
+    results = [r for r in tested if r.node.resource_type == "unit_test"]
     assert len(results) >= 30
     assert {str(r.status) for r in results} == {"pass"}, [r.node.name for r in results if str(r.status) != "pass"]
 
 
-@pytest.mark.parametrize("kept", ["events", "tables"])
+@pytest.mark.parametrize("kept", [pytest.param("events", marks=pytest.mark.long), "tables"])
 def test_a_dataset_that_has_not_arrived_is_empty_not_an_error(kept: str, tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     sample.generate(settings.home, 3_000, 2, 3)
@@ -62,6 +74,7 @@ def test_a_dataset_that_has_not_arrived_is_empty_not_an_error(kept: str, tmp_pat
     assert bool(marts["dim_contents"]) == (kept == "tables")
 
 
+@pytest.mark.long
 def test_a_lake_that_grows_day_by_day_equals_one_built_at_once(tmp_path: Path) -> None:
     whole, grown = settings_of(tmp_path / "whole"), settings_of(tmp_path / "grown")
     sample.generate(whole.home, 12_000, 4, 11)
@@ -143,10 +156,8 @@ def test_a_blocking_test_stops_what_it_guards_and_readers_keep_the_last_good_row
     assert rollback(settings, first.manifest.version).version == current_version(settings)
 
 
-def test_a_raw_model_built_whole_again_is_counted_whole(tmp_path: Path) -> None:
-    settings = settings_of(tmp_path)
-    sample.generate(settings.home, 3_000, 2, 3)
-    run_all(settings)
+def test_a_raw_model_built_whole_again_is_counted_whole(of_its_own: Settings) -> None:
+    settings = of_its_own
     selected = ("--full-refresh", "--select", "raw_contents", "--exclude-resource-type", "test")
     assert not build(settings, selected).failed
     with open_warehouse(settings) as warehouse:
@@ -157,15 +168,23 @@ def test_a_raw_model_built_whole_again_is_counted_whole(tmp_path: Path) -> None:
     assert [node.name for node in build(settings, ("--select", test)).failed] == [test]
 
 
-@pytest.mark.parametrize("dataset", ["events", "calls"])
-def test_a_row_that_a_file_of_the_lake_lost_is_found_by_night(dataset: str, tmp_path: Path) -> None:
-    settings = settings_of(tmp_path)
-    sample.generate(settings.home, 3_000, 2, 3)
-    run_all(settings)
-    path = max(settings.landed.glob(f"{dataset}/event_date=*/*.parquet"), key=lambda path: path.stat().st_size)
-    pq.write_table(pq.ParquetFile(path).read().slice(1), path, store_schema=False)
-    assert f"raw_{dataset}_is_conserved" in [node.name for node in run_every_test(settings).failed]
-    assert {found.dataset for found in audit(settings).findings} == {dataset}
+def test_a_row_that_a_file_of_the_lake_lost_is_found_by_night(built: Settings) -> None:
+    """In the lake itself: views of a copy's warehouse are of its files until the next build."""
+    datasets = {"events", "calls"}
+    damaged = [
+        max(built.landed.glob(f"{dataset}/event_date=*/*.parquet"), key=lambda path: path.stat().st_size)
+        for dataset in datasets
+    ]
+    whole = {path: path.read_bytes() for path in damaged}
+    try:
+        for path in damaged:
+            pq.write_table(pq.ParquetFile(path).read().slice(1), path, store_schema=False)
+        failed = {node.name for node in run_every_test(built).failed}
+        assert {f"raw_{dataset}_is_conserved" for dataset in datasets} <= failed
+        assert {found.dataset for found in audit(built).findings} == datasets
+    finally:
+        for path, data in whole.items():
+            path.write_bytes(data)
 
 
 def test_a_part_of_the_models_cannot_stand_for_the_whole(tmp_path: Path) -> None:
@@ -175,9 +194,12 @@ def test_a_part_of_the_models_cannot_stand_for_the_whole(tmp_path: Path) -> None
         publish(settings)
 
 
-def test_a_killed_build_is_finished_by_the_next(tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_killed_build_is_finished_by_the_next(built: Settings, tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
-    sample.generate(settings.home, 3_000, 2, 3)
+    shutil.copytree(built.inbox, settings.inbox)
+    settings.key_file("pseudonym").parent.mkdir(parents=True)
+    shutil.copy(built.key_file("pseudonym"), settings.key_file("pseudonym"))  # the same keys of people and devices
     land(settings)
     script = (
         "import os, sys; from pathlib import Path\n"
@@ -191,12 +213,7 @@ def test_a_killed_build_is_finished_by_the_next(tmp_path: Path) -> None:
     with pytest.raises(TidemarkError, match="nothing was published"):
         publish(settings)
     run_all(settings)
-    whole = settings_of(tmp_path / "other")
-    sample.generate(whole.home, 3_000, 2, 3)
-    whole.key_file("pseudonym").parent.mkdir(parents=True)
-    shutil.copy(settings.key_file("pseudonym"), whole.key_file("pseudonym"))
-    run_all(whole)
-    assert marts_of(settings) == marts_of(whole)
+    assert marts_of(settings) == marts_of(built)
 
 
 READER = """
@@ -219,6 +236,7 @@ print(reads, sorted(sums))
 """
 
 
+@pytest.mark.long
 def test_readers_see_whole_publications_while_the_next_is_built(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "lake")
     sample.generate(settings.home, 4_000, 2, 5)

@@ -134,6 +134,7 @@ def test_the_marts_are_those_of_a_new_warehouse(expired: Settings, tmp_path: Pat
     assert marts["dim_accounts"] == marts["fct_calls"] == marts["agg_calls_daily"] == []
 
 
+@pytest.mark.long
 def test_what_comes_late_ends_again_also_of_a_lake_that_is_laid_out_again(
     expired: Settings, sample_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

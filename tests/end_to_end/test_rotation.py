@@ -31,7 +31,9 @@ from tests.support.lakes import hold_back, marts_of, release, tidemark
 from tests.support.rotations import begin, files_with_both, finish
 from tests.support.stored import files_that_say
 
-EVENTS, DAYS, SEED = 24_000, 33, 7
+SEED = 7
+# Events and days of a life: some that the windows of seven days forget the midnight in, and more than 28.
+SHORT, WHOLE = (9_000, 13), (24_000, 33)
 BEGUN = date(2026, 1, 4)
 FROM = BEGUN + timedelta(days=1)
 KEYS = tuple(kind.column for kind in Kind)
@@ -53,6 +55,7 @@ class Life:
     which one of them stood while rows landed with both."""
 
     settings: Settings
+    events: int
     before: Marts
     after: Marts
     later_of: dict[str, dict[UUID, UUID]]
@@ -100,11 +103,14 @@ def over_midnight() -> bytes:
     )
 
 
-@pytest.fixture(scope="module")
-def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+@pytest.fixture(
+    scope="module", params=[SHORT, pytest.param(WHOLE, marks=pytest.mark.long)], ids=lambda p: f"{p[1]} days"
+)
+def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Life:
     settings = Settings(home=tmp_path_factory.mktemp("life"), settle_seconds=0)
-    sample.generate(settings.home, EVENTS, DAYS, SEED)
-    days = [FROM + timedelta(days=number) for number in range(DAYS)]
+    events, many_days = request.param
+    sample.generate(settings.home, events, many_days, SEED)
+    days = [FROM + timedelta(days=number) for number in range(many_days)]
     held = [path for day in days for path in hold_back(settings, day.isoformat())]
     assert run(settings).is_good
     rotation = begin(settings, BEGUN)
@@ -124,7 +130,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     assert f"may be finished from {first_day_to_finish(rotation)}" in early.stdout
     said = early.stdout + done.stdout + done.stderr
     after = rows_of_marts(settings)
-    return Life(settings, before, after, later_of, met, said, secrets, said_meanwhile)  # type: ignore[arg-type]
+    return Life(settings, events, before, after, later_of, met, said, secrets, said_meanwhile)  # type: ignore[arg-type]
 
 
 def as_later(life: Life, row: Row, leave_out: tuple[str, ...] = ()) -> Row:
@@ -313,7 +319,7 @@ def test_what_is_delivered_again_afterwards_moves_nothing(life: Life, tmp_path: 
     deliver_all_again(settings, life.settings.inbox, "again")
     done = run(settings)
     assert done.is_good
-    assert done.landing.rows("rows_landed") > EVENTS
+    assert done.landing.rows("rows_landed") > life.events
     now = marts_of(settings)
     assert {name for name, rows in marts_of(life.settings).items() if rows != now[name]} == {"dim_accounts"}
     sides: dict[bool, set[UUID]] = {False: set(), True: set()}
@@ -323,6 +329,7 @@ def test_what_is_delivered_again_afterwards_moves_nothing(life: Life, tmp_path: 
     assert audit(settings).findings == []
 
 
+@pytest.mark.long
 def test_it_goes_on_after_that(life: Life, tmp_path: Path) -> None:
     settings = copied(life.settings, tmp_path / "home")
     rotation = begin(settings, date(2026, 3, 1))

@@ -106,6 +106,7 @@ def test_users_are_written_back_and_taken_back(feed: Feed) -> None:
     feed.assert_is_one_full_build()
 
 
+@pytest.mark.long
 def test_days_are_rebuilt_and_nothing_changes(feed: Feed) -> None:
     assert run(feed.settings).is_good
     rows = feed.rows()

@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import reject
 from hypothesis import strategies as st
 
 from flows.contract.spec import DatasetSpec, FieldSpec, Truncate, Truncation, load_specs
@@ -32,6 +32,7 @@ from tests.support.deliveries import (
     protobuf,
     small_spec,
 )
+from tests.support.examples import Examples
 from tests.support.lake import KEY, Lake
 from tests.support.rows import BAD, GOOD
 
@@ -201,14 +202,11 @@ def blocks(draw: st.DrawFn, spec: DatasetSpec) -> bytes:
     return "\n".join(draw(st.sampled_from(kinds))(draw) for _ in range(draw(st.integers(1, 12)))).encode()
 
 
-SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, print_blob=False
-)
+EXAMPLES = Examples(few=20, many=60)
 
 
 @pytest.mark.parametrize("spec", [EVENTS, THINGS], ids=lambda spec: spec.name)
-@SETTINGS
-@given(data=st.data())
+@EXAMPLES.of(data=st.data())
 def test_lines_of_any_form_come_out_as_the_sql_has_them(
     tmp_path_factory: pytest.TempPathFactory, conformers: dict[str, Conformer], spec: DatasetSpec, data: st.DataObject
 ) -> None:
@@ -217,8 +215,7 @@ def test_lines_of_any_form_come_out_as_the_sql_has_them(
         assert_same(conformers[spec.name], chunk)
 
 
-@SETTINGS
-@given(st.lists(json_lines(), min_size=1, max_size=20))
+@EXAMPLES.of(st.lists(json_lines(), min_size=1, max_size=20))
 def test_events_mutated_anyhow_come_out_as_the_sql_has_them(
     tmp_path_factory: pytest.TempPathFactory, conformers: dict[str, Conformer], rows: list[bytes]
 ) -> None:
@@ -249,8 +246,7 @@ def test_every_value_in_every_field_comes_out_as_the_sql_has_it(
 
 
 @pytest.mark.parametrize("spec", [EVENTS, THINGS], ids=lambda spec: spec.name)
-@SETTINGS
-@given(data=st.data())
+@EXAMPLES.of(data=st.data())
 def test_lines_in_order_take_the_short_way(spec: DatasetSpec, data: st.DataObject) -> None:
     """What the other tests here compare would be the SQL with itself, were no line ever regular."""
     payload = data.draw(st.sampled_from(spec.payloads)) if spec.payloads else None
@@ -268,8 +264,7 @@ def test_lines_in_order_take_the_short_way(spec: DatasetSpec, data: st.DataObjec
 # --- columns ---------------------------------------------------------------------------------------------------------
 
 
-@SETTINGS
-@given(st.lists(st.binary(max_size=30) | valid_events().map(protobuf), min_size=1, max_size=12))
+@EXAMPLES.of(st.lists(st.binary(max_size=30) | valid_events().map(protobuf), min_size=1, max_size=12))
 def test_records_come_out_as_the_sql_has_them(
     tmp_path_factory: pytest.TempPathFactory, conformers: dict[str, Conformer], records: list[bytes]
 ) -> None:
@@ -351,8 +346,7 @@ def tables(draw: st.DrawFn, spec: DatasetSpec) -> pa.Table:
 
 
 @pytest.mark.parametrize("spec", [EVENTS, THINGS], ids=lambda spec: spec.name)
-@SETTINGS
-@given(data=st.data())
+@EXAMPLES.of(data=st.data())
 def test_columns_come_out_as_the_sql_has_them(
     tmp_path_factory: pytest.TempPathFactory, conformers: dict[str, Conformer], spec: DatasetSpec, data: st.DataObject
 ) -> None:
@@ -366,8 +360,7 @@ TEXTS = THINGS.model_copy(
 )
 
 
-@SETTINGS
-@given(data=st.data())
+@EXAMPLES.of(data=st.data())
 def test_csv_comes_out_as_the_sql_has_it(
     tmp_path_factory: pytest.TempPathFactory, conformers: dict[str, Conformer], data: st.DataObject
 ) -> None:

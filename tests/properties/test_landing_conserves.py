@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.land.receipt import Status
 from tests.support.arbitrary_events import json_lines, says_something, valid_events
 from tests.support.contract_reading import DoesNotFitError, conform, refusals
 from tests.support.deliveries import compressed, delimited, event, in_format, ndjson, protobuf
+from tests.support.examples import Examples
 from tests.support.lake import Lake
 
 
@@ -33,11 +33,12 @@ def landed(lake: Lake, batch: int) -> list[tuple[int, dict[str, Any]]]:
     return [(row.pop("_line"), row) for row in rows]
 
 
-SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+EXAMPLES = Examples(few=8, many=25)
 
 
-@SETTINGS
-@given(st.lists(st.lists(json_lines(), max_size=12), min_size=1, max_size=3), st.sampled_from(["", ".gz", ".zst"]))
+@EXAMPLES.of(
+    st.lists(st.lists(json_lines(), max_size=12), min_size=1, max_size=3), st.sampled_from(["", ".gz", ".zst"])
+)
 def test_every_json_line_lands_with_its_values_or_is_quarantined_with_its_bytes(
     files: list[list[bytes]], compression: str
 ) -> None:
@@ -65,8 +66,7 @@ def test_every_json_line_lands_with_its_values_or_is_quarantined_with_its_bytes(
         lake.assert_whole()
 
 
-@SETTINGS
-@given(
+@EXAMPLES.of(
     st.lists(valid_events().filter(says_something), min_size=1, max_size=12),
     st.lists(st.sampled_from(["ndjson", "pb", "parquet", "csv", "pb.gz", "csv.zst"]), min_size=1, max_size=4),
 )
@@ -91,8 +91,7 @@ def test_valid_events_land_exactly_however_they_are_split_and_written(
         lake.assert_whole()
 
 
-@SETTINGS
-@given(st.lists(st.binary(max_size=30) | valid_events().map(protobuf), min_size=1, max_size=12))
+@EXAMPLES.of(st.lists(st.binary(max_size=30) | valid_events().map(protobuf), min_size=1, max_size=12))
 def test_arbitrary_protobuf_records_are_conserved(records: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as home:
         lake = Lake(Path(home))
@@ -108,8 +107,7 @@ def test_arbitrary_protobuf_records_are_conserved(records: list[bytes]) -> None:
 GOOD = ndjson([event()])
 
 
-@SETTINGS
-@given(st.binary(max_size=200), st.sampled_from(["ndjson", "csv", "pb", "parquet", "ndjson.gz", "pb.zst"]))
+@EXAMPLES.of(st.binary(max_size=200), st.sampled_from(["ndjson", "csv", "pb", "parquet", "ndjson.gz", "pb.zst"]))
 def test_arbitrary_bytes_never_stop_a_landing(data: bytes, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as home:
         lake = Lake(Path(home))

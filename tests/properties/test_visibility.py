@@ -10,8 +10,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.build.project import Model
@@ -20,6 +18,7 @@ from flows.publish.manifest import PublishedFile, PublishedTable
 from flows.publish.marts import make_views
 from flows.rights import Visibility
 from flows.settings import Settings
+from tests.support.examples import Examples
 
 VERSION = "20260115T201504.123456Z"
 NAMES = ("aggregates", "buildings", "customers", "deliveries", "engagements")
@@ -30,6 +29,7 @@ SEES = {
     "marts.duckdb": {"public", "internal", "restricted"},
 }
 Assignment = dict[str, tuple[Visibility, bool]]
+EXAMPLES = Examples(few=8, many=75, is_derandomized=False)
 assignments = st.dictionaries(st.sampled_from(NAMES), st.tuples(st.sampled_from([*Visibility]), st.booleans()))
 
 
@@ -78,23 +78,21 @@ def said_in(path: Path) -> tuple[set[str], str]:
     return tables - {"published_tables"}, repr((catalogue, rows)) + path.read_bytes().decode("latin-1")
 
 
-@pytest.mark.parametrize("file", SEES)
-@settings(max_examples=25, deadline=None)
-@given(assignment=assignments)
-def test_a_file_has_the_tables_of_its_level_and_no_word_of_another(file: str, assignment: Assignment) -> None:
+@EXAMPLES.of(assignment=assignments)
+def test_a_file_has_the_tables_of_its_level_and_no_word_of_another(assignment: Assignment) -> None:
     home = Path(tempfile.mkdtemp(prefix="tidemark-"))
     try:
         made = published(home, assignment)
-        tables, said = said_in(made.published / VERSION / file)
+        found = {file: said_in(made.published / VERSION / file) for file in SEES}
     finally:
         shutil.rmtree(home)
-    seen = {name for name, (level, _) in assignment.items() if level in SEES[file]}
-    assert tables == seen
-    assert {name for name in NAMES if word_of(name) in said} == seen
+    for file, (tables, said) in found.items():
+        seen = {name for name, (level, _) in assignment.items() if level in SEES[file]}
+        assert tables == seen, file
+        assert {name for name in NAMES if word_of(name) in said} == seen, file
 
 
-@settings(max_examples=25, deadline=None)
-@given(assignment=assignments)
+@EXAMPLES.of(assignment=assignments)
 def test_others_reach_the_rows_of_what_is_public_and_of_nothing_else(assignment: Assignment) -> None:
     home = Path(tempfile.mkdtemp(prefix="tidemark-"))
     try:

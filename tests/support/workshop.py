@@ -44,6 +44,15 @@ class Workshop:
             assert found == 1, f"dbt_project.yml has {found} variables {name}"
         (self.folder / "dbt_project.yml").write_text(text)
 
+    def set_data_tests(self, settings: str) -> None:
+        """Give the project's tests of data other settings, for good."""
+        path = self.folder / "dbt_project.yml"
+        text, found = re.subn(
+            r"(?m)^data_tests:\n  tidemark:\n(    .*\n)+", f"data_tests: {{tidemark: {settings}}}\n", path.read_text()
+        )
+        assert found == 1, f"dbt_project.yml has {found} settings of tests of data"
+        path.write_text(text)
+
     def fix(self) -> None:
         """Put back what was broken."""
         for path, whole in self._whole.items():
