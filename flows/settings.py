@@ -15,7 +15,7 @@ NOT_IN_A_HOME = "*?[\\=#"
 MEMORY = re.compile(r"(\d+\.?\d*|\.\d+)\s*(?:(k|m|g|t)(i?)b?|b|bytes?)", re.IGNORECASE)
 UNLIMITED = ("-1", "none")
 LEAST_MEMORY = 64_000_000
-PUBLISHED_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+STORE_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
@@ -69,6 +69,11 @@ class Settings(BaseSettings):
         None,
         description="Where each publication is sent to as well, on an S3-compatible store, such as "
         "`s3://bucket/prefix`; its endpoint and credentials are those of AWS's variables.",
+    )
+    landed_url: str | None = Field(
+        None,
+        description="Where what landed is sent to as well, on an S3-compatible store, such as `s3://bucket/prefix`; to "
+        "be read there, and restored from there. Its endpoint and credentials are those of AWS's variables.",
     )
     group_internal: str | None = Field(
         None,
@@ -153,13 +158,13 @@ class Settings(BaseSettings):
                 raise ValueError("the folder it is in has a line break or a control character in its path")
         return home
 
-    @field_validator("published_url")
+    @field_validator("published_url", "landed_url")
     @classmethod
     def _url(cls, url: str | None) -> str | None:
         # Views name it, in which DuckDB takes other characters for patterns or the beginning of something else.
         if url is None:
             return None
-        if not PUBLISHED_URL.fullmatch(url.rstrip("/")):
+        if not STORE_URL.fullmatch(url.rstrip("/")):
             raise ValueError("write s3://BUCKET or s3://BUCKET/PREFIX, in letters, digits, - _ . and /")
         return url.rstrip("/")
 

@@ -18,7 +18,7 @@ from flows.cli.command import Command
 from flows.cli.erase import erase_command
 from flows.cli.extract import extract_command
 from flows.cli.keys import keys_command
-from flows.cli.lake_files import compact_command, repartition_command
+from flows.cli.lake_files import compact_command, repartition_command, restore_command, send_or_say_why
 from flows.cli.privacy import expire_command, export_person_command
 from flows.cli.quarantine import quarantine_command
 from flows.cli.render import (
@@ -30,12 +30,14 @@ from flows.cli.render import (
     print_line,
     print_publication,
     print_retry,
+    print_sent,
     print_status,
     print_totals,
     rule,
     safe,
 )
-from flows.cli.site import print_address, show_site, site_command
+from flows.cli.service import serve_command, stop_command
+from flows.cli.site import show_site, site_command
 from flows.clock import minute
 from flows.land.land import land
 from flows.land.retry import retry_quarantine as retry
@@ -101,7 +103,8 @@ def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None
     """Land what has settled in the inbox.
 
     Each file is verified, brought to the contract and pseudonymised. Rows that do not fit the contract go into
-    quarantine; with --retry-quarantine, those that fit by now land.
+    quarantine; with --retry-quarantine, those that fit by now land. Where TIDEMARK_LANDED_URL is set, what landed is
+    sent there; exit code 1 where that fails.
     """
     if dataset and not retry_quarantine:
         raise click.UsageError("--dataset goes with --retry-quarantine")
@@ -110,6 +113,7 @@ def land_command(settings: Settings, retry_quarantine: bool, dataset: str | None
     if retry_quarantine:
         print_retry(retry(settings, dataset, progress=print_landed))
     count_by_hand(settings, began, ["land"])
+    send_or_say_why(settings)
 
 
 @main.command("build")
@@ -221,6 +225,7 @@ def run_command(settings: Settings) -> None:
         out.print("[bold]built[/]    nothing to build: every model is up to date and every test has passed")
     else:
         print_build(done.build)
+    print_sent(settings, done.unsent)
     if done.publication is None:
         out.print(
             "[bold red]publish[/]  nothing was published: no table is good yet; fix the cause and run "
@@ -237,35 +242,6 @@ def run_command(settings: Settings) -> None:
     out.print(f"[dim]done in {time.monotonic() - started:.1f} s[/]")
     if not done.is_good:
         sys.exit(1)
-
-
-@main.command("serve")
-@click.option("--foreground", is_flag=True, help="Stay in the foreground, for systemd and containers.")
-@click.pass_obj
-def serve_command(settings: Settings, foreground: bool) -> None:
-    """Start what runs automatically: server, worker and watcher.
-
-    It prints the address of Prefect's pages.
-    """
-    from flows.orchestrate.service.supervisor import serve  # noqa: PLC0415 (only these two commands need it)
-
-    out.print(f"[bold]serving[/]  {serve(settings, foreground)}")
-    print_address(settings)
-    out.print(f"         deliver to {settings.inbox.absolute()}; logs are in {settings.logs.absolute()}")
-    out.print("         `tidemark status` shows how it goes, `tidemark stop` stops it")
-
-
-@main.command("stop")
-@click.pass_obj
-def stop_command(settings: Settings) -> None:
-    """Stop what `tidemark serve` started.
-
-    What was at work is healed by the next run.
-    """
-    from flows.orchestrate.service.supervisor import stop  # noqa: PLC0415
-
-    stop(settings)
-    out.print("[bold]stopped[/]  readers still see the last publication")
 
 
 @main.command("deploy")
@@ -391,7 +367,10 @@ main.add_command(extract_command)
 main.add_command(keys_command)
 main.add_command(quarantine_command)
 main.add_command(repartition_command)
+main.add_command(restore_command)
+main.add_command(serve_command)
 main.add_command(site_command)
+main.add_command(stop_command)
 
 if __name__ == "__main__":
     main(prog_name="tidemark")

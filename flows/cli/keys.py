@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from flows.cli.by_hand import count_by_hand
+from flows.cli.lake_files import send_or_say_why
 from flows.cli.privacy import print_renewed
 from flows.cli.render import out, print_line, safe
 from flows.clock import local_day
@@ -46,6 +47,7 @@ def keys_command(settings: Settings, what: str, yes: bool) -> None:
     else:
         _print_finished(done, key_state(settings))
         count_by_hand(settings, began, ["land", "publish"] if done.renewed else [], has_built=bool(done.renewed))
+    send_or_say_why(settings)
 
 
 def _print_state(state: KeyState) -> None:

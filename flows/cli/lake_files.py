@@ -9,10 +9,12 @@ import click
 
 from flows.build.warehouse import once_free, open_warehouse, warehouse_held
 from flows.cli.by_hand import count_by_hand
-from flows.cli.render import out, print_error, print_line
+from flows.cli.render import out, print_error, print_line, print_sent
 from flows.land.compact import Compacted, compact
 from flows.land.receipt import Receipt
 from flows.land.repartition import Repartitioned, repartition
+from flows.land.restore import restore_landed
+from flows.land.send import send_landed
 from flows.settings import Settings
 from flows.text import counted
 
@@ -36,6 +38,7 @@ def compact_command(settings: Settings) -> None:
     if done.faults:
         sys.exit(1)
     count_by_hand(settings, began, ["compact"])
+    send_or_say_why(settings)
 
 
 def _print_compacted(day: Compacted) -> None:
@@ -60,17 +63,49 @@ def repartition_command(settings: Settings) -> None:
     done = lay_out(settings)
     if done is None:
         out.print("[bold]laid out[/] the lake is laid out as the contract and the time zone ask; nothing to do")
+        send_or_say_why(settings)
         return
     batches, files = f"{done.batches:,} batches", counted(done.files, "file")
     by = f"by the days of {done.layout.timezone}" if done.layout.day_of else "not by day"
     out.print(f"[bold]laid out[/] {batches} with {counted(done.rows, 'row')} in {files}, {by}")
     out.print("         next: tidemark run")
+    send_or_say_why(settings)
 
 
 def _print_laid_out(receipt: Receipt) -> None:
     if receipt.files:
         rows, files = counted(receipt.rows_landed, "row"), counted(len(receipt.files), "file")
         print_line(f"lay out  {receipt.file}  {rows}, {files}")
+
+
+@click.command("restore")
+@click.pass_obj
+def restore_command(settings: Settings) -> None:
+    """Bring the landed zone back from the object store.
+
+    Into a home in which nothing has landed, from TIDEMARK_LANDED_URL; it is there whole or not at all, and this home
+    then sends there. It may be stopped and begun again at any time. Secrets, keys, quarantine, text and who was erased
+    come from the backup: put them in place before anything lands.
+    """
+    done = restore_landed(settings, print_line)
+    what = f"{done.batches:,} batches with {counted(done.rows, 'row')} in {counted(done.files, 'file')}"
+    out.print(f"[bold]restored[/] {what}, {done.bytes / 1e6:,.1f} MB")
+    if done.with_rejects or done.with_text:
+        out.print(
+            f"         {done.with_rejects:,} batches left rows in quarantine, {done.with_text:,} in the text store:"
+        )
+        out.print(
+            "         what these say is in the backup of lake/quarantine, lake/text and lake/keys, and nowhere else"
+        )
+    out.print("         next: tidemark run")
+
+
+def send_or_say_why(settings: Settings) -> None:
+    """Send what landed, where an object store is set; exit with 1 where it could not be."""
+    why = send_landed(settings, print_line)
+    print_sent(settings, why)
+    if why:
+        sys.exit(1)
 
 
 @contextmanager

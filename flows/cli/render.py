@@ -19,6 +19,7 @@ from flows.contract.spec import load_specs
 from flows.land.land import Landing
 from flows.land.receipt import Receipt, Status
 from flows.land.retry import Retried
+from flows.land.sent import read_sent_zone
 from flows.publish.manifest import current_version, describe_causes
 from flows.publish.publish import Publication
 from flows.settings import Settings
@@ -251,6 +252,15 @@ def print_publication(settings: Settings, publication: Publication) -> None:
         out.print(f"         sent to {safe(settings.published_url)}")
     for line in how_to_query(settings):
         out.print(f"         {safe(line)}")
+
+
+def print_sent(settings: Settings, unsent: str | None) -> None:
+    """Whether what landed is at the object store, where one is set."""
+    if unsent:
+        out.print(f"         [red]not sent[/] what landed: {safe(unsent)}")
+        out.print("         it is whole here; the next landing tries again")
+    elif settings.landed_url and (sent := read_sent_zone(settings)):
+        out.print(f"         what landed up to batch {sent.last_batch_id} is at {safe(sent.url)}")
 
 
 def how_to_query(settings: Settings) -> list[str]:

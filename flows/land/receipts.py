@@ -294,6 +294,10 @@ class Receipts:
             return receipt
         raise LookupError(f"there is no batch {batch_id}")
 
+    def committed(self) -> list[tuple[int, str, int]]:
+        """Every batch, in order: its number, its dataset, and how many rows it left in quarantine."""
+        return list(self._database.execute("select batch_id, dataset, rejected from receipts order by batch_id"))
+
     def removals(self) -> list[tuple[int, str]]:
         """The batches that took rows out of the lake, in order, each with its dataset."""
         rows = self._database.execute(

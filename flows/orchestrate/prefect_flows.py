@@ -58,7 +58,7 @@ from flows.orchestrate.steps import exclusive_run, flow_run_id, outcome, record_
 from flows.orchestrate.task_runs import record_nodes
 from flows.orchestrate.writer import one_writer, show_waiting
 from flows.privacy.erase import erase
-from flows.privacy.renew import behind, renewed_build
+from flows.privacy.renew import is_behind, renewed_build
 from flows.privacy.retention import expire
 from flows.publish.publish import NothingGoodError, Publication, publish
 from flows.release.releases import is_outdated
@@ -335,7 +335,7 @@ def _audit(run: _Run) -> None:
 
 def _expire(run: _Run) -> None:
     step("expire", lambda: expire(run.settings))
-    if behind(run.settings):
+    if is_behind(run.settings):
         _build(run, "renew", lambda: renewed_build(run.settings))
 
 

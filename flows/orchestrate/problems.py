@@ -21,6 +21,7 @@ from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land.receipt import FILE_REMEDY, Status
 from flows.land.receipts import Receipts
+from flows.land.sent import zone_failure
 from flows.orchestrate.due import Decision, ScheduleState, instant_of_slot
 from flows.orchestrate.job import BACKFILL, LAND, OPERATOR, Build, Job, Maintain, Publish
 from flows.orchestrate.runs import FailureStreak, Wait
@@ -95,8 +96,8 @@ def _detail(path: str, message: str, skipped: Sequence[str]) -> str:
 
 
 def observe_refused(settings: Settings, only_close: bool = False) -> tuple[Incident, ...]:
-    """Report which files were refused, or had no row that fits, and were not delivered again since. Returns what is
-    over.
+    """Report which files were refused, or had no row that fits, and were not delivered again since; and where what
+    landed could not be sent to the object store. Returns what is over.
 
     Raises :class:`TidemarkError` where the receipts cannot be read, or incidents not written.
     """
@@ -124,7 +125,24 @@ def observe_refused(settings: Settings, only_close: bool = False) -> tuple[Incid
         )
         for receipt, title in titles
     ]
+    if failure := zone_failure(settings):
+        found.append(_not_sent(*failure))
     return note(settings, "landing", found, datetime.now(UTC), only_close).recovered
+
+
+def _not_sent(why: str, since: datetime) -> Problem:
+    return Problem(
+        key="landed:not sent",
+        scope="landing",
+        title="what landed could not be sent to the object store",
+        owner=OPERATOR,
+        since=since,
+        detail=why,
+        rows=None,
+        reproduce="tidemark land",
+        link=None,
+        remedy="it is tried again with each landing; `tidemark status` shows how it stands",
+    )
 
 
 def observe_schedule(

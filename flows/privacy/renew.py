@@ -6,7 +6,7 @@ is left: as long as a version is kept of before a removal, or the warehouse's fi
 """
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from flows.build.build import Build, build_pending
@@ -14,6 +14,8 @@ from flows.build.dbt import read_project
 from flows.build.rewrite import rewrite_warehouse, rewritten_up_to
 from flows.errors import TidemarkError
 from flows.land.receipts import Receipts
+from flows.land.send import remove_sent_rows
+from flows.land.sent import holds_what_was_removed
 from flows.publish.manifest import describe_causes, read_manifest
 from flows.publish.publish import keep_only_newest, publish
 from flows.publish.sent import read_sent
@@ -59,12 +61,30 @@ def behind(settings: Settings) -> frozenset[str]:
     return frozenset(dataset for batch_id, dataset in removals if batch_id > min(shown, default=0))
 
 
+def is_behind(settings: Settings) -> bool:
+    """Whether anything still shows rows that were removed, here or at an object store."""
+    return bool(behind(settings)) or holds_what_was_removed(settings)
+
+
 def renew(settings: Settings, progress: Callable[[str], None] = lambda line: None) -> Renewed | None:
-    """Build and publish without what was removed, and let nothing of before remain; None where nothing is behind.
+    """Build and publish without what was removed, and let nothing of before remain, at object stores neither; None
+    where nothing built or published is behind.
 
     Raises :class:`NotRenewedError` where a table could not be made without what was removed: nothing is then taken from
-    readers, and the next call goes on.
+    readers, and the next call goes on. What landed goes from its store all the same.
     """
+    try:
+        done = _renew_here(settings, progress)
+    except TidemarkError:
+        with suppress(TidemarkError):  # the next call says so, where that is the only one left
+            remove_sent_rows(settings, progress)
+        raise
+    remove_sent_rows(settings, progress)
+    return done
+
+
+def _renew_here(settings: Settings, progress: Callable[[str], None] = lambda line: None) -> Renewed | None:
+    """What was built and published; None where nothing of it is behind."""
     datasets = behind(settings)
     if not datasets:
         return None
@@ -88,7 +108,8 @@ def renew(settings: Settings, progress: Callable[[str], None] = lambda line: Non
 
 
 def renewed_build(settings: Settings) -> Build | None:
-    """As :func:`renew`, for who reports builds: what was built; also where that failed, and nothing was renewed."""
+    """As :func:`renew`, for who reports builds: what was built; also where that failed, and nothing was
+    renewed."""
     try:
         done = renew(settings)
     except NotRenewedError as error:

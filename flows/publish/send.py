@@ -11,17 +11,15 @@ not there.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict
 
 from flows.errors import TidemarkError
-from flows.object_store import ChangedError, NotAllowedError, Object, Store, StoreError
+from flows.object_store import Store, StoreError
 from flows.publish.manifest import Manifest, current_version, read_manifest
 from flows.publish.sent import Sent, SentVersion, new_sent, read_sent, record_path, write_sent
 from flows.publish.store_files import (
@@ -36,15 +34,9 @@ from flows.publish.store_files import (
 from flows.publish.views import DATABASES, MANIFEST
 from flows.rights import Visibility, make_private
 from flows.settings import Settings
+from flows.store_place import PUBLISHER, Place
 
-PUBLISHER = "publisher.json"
 POINTER = f"{CURRENT}/{MANIFEST}"
-
-
-class _Publisher(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    publisher: str
 
 
 def send_current(settings: Settings) -> None:
@@ -106,43 +98,21 @@ class _Sending:
     def __init__(self, settings: Settings, sent: Sent) -> None:
         self._settings = settings
         self._store = Store(sent.url)
+        self._place = Place(self._store, PUBLISHER, sent.publisher)
         self.sent = sent
-        self._note(warning=self._refuse_versioning())
+        self._note(warning=self._place.refuse_versions())
         self._claim()
-        self._there: dict[str, Object] = {}
 
     def _note(self, **changed: object) -> None:
         self.sent = self.sent.model_copy(update=changed)
         write_sent(self._settings, self.sent)
 
-    def _refuse_versioning(self) -> str | None:
-        """A warning, where it cannot be told whether the bucket keeps what is deleted. Raises where it does."""
-        try:
-            status = self._store.versioning()
-        except NotAllowedError as error:
-            return f"whether the bucket keeps what is deleted is not known, and erasing relies on that ({error})"
-        if status:
-            raise StoreError(
-                f"{self.sent.url}: the bucket keeps versions of its objects ({status}), so what is erased would stay "
-                "in it; name a bucket that never kept any"
-            )
-        return None
-
     def _claim(self) -> None:
-        """See that this home alone publishes there. Two at once would remove each other's files."""
-        own = _Publisher(publisher=self.sent.publisher).model_dump_json().encode()
-        if self._store.read(PUBLISHER) is None:
-            with suppress(ChangedError):  # another was quicker, or it was this one and the answer was lost
-                self._store.put_new(PUBLISHER, own)
-        found = self._store.read(PUBLISHER)
-        if found is None or found[0] != own:
-            raise StoreError(
-                f"{self.sent.url}: another home publishes there; choose another prefix, or, where that home is no "
-                f"more, delete {PUBLISHER} there"
-            )
+        """See that this home alone publishes there."""
+        self._place.take()
         pointer = self._read_manifest(POINTER)
         if pointer is None:  # until a first version is there
-            self._see_that_conditions_hold(own)
+            self._place.see_that_conditions_hold()
         elif self.sent.versions:
             version = pointer.version
             if version not in {one.version for one in self.sent.versions}:
@@ -158,22 +128,6 @@ class _Sending:
         except ValueError:
             raise StoreError(f"{self.sent.url}/{key} cannot be read; delete it there") from None
 
-    def _see_that_conditions_hold(self, own: bytes) -> None:
-        puts: list[Callable[[], None]] = [
-            lambda: self._store.put_new(PUBLISHER, own),
-            lambda: self._store.put_over(PUBLISHER, own, '"0123456789abcdef0123456789abcdef"'),
-        ]
-        for put in puts:
-            try:
-                put()
-            except ChangedError:
-                continue
-            self._store.delete([PUBLISHER])
-            raise StoreError(
-                f"{self.sent.url}: the store pays no heed to If-None-Match and If-Match of a PUT, without which nobody "
-                "could tell that two publish there; use one that does"
-            )
-
     def bring(self, version: str) -> None:
         """Have a version there, whole, and then lead readers to it."""
         manifest = read_manifest(self._settings, version)
@@ -181,20 +135,20 @@ class _Sending:
         # Before anything of it is there: what may have to be erased is never forgotten.
         known[version] = SentVersion(version=version, batch_high_water=manifest.batch_high_water)
         self._note(versions=tuple(known[name] for name in sorted(known)))
-        self._there = {one.key: one for one in self._store.list()}
+        self._place.look()
         for here, there in zip(manifest.tables, sent_manifest(manifest).tables, strict=True):
             for file, sent in zip(here.files, there.files, strict=True):
                 path = self._settings.published / version / file.path
-                self._put_once(sent.path, path, file.sha256, file.bytes)
+                self._place.put_once(sent.path, path, file.sha256, file.bytes)
         body = sent_manifest(manifest).model_dump_json(indent=1).encode()
         with tempfile.TemporaryDirectory(dir=record_path(self._settings).parent, prefix=".making.") as folder:
             made = make_databases(self._settings, manifest, self.sent.url, Path(folder))
             for level, path in made.items():
-                self._put(version_key(level, version, DATABASES[level]), path.read_bytes())
-            self._put(manifest_key(version), body)
+                self._place.put(version_key(level, version, DATABASES[level]), path.read_bytes())
+            self._place.put(manifest_key(version), body)
             for level, path in made.items():
-                self._put(f"{CURRENT}/{DATABASES[level]}", path.read_bytes())
-        self._put(POINTER, body)
+                self._place.put(f"{CURRENT}/{DATABASES[level]}", path.read_bytes())
+        self._place.put(POINTER, body)
         left = datetime.now(UTC)
         self._note(
             versions=tuple(
@@ -204,30 +158,6 @@ class _Sending:
             current=version,
             sent_at=left,
         )
-
-    def _put_once(self, key: str, path: Path, sha256: str, size: int) -> None:
-        """Have an object there whose key says what it holds."""
-        if key not in self._there:
-            try:
-                self._store.put_new(key, path, sha256)
-                return
-            except ChangedError:  # the answer to an earlier try was lost
-                self._there |= {one.key: one for one in self._store.list(key)}
-        if self._there[key].size != size:
-            raise StoreError(f"{self.sent.url}/{key} has other bytes than its name says; delete it there")
-
-    def _put(self, key: str, body: bytes) -> None:
-        """Put an object where there is none, or in the place of the one that was there when this began."""
-        before = self._there.get(key)
-        try:
-            if before:
-                self._store.put_over(key, body, before.etag)
-            else:
-                self._store.put_new(key, body)
-        except ChangedError as error:
-            found = self._store.read(key)
-            if found is None or found[0] != body:  # else the answer to an earlier try was lost
-                raise StoreError(f"{error}: does a copy of this home publish there too? Stop one of the two") from None
 
     def prune(self, erasing: bool) -> None:
         """Remove versions as they are removed here, and files that no version has; ``erasing``, all but the current.
@@ -248,16 +178,15 @@ class _Sending:
             wanted |= {file.path for table in manifest.tables for file in table.files} | {manifest_key(version)}
             wanted |= {version_key(level, version, name) for level, name in DATABASES.items()}
         self._remove(there, wanted, manifests)
-        if erasing and (left := [o.key for o in self._store.list() if _is_ours(o.key) and o.key not in wanted]):
-            raise StoreError(f"{self.sent.url}/{left[0]} is still there after it was deleted; nothing is erased yet")
+        if erasing:
+            self._place.see_that_gone("", lambda key: _is_ours(key) and key not in wanted)
         self._note(versions=tuple(one for one in self.sent.versions if one.version in manifests))
 
     def _remove(self, there: Iterable[str], wanted: set[str], kept: Mapping[str, Manifest]) -> None:
         gone = [key for key in there if _is_ours(key) and key not in wanted]
         # Without its manifest it is no version, should this be killed in the middle.
         first = {manifest_key(one.version) for one in self.sent.versions if one.version not in kept}
-        self._store.delete([key for key in gone if key in first])
-        self._store.delete([key for key in gone if key not in first])
+        self._place.remove([key for key in gone if key in first], [key for key in gone if key not in first])
 
     def _kept(self) -> set[str | None]:
         recent = datetime.now(UTC) - timedelta(hours=self._settings.keep_hours)

@@ -1,7 +1,6 @@
 """What was sent to an object store, as far as this home knows: written before anything is there, so never behind it."""
 
 import uuid
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from flows.clock import minute
 from flows.errors import TidemarkError
 from flows.files import replace_private
 from flows.settings import Settings
+from flows.store_place import SentStatus, read_record
 
 
 class SentVersion(BaseModel):
@@ -47,16 +47,7 @@ def record_path(settings: Settings) -> Path:
 
 def read_sent(settings: Settings) -> Sent | None:
     """What was sent; None where nothing ever was. Raises :class:`TidemarkError` where that cannot be read."""
-    path = record_path(settings)
-    try:
-        return Sent.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise TidemarkError(
-            f"{path} cannot be read, which says what was sent to the object store: put it back from a backup; or "
-            "delete all that is below TIDEMARK_PUBLISHED_URL, and then this file"
-        ) from error
+    return read_record(record_path(settings), Sent, "TIDEMARK_PUBLISHED_URL")
 
 
 def write_sent(settings: Settings, sent: Sent) -> None:
@@ -67,14 +58,6 @@ def write_sent(settings: Settings, sent: Sent) -> None:
 def new_sent(url: str) -> Sent:
     """The record of a home that has sent nothing yet."""
     return Sent(url=url, publisher=uuid.uuid4().hex)
-
-
-@dataclass(frozen=True)
-class SentStatus:
-    """What is at the object store, and why it is not what is current here; None where no store is set, or it is."""
-
-    there: str | None = None
-    not_there: str | None = None
 
 
 def sent_status(settings: Settings, version: str | None) -> SentStatus:

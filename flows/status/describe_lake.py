@@ -53,6 +53,10 @@ def _describe_landed(status: LakeStatus) -> Iterator[str]:
             seen = f"what landed up to {minute(d.readers_see)}" if d.readers_see else "nothing of it"
             batches = "1 batch" if d.unpublished_batches == 1 else f"{d.unpublished_batches:,} batches"
             yield f"{d.dataset}: {batches} not published, the oldest for {lag}; readers see {seen}"
+    if status.landed_sent.there:
+        yield status.landed_sent.there
+    if status.landed_sent.not_there:
+        yield f"NOT SENT: {status.landed_sent.not_there}; `tidemark land` tries again"
     for receipt in status.refused:
         yield f"refused: {receipt.file}: {receipt.reason}"
     for unfit in status.unfit:

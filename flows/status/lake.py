@@ -27,6 +27,7 @@ from flows.land.inbox import Delivery, LeftAlone, is_settled, new_deliveries
 from flows.land.landing_index import INDEX
 from flows.land.receipt import Status
 from flows.land.receipts import Receipts
+from flows.land.sent import sent_zone_status
 from flows.locks import holder_of
 from flows.publish.access import open_to_others
 from flows.publish.manifest import Manifest, current_version, damaged_files, describe_causes, read_manifest
@@ -35,6 +36,7 @@ from flows.publish.views import MARTS, moved_from, versions
 from flows.rights import is_open_to_others
 from flows.settings import Settings
 from flows.status.key_change import KeyChangeStatus, read_key_change
+from flows.store_place import SENT_NOWHERE, SentStatus
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class LakeStatus:
     """How the lake, the warehouse and the publication stood at ``read_at``.
 
     ``open_to_others`` are the folders and files that users may read who may not. ``key_change`` is None where none is
-    under way.
+    under way. ``landed_sent`` is how the object store stands to what landed.
     """
 
     read_at: datetime
@@ -161,6 +163,7 @@ class LakeStatus:
     published: PublishedStatus
     open_to_others: tuple[str, ...] = ()
     key_change: KeyChangeStatus | None = None
+    landed_sent: SentStatus = SENT_NOWHERE
 
     @property
     def needs_a_person(self) -> bool:
@@ -176,6 +179,7 @@ class LakeStatus:
             or self.published.damaged
             or self.published.not_good
             or self.published.not_sent
+            or self.landed_sent.not_there
             or self.open_to_others
             or (self.key_change and self.key_change.is_due)
         )
@@ -246,6 +250,7 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
             for r in receipts.last_without_a_fit()
             if r.dataset in specs
         )
+        sent = sent_zone_status(settings, receipts, now)
     return LakeStatus(
         read_at=now,
         still_being_written=len(new) - sum(map(len, settled.values())),
@@ -257,6 +262,7 @@ def read_status(settings: Settings, now: datetime) -> LakeStatus:
         published=published,
         open_to_others=tuple(str(path) for path in _open_to_others(settings, manifest)),
         key_change=read_key_change(settings, now),
+        landed_sent=sent,
     )
 
 

@@ -116,6 +116,7 @@ def test_a_limit_that_is_none_is_reported_by_the_command_in_one_line(tmp_path: P
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://my.bucket-1/a/b_c/2026-01", "s3://bucket/prefix/"])
 def test_addresses_of_buckets_are_taken(url: str) -> None:
     assert Settings(published_url=url).published_url == url.rstrip("/")
+    assert Settings(landed_url=url).landed_url == url.rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,8 @@ def test_addresses_of_buckets_are_taken(url: str) -> None:
 def test_addresses_that_views_cannot_name_are_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="s3://BUCKET/PREFIX"):
         Settings(published_url=url)
+    with pytest.raises(ValidationError, match="s3://BUCKET/PREFIX"):
+        Settings(landed_url=url)
 
 
 def test_what_stands_before_a_host_is_in_no_message() -> None:

@@ -91,6 +91,18 @@ STORES = (
         "As what landed; when rows end or people are erased, every earlier version goes",
     ),
     (
+        "the bucket of `TIDEMARK_LANDED_URL`, where it is set",
+        "What `lake/landed` has; of rejected rows line, reason and field",
+        "Whom its policy lets read",
+        "As `lake/landed`: what is removed there goes before that is called done",
+    ),
+    (
+        "the bucket of `TIDEMARK_PUBLISHED_URL`, where it is set",
+        "What `published` has",
+        "Whom its policy lets read, by level",
+        "As `published`",
+    ),
+    (
         "`secrets`, `lake/keys`",
         "The key of keyed hashes, the master key, the keys of days",
         "The user that lands",

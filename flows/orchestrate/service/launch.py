@@ -1,10 +1,11 @@
-"""What the watcher starts: a landing, or the jobs that are due.
+"""What the watcher starts: a landing, the jobs that are due, or the sending of what landed.
 
     python -m flows.orchestrate.service.launch land
+    python -m flows.orchestrate.service.launch send
     python -m flows.orchestrate.service.launch jobs [JOB...]
 
 With ``jobs``, flow runs whose process is gone are then marked as crashed. It ends with 1 where a job could not be
-started.
+started, or what landed could not be sent.
 """
 
 import logging
@@ -25,6 +26,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.states import Completed, Crashed
 
+from flows.land.send import send_landed
 from flows.orchestrate.job import LAND
 from flows.orchestrate.journal import Journal
 from flows.orchestrate.prefect_flows import DEPLOYMENT, FLOWS
@@ -104,6 +106,10 @@ def main(arguments: list[str]) -> None:
         case ["land"]:
             state: Any = FLOWS[LAND](return_state=True)
             if not state.is_completed():  # its log and its page say why
+                sys.exit(1)
+        case ["send"]:
+            if why := send_landed(Settings()):
+                log.error("what landed could not be sent to the object store: %s; it is tried again", why)
                 sys.exit(1)
         case ["jobs", *names]:
             are_started = start_jobs(names)

@@ -59,6 +59,8 @@ GRACE_SECONDS = 20.0
 HEARS_AFTER_SECONDS = 3600.0
 # Turns of half a second after which file events are tried again.
 REWATCH_TICKS = 120
+# What landed is sent as soon as it has; what could not be, and what was compacted, after so long.
+SEND_SECONDS = 600.0
 # A server that is restarted, or begins, is no incident before.
 SERVER_SECONDS = 75.0
 # The operator is alerted again after this many seconds to what cannot be recorded as an incident, while it lasts.
@@ -84,15 +86,17 @@ class Watcher:
         self._journal = Journal(settings, calendar)
         self._landing: subprocess.Popen[bytes] | None = None
         self._jobs: subprocess.Popen[bytes] | None = None
+        self._sending: subprocess.Popen[bytes] | None = None
         self._failures = 0
         self._is_waiting_for_server = False
         self._intake = Intake(settings, self._journal)
         self._intake_at, self._hears_from = clock(), clock() + HEARS_AFTER_SECONDS
         self._look_at = self._pass_at = self._tidy_at = self._server_answered = self._alert_at = clock()
+        self._send_at = clock()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing that it started is at work."""
+        """Whether nothing that it started is at work. What is sent goes on wherever it was stopped."""
         return self._landing is None and (self._jobs is None or self._jobs.poll() is not None)
 
     def tick(self, woken: bool) -> None:
@@ -100,7 +104,7 @@ class Watcher:
         now = self._clock()
         if self._ended_landing():
             woken = self._failures == 0
-            self._pass_at = now  # jobs may have waited for what landed
+            self._pass_at = self._send_at = now  # jobs may have waited for what landed
         if self._landing is None and (now >= self._look_at or (woken and not self._failures)):
             self._look()
         if now >= self._pass_at:
@@ -110,6 +114,15 @@ class Watcher:
             except TidemarkError as error:
                 log.error("the schedule could not be looked at: %s", error)
                 self._alert_operator(now, str(error))
+
+        if self._settings.landed_url is not None and now >= self._send_at:
+            self._send(now)
+
+    def _send(self, now: float) -> None:
+        """Start to send what landed to the object store: beside landing, which no store keeps waiting."""
+        if self._sending is None or self._sending.poll() is not None:
+            self._send_at = now + SEND_SECONDS
+            self._sending = start(self._settings, "send")
 
     def _alert_operator(self, now: float, error: str) -> None:
         """Alert the operator directly: where the journal cannot be written, an incident cannot be either."""

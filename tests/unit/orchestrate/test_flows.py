@@ -36,6 +36,7 @@ from flows.orchestrate.service.watcher import (
     LONGEST_PAUSE_SECONDS,
     POLL_SECONDS,
     RETRY_SECONDS,
+    SEND_SECONDS,
     SERVER_SECONDS,
     Watcher,
 )
@@ -401,6 +402,36 @@ def test_one_landing_gathers_what_comes_while_it_is_at_work(watched: WatchedLake
     watched.lake.deliver("web/events/c.ndjson", ndjson([event(9)]))
     watched.tick(0.5, woken=True)
     assert started.count("land") == 2
+
+
+def test_what_landed_is_sent_beside_landing(settings: Settings, started: Started) -> None:
+    settings.inbox.mkdir(parents=True)
+    watched = WatchedLake(settings, started, landed_url="s3://bucket/lake")  # type: ignore[arg-type]
+    watched.tick()
+    assert started.count("send") == 1, "what a process before could not send"
+    watched.tick(SEND_SECONDS / 2)
+    started.end()
+    watched.lake.deliver("web/events/a.ndjson", ndjson([event(1)]))
+    watched.tick(POLL_SECONDS, woken=True)
+    assert (started.count("land"), started.count("send")) == (1, 1)
+    watched.lake.land()
+    started.end()
+    watched.tick(1)
+    assert started.count("send") == 2, "it has landed"
+    watched.lake.deliver("web/events/b.ndjson", ndjson([event(2)]))
+    watched.tick(POLL_SECONDS, woken=True)
+    assert started.count("land") == 2, "which waits for no store"
+    watched.tick(SEND_SECONDS * 2)
+    assert started.count("send") == 2, "one at a time"
+    started.end()
+    watched.tick(1)
+    assert started.count("send") == 3
+
+
+def test_where_no_store_is_set_nothing_is_sent(watched: WatchedLake, started: Started) -> None:
+    watched.tick()
+    watched.tick(SEND_SECONDS * 2)
+    assert started.count("send") == 0
 
 
 def test_what_came_during_a_landing_lands_at_once_after_it(watched: WatchedLake, started: Started) -> None:

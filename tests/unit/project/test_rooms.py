@@ -10,7 +10,8 @@ from flows.contract.spec import PROJECT
 
 # The packages and modules of `flows/`, in the order in which they may import each other.
 ROOMS = [
-    *("errors", "entry", "settings", "text", "rights", "files", "sqlite", "processes", "locks", "keys", "object_store"),
+    *("errors", "entry", "settings", "text", "rights", "files", "sqlite", "processes", "locks", "keys"),
+    *("object_store", "store_place"),
     *("contract", "clock", "release", "sample"),
     *("land", "extract", "build", "publish", "site", "privacy", "audit", "alerts"),
     *("orchestrate", "run", "trial", "status", "cli"),
