@@ -169,8 +169,8 @@ bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an envir
 
 .PHONY: lock
 lock: ## Resolve the dependencies again into the three lists (needs uv)
-	@$(COMPILE) --extra bi --extra dev -o requirements.lock
-	@$(COMPILE) --extra sources --extra sources-test --constraint requirements.lock -o requirements-sources.lock
+	@$(COMPILE) --extra bi --extra explorer --extra dev -o requirements.lock
+	@$(COMPILE) --extra mcp --extra sources --extra sources-test --constraint requirements.lock -o requirements-sources.lock
 	@$(subst pyproject.toml,requirements-boards.in,$(COMPILE)) -o requirements-boards.lock
 
 .PHONY: clean

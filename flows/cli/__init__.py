@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from flows.audit.audit import audit
 from flows.build.backfill import Request, backfill
 from flows.build.build import Build, build, build_pending, run_every_test
+from flows.cli.ask import mcp_command, query_command, shell_command
 from flows.cli.by_hand import count_by_hand
 from flows.cli.command import Command
 from flows.cli.erase import erase_command
@@ -359,6 +360,8 @@ def alert_command(settings: Settings, owner: str) -> None:
         sys.exit(1)
 
 
+for _command in (query_command, shell_command, mcp_command):
+    main.add_command(_command)
 main.add_command(compact_command)
 main.add_command(erase_command)
 main.add_command(expire_command)

@@ -38,9 +38,14 @@ class _Console(Console):
 out = _Console(highlight=False, soft_wrap=True)
 
 
+def plain(text: str) -> str:
+    """A line without what a terminal takes for commands, and without line breaks."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def safe(text: str) -> str:
     """A line as it can be printed: names of files may hold line breaks and what a terminal takes for commands."""
-    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+    return escape(plain(text))
 
 
 def rule() -> None:

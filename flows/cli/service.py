@@ -11,7 +11,7 @@ from flows.settings import Settings
 @click.option("--foreground", is_flag=True, help="Stay in the foreground, for systemd and containers.")
 @click.pass_obj
 def serve_command(settings: Settings, foreground: bool) -> None:
-    """Start what runs automatically: server, worker, watcher and site.
+    """Start server, worker, watcher and site.
 
     It prints the address of Prefect's pages.
     """

@@ -14,7 +14,7 @@ ROOMS = [
     *("object_store", "store_place"),
     *("contract", "clock", "release", "sample"),
     *("land", "extract", "build", "publish", "site", "privacy", "audit", "alerts"),
-    *("orchestrate", "run", "trial", "status", "cli"),
+    *("orchestrate", "run", "trial", "status", "ask", "cli"),
 ]
 # The one list that a team edits is of the room that reads it.
 SAME = {"schedule": "orchestrate"}
