@@ -20,6 +20,8 @@ from flows.site.site import site_folder
 # A page may load from where it came from, and nothing else: the explorer runs WebAssembly in a worker of its own.
 POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval' blob:; worker-src 'self' blob:; "
+    # The one handler that the explorer's engine writes into its markup.
+    "script-src-attr 'unsafe-hashes' 'sha256-ql0fd2+U9UEu870FX0Rf6Z8yqUKlNLSDxPI1ipIxack='; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self' data: blob:; "
     "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"

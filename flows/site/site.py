@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import yaml
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +27,7 @@ from flows.settings import PROJECT, Settings
 from flows.site.boards import Board, BoardError, Filter, View, read_boards, read_filters, read_site_settings, views
 from flows.site.colours import colours_of, style_sheet
 from flows.site.drawing import Drawing, DrawingError, draw, fonts_of_boards
+from flows.site.explorer import explorer_tables, is_installed, write_explorer
 from flows.site.pages import Frame, Page, board_page, frame_of, render
 from flows.site.products import Product, read_products
 
@@ -117,7 +119,8 @@ def _write(settings: Settings, manifest: Manifest, folder: Path) -> SiteRecord:
     with duckdb.connect(str(published / DATABASES[LEVEL]), read_only=True) as database:
         shown = [(board, *_views(board, database, problems)) for board in boards]
     drawings = _draw([view for _, _, seen in shown for view in seen], settings.threads, problems)
-    frame = frame_of(manifest, boards, _newest_day(manifest), problems=tuple(problems))
+    has_explorer = _explore(published / DATABASES[LEVEL], manifest, boards, folder)
+    frame = frame_of(manifest, boards, _newest_day(manifest), problems=tuple(problems), has_explorer=has_explorer)
     pages = _board_pages(shown, drawings, frame)
     with duckdb.connect(str(published / DATABASES[Visibility.RESTRICTED]), read_only=True) as database:
         products = read_products(database, manifest, _shown_on(shown))
@@ -135,6 +138,30 @@ def _write(settings: Settings, manifest: Manifest, folder: Path) -> SiteRecord:
     )
     (folder / "site.json").write_text(record.model_dump_json(indent=1), encoding="utf-8")
     return record
+
+
+def _explore(database: Path, manifest: Manifest, boards: Sequence[Board], folder: Path) -> bool:
+    """Write the explorer; whether it could be: what it is made with is an extra, and not there for every machine."""
+    if not is_installed():
+        return False
+    links = [("../index.html", "Start")]
+    links += [(f"../boards/{board.name}/index.html", board.title) for board in boards]
+    write_explorer(
+        folder,
+        database,
+        explorer_tables(database, manifest.tables),
+        published_at=manifest.created_at,
+        smallest_group=_smallest_group(),
+        links=[*links, ("../data/index.html", "Data")],
+    )
+    return True
+
+
+def _smallest_group() -> int | None:
+    """How many devices a group has at least that is shown, as dbt's variable says."""
+    project = yaml.safe_load((PROJECT / "dbt_project.yml").read_text(encoding="utf-8"))
+    found = project.get("vars", {}).get("smallest_group")
+    return None if found is None else int(found)
 
 
 def _views(
@@ -218,7 +245,7 @@ def _newest_day(manifest: Manifest) -> str:
 
 
 def _write_static(folder: Path, colours: set[str]) -> None:
-    shutil.copytree(STATIC, folder)
+    shutil.copytree(STATIC, folder, ignore=shutil.ignore_patterns("explorer.*"))
     (folder / "colours.css").write_text(style_sheet(colours), encoding="utf-8")
     for font in fonts_of_boards():
         shutil.copyfile(font, folder / font.name)

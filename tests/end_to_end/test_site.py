@@ -2,9 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from flows.land.land import Landing
 from flows.publish.publish import Publication
 from flows.settings import Settings
 from flows.site.site import Site, refresh_site
-from tests.support.browser import browser, seen_in_browser
+from tests.support.browser import CHROMIUM, browser_page, served_folder
 
 Run = tuple[Settings, Landing, Build, Publication]
 Query = Callable[..., list[tuple[object, ...]]]
@@ -29,11 +26,8 @@ def site(sample_run: Run) -> Site:
 
 @pytest.fixture(scope="module")
 def served(site: Site) -> Iterator[str]:
-    handler = partial(SimpleHTTPRequestHandler, directory=str(site.folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, ThreadPoolExecutor(1) as pool:
-        pool.submit(server.serve_forever)
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with served_folder(site.folder) as address:
+        yield address
 
 
 def figures(page: str) -> dict[str, str]:
@@ -105,13 +99,55 @@ def test_no_restricted_table_is_shown_and_every_table_has_a_page(site: Site, sam
     assert {path.stem for path in (site.folder / "data").glob("*.html")} == {*levels, "index"}
 
 
-@pytest.mark.skipif(browser() is None, reason="no browser is installed")
-@pytest.mark.parametrize("path", ["index.html", "boards/audience/index.html", "data/index.html?q=unique+readers"])
-def test_a_browser_shows_it_without_an_error(served: str, path: str) -> None:
-    page, said = seen_in_browser(f"{served}/{path}")
-    assert said == ""
-    assert re.search(r"<span data-age(=\"\")?>less than an hour ago</span>", page)
-    if "unique" in path:
-        left = re.findall(r"<li data-words=[^>]*?(?:hidden=\"\")?><a[^>]*><h3>(\w+)</h3>", page)
-        hidden = re.findall(r"<li data-words=[^>]*hidden=\"\"><a[^>]*href=\"(\w+)\.html\"", page)
-        assert "agg_audience_periods" in set(left) - set(hidden) and "agg_calls_daily" in hidden
+BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+
+
+@BROWSER
+def test_a_browser_shows_every_board_without_an_error(site: Site, served: str) -> None:
+    with browser_page() as page:
+        for board in sorted(path.name for path in (site.folder / "boards").iterdir()):
+            page.open(f"{served}/boards/{board}/index.html")
+            assert page.wait_for("document.querySelector('[data-age]').textContent") == "less than an hour ago"
+            assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), board
+        assert page.console == []
+        assert {request.split("/")[2] for request in page.requests} == {served.split("/")[2]}
+
+
+@BROWSER
+def test_a_filter_is_a_link_and_a_mark_says_its_figure(served: str, query: Query) -> None:
+    ((newest,),) = query("select max(event_date) from agg_audience_daily")
+    ((devices,),) = query(
+        "select devices_count from agg_audience_periods where period_type = '7_days' and product = 'news' "
+        "and platform = 'all' and period_end_date = ?",
+        newest,
+    )
+    with browser_page() as page:
+        page.show_as(390, 844)
+        page.open(f"{served}/boards/audience/index.html")
+        page.evaluate("[...document.querySelectorAll('.filters a')].find((a) => a.textContent === 'news').click()")
+        assert page.wait_for("location.pathname.endsWith('product-news.html') && document.readyState === 'complete'")
+        shown = page.evaluate("document.querySelector('#active .figure, #active .state').textContent")
+        assert shown == (f"{devices:,}" if devices is not None else "Too few to be shown.")
+        assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), "it fits a telephone"
+        assert page.evaluate(
+            "[...document.querySelectorAll('.drawing')].every((one) => one.role === 'img' && one.ariaLabel)"
+        )
+
+
+@BROWSER
+def test_search_finds_what_people_call_it(served: str) -> None:
+    with browser_page() as page:
+        page.open(f"{served}/data/index.html?q=unique+readers")
+        assert page.wait_for("document.querySelector('[data-found]').textContent")
+        found = page.evaluate(
+            "[...document.querySelectorAll('[data-words]:not([hidden]) h3')].map((h) => h.textContent)"
+        )
+    assert "agg_audience_periods" in found and "agg_calls_daily" not in found
+
+
+@BROWSER
+def test_the_explorer_has_what_readers_of_internal_may_see(site: Site, served: str, sample_run: Run) -> None:
+    levels = {table.name: table.visibility for table in sample_run[3].manifest.tables}
+    shown = {path.stem for path in (site.folder / "explorer" / "data").glob("*.arrow")}
+    assert shown == {name for name, level in levels.items() if level != "restricted"}
+    assert 'href="../../explorer/index.html"' in read(site, "boards/audience/index.html")
