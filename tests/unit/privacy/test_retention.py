@@ -1,7 +1,7 @@
 """What is older than its retention is gone from inbox, landed zone, text and quarantine, and nothing else is."""
 
 import stat
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from flows.audit.audit import audit
 from flows.cli import main
+from flows.clock import local_day
 from flows.contract.spec import load_specs
 from flows.errors import TidemarkError
 from flows.land import quarantine, text
@@ -22,7 +23,8 @@ from tests.support.deliveries import event, ndjson
 from tests.support.lake import KEY, Lake
 
 CALLS = load_specs()["calls"]
-TODAY = date.today()
+# The organisation's day, which begins before that of UTC ends.
+TODAY = local_day(datetime.now(UTC))
 DAYS = CALLS.retention_days
 
 
