@@ -862,6 +862,347 @@ inner join (select period_type, period_start_date, period_end_date, platform fro
 left join counted as c using (period_type, period_start_date, period_end_date, product, platform);
 
 ---------------------------------------------------------------------------------------------------------------
+-- Journeys: funnels, cohorts, and paths from content to content
+---------------------------------------------------------------------------------------------------------------
+
+create temp table journey_devices as
+select distinct a.event_date, a.product, a.device_key
+from active as a
+semi join audience_groups as g
+    on a.event_date = g.event_date and a.product = g.product and a.platform = g.platform;
+
+-- The funnels have three steps. A device begins with its first first step of a day, of each content or advert that a
+-- funnel follows.
+create table fct_funnels as
+with steps as (
+    from read_csv(
+        getvariable('seeds') || '/funnels.csv',
+        types = {
+            'follows': 'varchar', 'window_hours': 'integer', 'step_number': 'integer', 'content_type': 'varchar',
+            'reaction': 'varchar', 'channel': 'varchar', 'min_depth': 'double'
+        }
+    )
+),
+
+found as (
+    select
+        s.funnel,
+        s.step_number,
+        s.window_hours,
+        e.event_date,
+        e.product,
+        e.device_key,
+        case s.follows when 'content' then e.content_id when 'advert' then e.advert_id else '' end as thing,
+        {'moment': e.occurred_at, 'id': e.event_id} as place
+    from events as e
+    join steps as s
+        on
+            e.event_type = s.event_type
+            and s.product in ('all', e.product)
+            and coalesce(e.content_type = s.content_type, s.content_type is null)
+            and coalesce(e.reaction = s.reaction, s.reaction is null)
+            and coalesce(e.channel = s.channel, s.channel is null)
+            and coalesce(e.depth >= s.min_depth, s.min_depth is null)
+    semi join journey_devices as d
+        on e.event_date = d.event_date and e.product = d.product and e.device_key = d.device_key
+    where e.has_analytics and not e.is_bot and not e.is_future
+),
+
+first_steps as (
+    select funnel, product, device_key, thing, event_date, min(place) as place, min(window_hours) as window_hours
+    from found
+    where step_number = 1 and thing is not null
+    group by funnel, product, device_key, thing, event_date
+),
+
+second_steps as (
+    select a.* exclude (place), a.place as first_place, min(b.place) as place
+    from first_steps as a
+    left join found as b
+        on
+            b.step_number = 2
+            and a.funnel = b.funnel
+            and a.product = b.product
+            and a.device_key = b.device_key
+            and a.thing = b.thing
+            and b.event_date between a.event_date and a.event_date + 1
+            and b.place > a.place
+            and b.place.moment <= a.place.moment + to_hours(a.window_hours)
+    group by all
+),
+
+third_steps as (
+    select a.* exclude (place), a.place, min(b.place) as last_place
+    from second_steps as a
+    left join found as b
+        on
+            b.step_number = 3
+            and a.funnel = b.funnel
+            and a.product = b.product
+            and a.device_key = b.device_key
+            and a.thing = b.thing
+            and b.event_date between a.event_date and a.event_date + 1
+            and b.place > a.place
+            and b.place.moment <= a.first_place.moment + to_hours(a.window_hours)
+    group by all
+),
+
+furthest as (
+    select
+        event_date,
+        funnel,
+        product,
+        device_key,
+        max(case when last_place is not null then 3 when place is not null then 2 else 1 end) as last_step
+    from third_steps
+    group by event_date, funnel, product, device_key
+),
+
+counted as (
+    select
+        event_date,
+        funnel,
+        product,
+        count(*) as first,
+        nullif(count(*) filter (where last_step >= 2), 0) as second,
+        nullif(count(*) filter (where last_step = 3), 0) as third
+    from furthest
+    group by event_date, funnel, product
+    having count(*) >= 10
+),
+
+second_judged as (
+    select * replace (if(second >= 10 and first - second >= 10, second, null) as second)
+    from counted
+),
+
+judged as (
+    select * replace (if(third >= 10 and coalesce(second, first) - third >= 10, third, null) as third)
+    from second_judged
+),
+
+listed as (
+    select event_date, funnel, product, 1 as step_number, first as devices_count, null::bigint as previous_devices_count
+    from judged
+    union all
+    select event_date, funnel, product, 2 as step_number, second, first
+    from judged
+    union all
+    select event_date, funnel, product, 3 as step_number, third, second
+    from judged
+)
+
+select
+    l.event_date,
+    l.funnel,
+    l.product,
+    l.step_number,
+    s.step_name,
+    l.devices_count,
+    l.previous_devices_count,
+    l.devices_count / l.previous_devices_count as reached_rate,
+    l.devices_count is null as is_suppressed
+from listed as l
+join steps as s on l.funnel = s.funnel and l.step_number = s.step_number and s.product in ('all', l.product);
+
+create table agg_retention_weekly as
+with weeks as (
+    select distinct date_trunc('week', event_date)::date as week, unnest([product, 'all']) as product, device_key
+    from journey_devices
+),
+
+firsts as (
+    select *, min(week) over (partition by product, device_key) as cohort
+    from weeks
+),
+
+cells as (
+    select product, cohort, week, count(*) as devices
+    from firsts
+    group by product, cohort, week
+),
+
+compared as (
+    select
+        *,
+        min(week) over (partition by product) as began,
+        first(devices order by week) over (partition by product order by week) as devices_began,
+        dense_rank() over (partition by product order by week) - 1 as later_cohorts,
+        first(devices) over (partition by product, cohort order by week) as size
+    from cells
+),
+
+judged as (
+    select *, cohort > began and devices >= 10 and (cohort = week or size - devices >= 10) as may_show
+    from compared
+),
+
+summed as (
+    select
+        *,
+        sum(devices) filter (where not may_show) over (partition by product, week) as left_out,
+        count(*) filter (where may_show) over (partition by product, week) = later_cohorts as all_may_show,
+        row_number() over (partition by product, week, may_show order by devices, cohort) as place
+    from judged
+),
+
+shown as (
+    from summed
+    where
+        may_show
+        and (
+            place > 1
+            or (coalesce(left_out, 0) >= 10 and (not all_may_show or devices_began - coalesce(left_out, 0) >= 10))
+        )
+)
+
+select
+    c.cohort as cohort_week_start_date,
+    c.product,
+    (w.week - c.cohort)::integer // 7 as week_number,
+    w.week as week_start_date,
+    c.size as cohort_devices_count,
+    s.devices as devices_count,
+    s.devices / c.size as retention_rate,
+    s.devices is null as is_suppressed
+from (from shown where cohort = week) as c
+join (select distinct product, week from cells) as w on c.product = w.product and c.cohort <= w.week
+left join shown as s on c.product = s.product and c.cohort = s.cohort and w.week = s.week;
+
+-- Where few went from one content to another, the path is cut, and the least travelled other way with it where few would
+-- start or end with a content by that, or be cut on a day.
+create table agg_content_paths as
+with views as (
+    select
+        e.event_date,
+        e.product,
+        e.device_key,
+        e.content_id,
+        e.occurred_at,
+        e.event_id,
+        row(e.session_id, f.started_at) as part
+    from events as e
+    join fragments as f
+        on
+            e.event_date = f.event_date
+            and e.product = f.product
+            and e.device_key = f.device_key
+            and e.session_id is not distinct from f.session_id
+            and e.occurred_at between f.started_at and f.ended_at
+    semi join audience_groups as g
+        on f.event_date = g.event_date and f.product = g.product and f.platform = g.platform
+    where e.event_type = 'content_view' and e.has_analytics and not e.is_future and not f.is_bot
+),
+
+visits as (
+    select *, lag(content_id) over path as content_before
+    from views
+    window path as (partition by event_date, product, device_key, part order by occurred_at, event_id)
+    qualify content_before is distinct from content_id
+),
+
+steps as (
+    select event_date, product, device_key, content_before as a, content_id as b
+    from visits
+    union all
+    select event_date, product, device_key, last(content_id order by occurred_at, event_id) as a, null as b
+    from visits
+    group by event_date, product, device_key, part
+),
+
+went as (
+    select *, a is not null and b is not null as is_way, count(*) as times
+    from steps
+    group by all
+),
+
+few_known as (
+    select *, is_way and count(*) over (partition by event_date, product, a, b) < 10 as is_few
+    from went
+),
+
+ways as (
+    select event_date, product, a, b, count(*) as devices, any_value(is_few) as is_few
+    from few_known
+    where is_way
+    group by event_date, product, a, b
+),
+
+ends as (
+    select event_date, product, a as content, count(distinct device_key) as devices
+    from few_known
+    where b is null or is_few
+    group by all
+),
+
+starts as (
+    select event_date, product, b as content, count(distinct device_key) as devices
+    from few_known
+    where a is null or is_few
+    group by all
+),
+
+days as (
+    select
+        event_date,
+        product,
+        count(distinct device_key) filter (where is_few) as devices,
+        bool_or(is_way and not is_few) as has_ways
+    from few_known
+    group by event_date, product
+),
+
+placed as (
+    select
+        *,
+        row_number() over (partition by event_date, product, a, is_few order by devices, b) as place_from,
+        row_number() over (partition by event_date, product, b, is_few order by devices, a) as place_to,
+        row_number() over (partition by event_date, product, is_few order by devices, a, b) as place_of_day
+    from ways
+),
+
+cut as (
+    select w.event_date, w.product, w.a, w.b
+    from placed as w
+    join days as d on w.event_date = d.event_date and w.product = d.product
+    left join ends as e on w.event_date = e.event_date and w.product = e.product and w.a = e.content
+    left join starts as s on w.event_date = s.event_date and w.product = s.product and w.b = s.content
+    where
+        w.is_few
+        or (w.place_from = 1 and coalesce(e.devices, 0) < 10)
+        or (w.place_to = 1 and coalesce(s.devices, 0) < 10)
+        or (w.place_of_day = 1 and d.devices < 10)
+),
+
+marked as (
+    select w.*, c.a is not null as is_cut
+    from went as w
+    semi join days as d
+        on w.event_date = d.event_date and w.product = d.product and (d.has_ways or d.devices >= 10)
+    left join cut as c on w.event_date = c.event_date and w.product = c.product and w.a = c.a and w.b = c.b
+),
+
+pieces as (
+    select event_date, product, device_key, a, if(is_cut, null, b) as b, times
+    from marked
+    union all
+    select event_date, product, device_key, null as a, b, times
+    from marked
+    where is_cut
+)
+
+select
+    event_date,
+    product,
+    coalesce(a, '(start)') as previous_content_id,
+    coalesce(b, '(end)') as next_content_id,
+    sum(times)::bigint as transitions_count,
+    count(distinct device_key) as devices_count
+from pieces
+group by event_date, product, a, b
+having count(distinct device_key) >= 10;
+
+---------------------------------------------------------------------------------------------------------------
 -- Adverts
 ---------------------------------------------------------------------------------------------------------------
 

@@ -23,8 +23,15 @@ from flows.contract.spec import PROJECT
 PEER = Path(__file__).parent / "sqlmesh"
 # Days that are made again with each run: events of the sample come as late as that.
 LOOKBACK_DAYS = 5
-# This many days before a touched one may change with it, for models that name a macro in `meta.days_to_replace`.
-EARLIER_DAYS = {"affected_session_days": 1, "affected_period_ends": 0, "affected_days_of_keys": 0}
+# This many days before a touched one may change with it, for models that name a macro in `meta.days_to_replace`. None
+# where any day may: a device's first week is looked for in all weeks, and the peer makes all of them again.
+EARLIER_DAYS = {
+    "affected_session_days": 1,
+    "affected_period_ends": 0,
+    "affected_days_of_keys": 0,
+    "affected_week_ends": None,
+    "affected_cohort_weeks": None,
+}
 # Layers whose tables are wanted for themselves; of the others, what these read.
 WANTED = ("raw", "marts", "ops")
 
@@ -113,6 +120,8 @@ def _models(manifest: Any) -> Iterator[PeerModel]:
 def _day(node: Any, days: set[str]) -> str | None:
     """The column of the days that are replaced. What is appended to is replaced by the days that its readers are."""
     strategy = node.config.get("incremental_strategy")
+    if EARLIER_DAYS.get((node.config.meta or {}).get("days_to_replace"), 0) is None:
+        return None
     if strategy == "append":
         return next((column for column in node.columns if column in days), None)
     return str(node.config.unique_key) if strategy == "replace_days" else None
@@ -123,7 +132,7 @@ def kind_of(node: Any, day: str | None) -> str:
     if day is None:
         return "VIEW" if node.config.materialized == "view" else "FULL"
     asks = (node.config.meta or {}).get("days_to_replace")
-    lookback = LOOKBACK_DAYS + (EARLIER_DAYS[asks] if asks else 0)
+    lookback = LOOKBACK_DAYS + ((EARLIER_DAYS[asks] or 0) if asks else 0)
     return f"INCREMENTAL_BY_TIME_RANGE (time_column {day}, lookback {lookback})"
 
 

@@ -19,3 +19,14 @@ date_diff('millisecond', {{ earlier }}, {{ later }})
 {% macro spark__milliseconds_between(earlier, later) -%}
 timestampdiff(millisecond, {{ earlier }}, {{ later }})
 {%- endmacro %}
+
+{#- The timestamp that lies a whole number of hours after another. -#}
+{% macro add_hours(timestamp, hours) %}{{ return(adapter.dispatch('add_hours')(timestamp, hours)) }}{% endmacro %}
+
+{% macro duckdb__add_hours(timestamp, hours) -%}
+({{ timestamp }} + to_hours({{ hours }}))
+{%- endmacro %}
+
+{% macro spark__add_hours(timestamp, hours) -%}
+timestampadd(hour, {{ hours }}, {{ timestamp }})
+{%- endmacro %}

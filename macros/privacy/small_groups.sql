@@ -12,3 +12,11 @@ cast({{ most }} as double) > {{ var('largest_share') }} * cast({{ sum }} as doub
 {% macro is_part_shown(count, before) -%}
 ({{ count }} >= {{ var('smallest_group') }} and ({{ before }} = 0 or {{ before }} >= {{ var('smallest_group') }}))
 {%- endmacro %}
+
+{#-
+    Whether those left of a group, once a part of it is shown, are enough for that: they are a group too, and nobody is as few
+    as somebody. Where groups of one are shown, nothing is to be kept from being told.
+-#}
+{% macro is_enough_left(count) -%}
+{%- if var('smallest_group') > 1 -%}({{ count }} >= {{ var('smallest_group') }}){%- else -%}true{%- endif -%}
+{%- endmacro %}

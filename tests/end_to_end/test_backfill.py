@@ -54,6 +54,11 @@ PARTITIONED_BY_DAY = {
     "marts.agg_content_daily": "event_date",
     "marts.agg_content_periods": "period_end_date",
     "marts.agg_adverts_daily": "event_date",
+    "intermediate.int_journeys__funnels_followed": "event_date",
+    "marts.fct_funnels": "event_date",
+    "marts.agg_content_paths": "event_date",
+    "intermediate.int_journeys__device_weeks_seen": "week_end_date",
+    "intermediate.int_journeys__cohorts_counted": "week_end_date",
 }
 
 
@@ -146,9 +151,15 @@ def test_a_selection_is_rebuilt_with_what_is_made_from_it_and_nothing_else(lake:
         "int_audience__session_fragments_continued",
         "int_audience__devices_active",
         "int_audience__groups_counted",
+        "int_journeys__cohorts_counted",
+        "int_journeys__device_weeks_seen",
+        "int_journeys__funnels_followed",
         "fct_sessions",
+        "fct_funnels",
         "agg_audience_daily",
         "agg_audience_periods",
+        "agg_content_paths",
+        "agg_retention_weekly",
     }
     assert rows_of(settings) == {name: damaged[name] if name == other else whole[name] for name in whole}
     # The same days of another selection are another backfill, and dbt's operators mean what they mean there.

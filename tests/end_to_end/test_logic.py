@@ -154,9 +154,14 @@ def test_variables_given_to_one_build_are_gone_with_the_next(settings: Settings)
         "int_audience__session_fragments_continued",
         "int_audience__devices_active",
         "int_audience__groups_counted",
+        "int_journeys__cohorts_counted",
+        "int_journeys__device_weeks_seen",
+        "int_journeys__funnels_followed",
         "fct_sessions",
+        "fct_funnels",
         "agg_audience_daily",
         "agg_audience_periods",
+        "agg_content_paths",
     }
     assert {node.name for node in done.failed} == set()
     assert changed(whole, built_whole(settings)) == split

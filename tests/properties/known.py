@@ -162,6 +162,35 @@ KNOWN = {
             visit(3, "12:00", 1, (0, "read"), platform="ios"), visit(8, "12:00", 3, (0, "read"), product="sport"),
         ),
     ),
+    "a device's first week comes last, and all weeks since know it": Case(
+        "spring",
+        (
+            visit(21), visit(8, "12:00", 1), visit(0, "12:00", 2), visit(8, device="d-2"), visit(21, device="d-2"),
+            visit(0, "12:00", 3, device="d-2", product="sport"),
+        ),
+    ),
+    "a device's first week is withdrawn, and the next is its first": Case(
+        "autumn", (visit(0), visit(8), visit(21, "12:00", 1)), (), (),
+        (
+            says(2, "12:00", 2, "d-1", refused=("analytics",)), says(3, "12:00", 2, "d-1", given=EVERY, file="b"),
+        ),
+    ),
+    "steps of a funnel come in another order, over midnight and too late": Case(
+        "new year",
+        (
+            visit(0, "12:00", 2, (0, "search"), (60 * MINUTE, "view"), (0, "read"), (0, "like")),
+            visit(0, "22:30", 1, (0, "impression"), (60 * MINUTE, "click"), (0, "call"), device="d-2"),
+            visit(1, "22:30", 3, (0, "click"), (1, "call"), device="d-2"), visit(1, "12:00", 0, (0, "like")),
+        ),
+    ),
+    "views of a session go back and forth, some of them late": Case(
+        "spring",
+        (
+            visit(0, "12:00", 1, (0, "view"), (10 * MINUTE, "view of a video"), (0, "view of a video"), (1, "view")),
+            visit(0, "12:05", 2, (0, "view of a video")), visit(0, "12:00", 0, (0, "view"), device="d-2"),
+            visit(0, "12:10", 3, (0, "view of a video"), (0, "view"), device="d-2"),
+        ),
+    ),
     "a group becomes large enough late, and its window's last day with it": Case(
         "end of February",
         (

@@ -33,7 +33,8 @@ from tests.properties.delivered import Delivered, Landed, Said, changes, files_o
 from tests.properties.kills import MOMENTS, killed
 from tests.properties.oracle import ENVELOPE, PAYLOADS, PURPOSES, Event, local_day
 from tests.properties.oracle_consent import NEEDED, in_use
-from tests.properties.oracle_people import MARTS, Rules
+from tests.properties.oracle_journeys import MARTS
+from tests.properties.oracle_people import Rules
 from tests.properties.unfolded import as_delivered, copies_of, number_of, statements_of, states_of
 from tests.support.deliveries import in_format, ndjson
 from tests.support.lake import KEY

@@ -205,8 +205,8 @@ class Engagement(NamedTuple):
 
 def fct_content_engagement(events: list[Event]) -> list[Engagement]:
     """One row per device, content and day; product, type and platform are those of its first event."""
-    rules = {(rule["product"], rule["content_type"]): rule for rule in _seed("engagement_rules")}
-    positive = {row["reaction"] for row in _seed("reactions") if row["is_positive"] == "true"}
+    rules = {(rule["product"], rule["content_type"]): rule for rule in seed("engagement_rules")}
+    positive = {row["reaction"] for row in seed("reactions") if row["is_positive"] == "true"}
     met: dict[tuple[date, UUID, str], list[Event]] = defaultdict(list)
     for event in sorted(for_analytics(events), key=lambda e: (e["occurred_at"], e["event_id"])):
         if event["event_type"] in CONTENT_EVENTS:
@@ -241,7 +241,7 @@ def fct_content_engagement(events: list[Event]) -> list[Engagement]:
     return rows
 
 
-def _seed(name: str) -> list[dict[str, str]]:
+def seed(name: str) -> list[dict[str, str]]:
     with (SEEDS / f"{name}.csv").open() as file:
         return list(csv.DictReader(file))
 

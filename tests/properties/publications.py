@@ -84,7 +84,7 @@ class Publisher:
 
     def __init__(self, home: Path, rules: Rules) -> None:
         self.rules = rules
-        self._queries = _compiled(home, rules)
+        self._queries = compiled(home, rules, MODELS)
 
     def publish(self, worlds: Iterable[World]) -> list[Publication]:
         """What is published of each world."""
@@ -121,12 +121,13 @@ class Publisher:
         return [{name: frozenset(rows[name]) for name in DAYS} for rows in found]
 
 
-def _compiled(home: Path, rules: Rules) -> dict[str, str]:
+def compiled(home: Path, rules: Rules, models: Sequence[str]) -> dict[str, str]:
+    """The project's own SQL of these models by the rules, which reads tables by their names alone."""
     settings = Settings(home=home, pseudonym_key=KEY)  # type: ignore[arg-type]
     given = "{" + ", ".join(f"{name}: {value}" for name, value in rules._asdict().items()) + "}"
-    done = run_dbt(settings, ["compile", "--select", *MODELS, "--vars", given])
-    compiled = {result.node.name: result.node.compiled_code for result in done.results}
-    return {name: re.sub(r'"\w+"\."\w+"\."(\w+)"', r"\1", compiled[name]) for name in MODELS}
+    done = run_dbt(settings, ["compile", "--select", *models, "--vars", given])
+    queries = {result.node.name: result.node.compiled_code for result in done.results}
+    return {name: re.sub(r'"\w+"\."\w+"\."(\w+)"', r"\1", queries[name]) for name in models}
 
 
 # A content is of one product. Of a device, content and day there is one row, with the platform of its first event.

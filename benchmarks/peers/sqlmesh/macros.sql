@@ -4,8 +4,14 @@
     warehouse knows of it.
 -#}
 
+{#- What is made whole (EARLIER_DAYS in generate.py) reads all days. -#}
 {% macro in_days_to_replace(column='event_date', before=0, after=0) -%}
-    {{ column }} between @start_date{{ ' - ' ~ before if before }} and @end_date{{ ' + ' ~ after if after }}
+    {%- if model.config.get('meta', {}).get('days_to_replace') in ['affected_week_ends', 'affected_cohort_weeks'] -%}true
+    {%- else -%}{{ column }} between @start_date{{ ' - ' ~ before if before }} and @end_date{{ ' + ' ~ after if after }}{%- endif -%}
+{%- endmacro %}
+
+{% macro in_weeks_to_replace(column='event_date') -%}
+    true
 {%- endmacro %}
 
 {% macro from_first_day_to_replace(column='event_date') -%}

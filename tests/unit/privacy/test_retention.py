@@ -25,6 +25,8 @@ from tests.support.lake import KEY, Lake
 CALLS = load_specs()["calls"]
 # The organisation's day, which begins before that of UTC ends.
 TODAY = local_day(datetime.now(UTC))
+# What is in quarantine has no day of its own, and ends by the day of UTC on which it landed.
+UTC_TODAY = datetime.now(UTC).date()
 DAYS = CALLS.retention_days
 
 
@@ -69,9 +71,12 @@ def test_rows_and_text_end_with_their_day_and_its_key(aged: Lake) -> None:
 
 def test_what_rejected_rows_say_ends_and_why_they_did_not_fit_stays(aged: Lake) -> None:
     (path,) = aged.settings.quarantine.glob("calls/*.parquet")
-    assert {ended.store for ended in expire(aged.settings, today=TODAY + timedelta(days=DAYS))} == {"text", "landed"}
+    assert {ended.store for ended in expire(aged.settings, today=UTC_TODAY + timedelta(days=DAYS))} == {
+        "text",
+        "landed",
+    }
     opened(path, DayKeys(aged.settings)).read()
-    ended = expire(aged.settings, today=TODAY + timedelta(days=DAYS + 2))
+    ended = expire(aged.settings, today=UTC_TODAY + timedelta(days=DAYS + 2))
     assert "quarantine" in {each.store for each in ended}
     with pytest.raises(DestroyedKeyError):
         opened(path, DayKeys(aged.settings)).read()
