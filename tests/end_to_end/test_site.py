@@ -83,6 +83,18 @@ def test_most_enjoyed_is_what_the_mart_says(site: Site, query: Query) -> None:
     ]
 
 
+def test_funnels_are_what_the_mart_says(site: Site, query: Query) -> None:
+    found = query(
+        "select funnel, step_number, step_name, sum(devices_count) from fct_funnels where product = 'news' "
+        "and event_date > (select max(event_date) from fct_funnels) - 28 group by all order by all"
+    )
+    shown = [tuple(row[:4]) for row in rows(read(site, "boards/journeys/index.html"), "funnels")]
+    assert shown == [
+        (funnel, str(step), name, f"{devices:,.0f}" if devices is not None else "\N{EN DASH}")
+        for funnel, step, name, devices in found
+    ]
+
+
 def test_click_through_is_what_the_mart_says(site: Site, query: Query) -> None:
     ((impressions, clicks),) = query(
         "select sum(impressions_count), sum(clicks_count) from agg_adverts_daily "

@@ -71,10 +71,8 @@ def test_rows_and_text_end_with_their_day_and_its_key(aged: Lake) -> None:
 
 def test_what_rejected_rows_say_ends_and_why_they_did_not_fit_stays(aged: Lake) -> None:
     (path,) = aged.settings.quarantine.glob("calls/*.parquet")
-    assert {ended.store for ended in expire(aged.settings, today=UTC_TODAY + timedelta(days=DAYS))} == {
-        "text",
-        "landed",
-    }
+    ended = expire(aged.settings, today=UTC_TODAY + timedelta(days=DAYS))
+    assert {one.store for one in ended} == {"text", "landed"}
     opened(path, DayKeys(aged.settings)).read()
     ended = expire(aged.settings, today=UTC_TODAY + timedelta(days=DAYS + 2))
     assert "quarantine" in {each.store for each in ended}
