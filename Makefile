@@ -141,7 +141,7 @@ format: $(STAMP) ## Format the Python, the SQL and the contract
 contract: $(STAMP) ## Generate what follows from contract and code: landing specs, raw and staging models, docs, tests
 	@$(BIN)/python -m flows.contract.generate
 	@$(BIN)/python -m flows.orchestrate.describe
-	@$(BIN)/python -m flows.publish.catalogue
+	@$(BIN)/python -m flows.catalogue.readme
 	@$(BIN)/python -m flows.cli.reference
 
 .PHONY: contract-check
@@ -149,15 +149,13 @@ contract-check: $(STAMP) ## Fail when generated files are out of date, or the co
 	@$(BIN)/python -m flows.contract.generate --check
 	@$(BIN)/python -m flows.contract.approvals
 	@$(BIN)/python -m flows.orchestrate.describe --check
-	@$(BIN)/python -m flows.publish.catalogue --check
+	@$(BIN)/python -m flows.catalogue.readme --check
 	@$(BIN)/python -m flows.cli.reference --check
 
-# It does not open the warehouse, which a build may hold. So it has no types of columns, which dbt takes from there.
+# It opens no warehouse, which a build may hold.
 .PHONY: docs
-docs: $(STAMP) ## Make the catalogue of models and columns, one page; prints where it is
-	@$(BIN)/dbt --quiet docs generate --target lint --static --empty-catalog --target-path target/docs
-	@mv target/docs/static_index.html target/catalogue.html
-	@echo "Open in a browser: file://$(CURDIR)/target/catalogue.html"
+docs: $(STAMP) ## Make the catalogue of models and the lineage of columns; prints where they are
+	@$(BIN)/python -m flows.catalogue.write target/catalogue
 
 .PHONY: bench
 bench: $(STAMP) ## Measure speed and memory; prints ratios (SIZE=events)

@@ -30,7 +30,7 @@ CALLS_BY_META = "days_to_replace"
 NOT_LOGIC = frozenset(
     {"access", "docs", "enabled", "freshness", "grants", "group", "persist_docs", "static_analysis", "tags"}
 )
-META_NOT_LOGIC = frozenset({"expires", "owner", "step", "version_policy", "visibility"})
+META_NOT_LOGIC = frozenset({"expires", "fresh_within_hours", "owner", "step", "version_policy", "visibility"})
 # Where Tidemark runs and how much it may use: set by flows/build/dbt.py, and no row depends on it.
 OWN_SETTINGS = "TIDEMARK_"
 

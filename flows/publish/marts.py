@@ -6,8 +6,8 @@ import duckdb
 import pyarrow as pa
 
 from flows.build.project import Project
+from flows.catalogue.readme import first_sentence
 from flows.files import sync_file
-from flows.publish.catalogue import first_sentence
 from flows.publish.files import PARQUET, Columns, escape, stored_as
 from flows.publish.manifest import Manifest, PublishedTable, describe_causes
 from flows.publish.views import DATABASES, MARTS, VERSION_FOLDER, version_folder_macro

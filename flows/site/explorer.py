@@ -23,8 +23,8 @@ import jinja2
 import pyarrow as pa
 import pyarrow.ipc
 
+from flows.catalogue.readme import first_sentence
 from flows.errors import TidemarkError
-from flows.publish.catalogue import first_sentence
 from flows.publish.manifest import PublishedTable, describe_causes
 from flows.rights import Visibility
 from flows.site.explorer_views import (

@@ -261,6 +261,7 @@ PAGES = Environment(
 
 
 PAGES.filters["code"] = _with_code
+PAGES.filters["minute"] = minute
 
 
 def render(template: str, frame: Frame, path: str, **more: Any) -> str:

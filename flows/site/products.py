@@ -1,14 +1,17 @@
-"""The catalogue's data: what each published table is, as the publication says it."""
+"""The pages of tables: what each published table is, as the publication and the project say it."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
-from flows.publish.catalogue import first_sentence
+from flows.catalogue.readme import first_sentence
+from flows.catalogue.record import Documented, ProjectRecord, Source
 from flows.publish.manifest import Manifest, PublishedTable
 from flows.site.boards import Board
+from flows.site.history import Age, Kept, kept_versions, measured_age
+from flows.site.questions import Question
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class ProductColumn:
 class Product:
     """A published table as people look it up.
 
-    ``paragraphs`` is its description, ``boards`` those that show it, ``example`` a query that runs on it.
+    ``paragraphs`` is its description, ``boards`` those that show it, ``example`` a query that runs on it, ``questions``
+    what else can be asked. ``documented`` is what the project says of it, None where that could not be read; ``ways``
+    lead from each column back to what was landed. ``kept`` are the versions that have it, the newest first.
     """
 
     table: PublishedTable
@@ -32,6 +37,10 @@ class Product:
     columns: tuple[ProductColumn, ...]
     boards: tuple[Board, ...]
     example: str
+    questions: tuple[Question, ...] = ()
+    documented: Documented | None = None
+    ways: Mapping[str, list[list[Source]]] = field(default_factory=dict)
+    kept: tuple[Kept, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,6 +53,17 @@ class Product:
         return first_sentence(self.paragraphs[0]) if self.paragraphs else ""
 
     @property
+    def age(self) -> Age | None:
+        """How old its rows became at most; None where there is one version of it."""
+        return measured_age(self.kept)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its rows became older than is promised."""
+        promised = self.documented and self.documented.fresh_within_hours
+        return bool(promised and self.age and self.age.hours > promised)
+
+    @property
     def words(self) -> str:
         """All that a search looks through."""
         columns = " ".join(f"{column.name} {column.description}" for column in self.columns)
@@ -51,9 +71,18 @@ class Product:
 
 
 def read_products(
-    database: duckdb.DuckDBPyConnection, manifest: Manifest, boards: Mapping[str, Sequence[Board]]
+    database: duckdb.DuckDBPyConnection,
+    manifests: Sequence[Manifest],
+    boards: Mapping[str, Sequence[Board]],
+    questions: Mapping[str, tuple[Question, ...]],
+    record: ProjectRecord | None,
 ) -> list[Product]:
-    """The tables of a publication, in order of name. ``database`` has all of them; ``boards`` who shows which."""
+    """The tables of a publication, in order of name.
+
+    ``database`` has all of them; ``manifests`` are those of the versions that are kept, the publication's last.
+    ``boards`` and ``questions`` are those of each table, ``record`` what the project says.
+    """
+    manifest = manifests[-1]
     described = dict(database.execute("select view_name, comment from duckdb_views() where not internal").fetchall())
     columns: dict[str, list[ProductColumn]] = {}
     for table, name, kind, comment in database.execute(
@@ -68,6 +97,10 @@ def read_products(
             tuple(columns.get(table.name, ())),
             tuple(boards.get(table.name, ())),
             _example(table, columns.get(table.name, [])),
+            questions.get(table.name, ()),
+            record.tables.get(table.name) if record else None,
+            {one.name: record.way_back(table.name, one.name) for one in columns.get(table.name, ()) if record},
+            tuple(kept_versions(manifests, table.name)),
         )
         for table in sorted(manifest.tables, key=lambda table: table.name)
     ]

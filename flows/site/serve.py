@@ -26,6 +26,12 @@ POLICY = (
     "connect-src 'self' data: blob:; "
     "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 )
+# The pages that dbt and dbt-colibri make have their scripts within them. They show the project, no row of any table.
+CATALOGUE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' data: blob:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+)
 NOT_YET = (
     "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5><title>Tidemark</title>"
     "<p>There is no site yet: it is made after the first publication. <code>tidemark run</code> publishes, "
@@ -42,9 +48,10 @@ def application(settings: Settings) -> Starlette:
             response = await call(request)
         else:
             response = HTMLResponse(NOT_YET, status_code=503, headers={"Retry-After": "5"})
+        policy = CATALOGUE_POLICY if request.url.path.startswith("/catalogue/") else POLICY
         # Kept by browsers, and asked for each time whether it is still the same.
         response.headers.update(
-            {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+            {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
         )
         return response
 

@@ -8,6 +8,7 @@ takes the link back with the data. It shows what the readers of ``internal`` may
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,6 +18,8 @@ import yaml
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
+from flows.catalogue.catalogue import LINEAGE, MODELS, project_catalogue
+from flows.catalogue.record import ProjectRecord
 from flows.clock import minute
 from flows.errors import TidemarkError
 from flows.files import sync_folder
@@ -30,6 +33,7 @@ from flows.site.drawing import Drawing, DrawingError, draw, fonts_of_boards
 from flows.site.explorer import explorer_tables, is_installed, write_explorer
 from flows.site.pages import Frame, Page, board_page, frame_of, render
 from flows.site.products import Product, read_products
+from flows.site.questions import questions_by_table
 
 BOARDS = PROJECT / "boards"
 STATIC = Path(__file__).with_name("static")
@@ -120,10 +124,14 @@ def _write(settings: Settings, manifest: Manifest, folder: Path) -> SiteRecord:
         shown = [(board, *_views(board, database, problems)) for board in boards]
     drawings = _draw([view for _, _, seen in shown for view in seen], settings.threads, problems)
     has_explorer = _explore(published / DATABASES[LEVEL], manifest, boards, folder)
+    documented = _document(folder, problems)
     frame = frame_of(manifest, boards, _newest_day(manifest), problems=tuple(problems), has_explorer=has_explorer)
     pages = _board_pages(shown, drawings, frame)
+    questions = questions_by_table(table.name for table in manifest.tables)
     with duckdb.connect(str(published / DATABASES[Visibility.RESTRICTED]), read_only=True) as database:
-        products = read_products(database, manifest, _shown_on(shown))
+        products = read_products(
+            database, _manifests(settings, manifest.version), _shown_on(shown), questions, documented
+        )
     written = {page.path: render("board.html", frame, page.path, page=page) for page in pages}
     written |= _other_pages(frame, pages, products, asked.synonyms)
     for path, text in written.items():
@@ -155,6 +163,30 @@ def _explore(database: Path, manifest: Manifest, boards: Sequence[Board], folder
         links=[*links, ("../data/index.html", "Data")],
     )
     return True
+
+
+def _document(folder: Path, problems: list[str]) -> ProjectRecord | None:
+    """Put the project's own pages into a folder; what it says of each table, None where it could not be read."""
+    try:
+        catalogue = project_catalogue()
+    except TidemarkError as error:
+        problems.append(str(error))
+        return None
+    (folder / "catalogue").mkdir()
+    for name in (MODELS, LINEAGE):
+        shutil.copyfile(catalogue.folder / name, folder / "catalogue" / name)
+    problems.extend(f"lineage: {said}" for said in catalogue.record.unread)
+    return catalogue.record
+
+
+def _manifests(settings: Settings, version: str) -> list[Manifest]:
+    """The manifests of the kept versions up to this one, which is the last."""
+    found = []
+    for one in versions(settings):
+        if one <= version:
+            with suppress(OSError, TidemarkError):  # one that was just removed, or cannot be read
+                found.append(read_manifest(settings, one))
+    return found
 
 
 def _smallest_group() -> int | None:
@@ -220,7 +252,14 @@ def _other_pages(
     figures = [place for row in audience.rows for place in row.places if place.kind == "kpi"] if audience else []
     written = {
         "index.html": render("index.html", frame, "index.html", figures=figures),
-        "data/index.html": render("products.html", frame, "data/index.html", products=products, synonyms=synonyms),
+        "data/index.html": render(
+            "products.html",
+            frame,
+            "data/index.html",
+            products=products,
+            synonyms=synonyms,
+            has_catalogue=any(product.documented for product in products),
+        ),
     }
     for product in products:
         path = f"data/{product.name}.html"
@@ -232,6 +271,7 @@ def _other_pages(
             product=product,
             as_of=minute(product.table.as_of or frame.published_at),
             days=f"{days[0]} to {days[-1]}" if days else "",
+            published={product.name for product in products},
         )
     return written
 

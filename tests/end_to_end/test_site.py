@@ -111,6 +111,20 @@ def test_no_restricted_table_is_shown_and_every_table_has_a_page(site: Site, sam
     assert {path.stem for path in (site.folder / "data").glob("*.html")} == {*levels, "index"}
 
 
+def test_a_figure_is_followed_back_to_the_raw_event(site: Site) -> None:
+    text = read(site, "data/agg_content_daily.html")
+    (row,) = (one for one in re.findall(r"<tr>.*?</tr>", text, re.DOTALL) if "<code>engaged_seconds</code></th>" in one)
+    steps = [re.sub("<[^>]+>", "", step) for step in re.findall(r"<li>(.*?)</li>", row)]
+    assert steps[:3] == [
+        "fct_content_engagement: engaged_seconds",
+        "int_content__engagement_summed: active_ms",
+        "int_events__events_deduplicated: active_ms, event_type",
+    ]
+    assert any("landed.events: active_ms" in step for step in steps)
+    assert 'href="../catalogue/models.html#!/model/model.tidemark.agg_content_daily"' in text
+    assert "Which contents were opened most?" in text, "an example of those that tests ask"
+
+
 BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
 
@@ -123,6 +137,17 @@ def test_a_browser_shows_every_board_without_an_error(site: Site, served: str) -
             assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), board
         assert page.console == []
         assert {request.split("/")[2] for request in page.requests} == {served.split("/")[2]}
+
+
+@BROWSER
+def test_a_browser_shows_the_models_and_the_lineage(served: str) -> None:
+    with browser_page() as page:
+        page.open(f"{served}/catalogue/models.html#!/model/model.tidemark.agg_content_daily")
+        assert page.wait_for("document.body.innerText.includes('engaged_seconds')")
+        page.open(f"{served}/catalogue/lineage.html")
+        assert page.wait_for("document.body.innerText.includes('columns')")
+        hosts = {request.split("/")[2] for request in page.requests if request.startswith("http")}
+        assert hosts == {served.split("/")[2]}
 
 
 @BROWSER

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from flows.catalogue.catalogue import Catalogue
+from flows.catalogue.record import Documented, ProjectRecord, Source, Use
 from flows.errors import TidemarkError
 from flows.publish import publish as publish_module
 from flows.publish.manifest import current_version
@@ -65,6 +67,34 @@ def boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A catalogue of the small project: the whole one takes seconds, and tests/end_to_end/test_site.py has it."""
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    for name in ("models.html", "lineage.html"):
+        (folder / name).write_text(f"<title>{name}</title>")
+    use = Use(label="Weekly letter", kind="analysis", url="https://example.org/letter", owner="newsroom")
+    whole = Documented(
+        id="model.small.agg_whole",
+        path="models/agg_whole.sql",
+        reads=("stg_numbers",),
+        sources={"number": (Source(table="stg_numbers", column="number"),)},
+        fresh_within_hours=26,
+        version="2",
+        deprecation_date="2027-03-01",
+        uses=(use,),
+    )
+    staged = Documented(
+        id="model.small.stg_numbers",
+        path="models/stg_numbers.sql",
+        sources={"number": (Source(table="landed.numbers", column="number"),)},
+    )
+    record = ProjectRecord(fingerprint="1", tables={"agg_whole": whole, "stg_numbers": staged})
+    monkeypatch.setattr(site, "project_catalogue", lambda: Catalogue(folder, record))
+    return folder
+
+
 @pytest.fixture
 def home(tmp_path: Path, project: SimpleNamespace, boards: Path) -> Settings:
     settings = small_home(tmp_path / "home")
@@ -101,9 +131,11 @@ def test_charts_are_drawn_and_everything_that_pages_name_is_there(home: Settings
     assert page(home).count("<tr>") == 10 and page(home, "boards/whole/rest-1.html").count("<tr>") == 5
     folder = site_folder(home)
     for path in folder.rglob("*.html"):
+        if path.parent.name == "catalogue":
+            continue
         for target in Links(path.read_text()).targets:
-            if not target.startswith(("#", "data:")):
-                assert (path.parent / target.partition("?")[0]).resolve().is_file(), f"{path} leads to {target}"
+            if not target.startswith(("#", "data:", "https://example.org/")):
+                assert (path.parent / re.split("[?#]", target)[0]).resolve().is_file(), f"{path} leads to {target}"
     assert "--x2f5fa8:" in (folder / "static" / "colours.css").read_text()
     assert (folder / "static" / "InterVariable.woff2").exists()
 
@@ -158,6 +190,37 @@ def test_a_site_that_fails_leaves_the_one_before(
         refresh_site(home)
     assert total(home) == "9"
     assert not (home.published / str(current_version(home)) / ".site.making").exists()
+
+
+def test_the_page_of_a_table_says_what_is_promised_and_what_it_was(home: Settings, undrawn: None) -> None:
+    refresh_site(home)
+    assert "Measured from the second publication on" in page(home, "data/agg_whole.html")
+    build_small(home, 2, DAYS[0])
+    publish(home)
+    refresh_site(home)
+    text = page(home, "data/agg_whole.html")
+    facts = dict(re.findall(r"<dt>(\w[\w ]*)</dt><dd>(.*?)</dd>", text, re.DOTALL))
+    assert "rows no older than 26 hours. Measured: 0.0 hours at most, over the last 2 publications" in facts["Promised"]
+    assert facts["Version"].startswith("2 ") and "ends 2027-03-01" in facts["Version"]
+    assert '<a href="https://example.org/letter">Weekly letter</a> (analysis, newsroom)' in facts["Used by"]
+    assert '<a href="../boards/whole/index.html">Whole</a> (board)' in facts["Used by"]
+    steps = re.findall(r"<li>(.*?)</li>", text)
+    assert [re.sub("<[^>]+>", "", step) for step in steps] == ["stg_numbers: number", "landed.numbers: number"]
+    assert text.count("<tr><td>") == 2, "both versions that are kept"
+    assert "Promised" not in page(home, "data/fct_days.html"), "the project says nothing of it"
+
+
+def test_a_project_that_does_not_compile_leaves_the_rest(
+    home: Settings, undrawn: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Catalogue:
+        raise TidemarkError("the catalogue could not be made: agg_whole.sql has no end")
+
+    monkeypatch.setattr(site, "project_catalogue", broken)
+    made = refresh_site(home)
+    assert made is not None and "agg_whole.sql has no end" in "\n".join(made.record.problems)
+    assert total(home) == "9" and "Owner" in page(home, "data/agg_whole.html")
+    assert "catalogue/" not in page(home, "data/index.html")
 
 
 def test_one_board_that_fails_leaves_the_others(home: Settings, boards: Path, undrawn: None) -> None:
@@ -233,7 +296,9 @@ def test_it_is_served_and_loads_nothing_from_elsewhere(home: Settings, undrawn: 
     (start,) = get("/")
     assert start.status_code == 503 and "no site yet" in start.text
     refresh_site(home)
-    start, board, sheet = get("/", "/boards/whole/", "/static/site.css")
+    start, board, sheet, models = get("/", "/boards/whole/", "/static/site.css", "/catalogue/models.html")
+    assert "script-src 'self' 'unsafe-inline'" in models.headers["content-security-policy"]
+    assert "unsafe-inline" not in board.headers["content-security-policy"].partition("script-src ")[2].partition(";")[0]
     assert start.status_code == 200 and "Whole" in start.text and board.status_code == 200
     assert "default-src 'self'" in start.headers["content-security-policy"]
     assert sheet.headers["content-type"].startswith("text/css")

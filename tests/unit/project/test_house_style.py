@@ -187,8 +187,8 @@ def warning_violations(manifest: Manifest) -> list[str]:
 # What may stand in `meta`, by what it is of: docs/guides/models.md says what each means.
 META = {
     "model": {
-        "contract": str, "datasets": list, "day": str, "days_to_replace": str, "lookback_days": int, "owner": str,
-        "touched_keys": str, "version_policy": str, "visibility": str,
+        "contract": str, "datasets": list, "day": str, "days_to_replace": str, "fresh_within_hours": int,
+        "lookback_days": int, "owner": str, "touched_keys": str, "version_policy": str, "visibility": str,
     },
     "seed": {"owner": str},
     "source": {"contract": str, "no_freshness": str, "owner": str},

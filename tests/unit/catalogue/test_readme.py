@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
+from flows.catalogue.readme import BEGIN, END, README, first_sentence, marts_table, with_table
 from flows.contract.spec import PROJECT
-from flows.publish.catalogue import BEGIN, END, README, first_sentence, marts_table, with_table
 
 
 @pytest.mark.parametrize(

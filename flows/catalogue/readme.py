@@ -1,6 +1,6 @@
 """The list of the marts in the README: who may see each, and one sentence of it, from what the models' YAML says.
 
-``python -m flows.publish.catalogue`` writes it; ``--check`` writes nothing and exits 1 where it is out of date.
+``python -m flows.catalogue.readme`` writes it; ``--check`` writes nothing and exits 1 where it is out of date.
 """
 
 import re
