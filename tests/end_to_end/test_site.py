@@ -12,6 +12,7 @@ from flows.publish.publish import Publication
 from flows.settings import Settings
 from flows.site.site import Site, refresh_site
 from tests.support.browser import CHROMIUM, browser_page, served_folder
+from tests.support.usable import hindrances
 
 Run = tuple[Settings, Landing, Build, Publication]
 Query = Callable[..., list[tuple[object, ...]]]
@@ -148,6 +149,35 @@ def test_a_browser_shows_the_models_and_the_lineage(served: str) -> None:
         assert page.wait_for("document.body.innerText.includes('columns')")
         hosts = {request.split("/")[2] for request in page.requests if request.startswith("http")}
         assert hosts == {served.split("/")[2]}
+
+
+@BROWSER
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
+def test_pages_can_be_read_and_named_by_everybody(site: Site, served: str, width: int, dark: bool) -> None:
+    boards = [str(path.relative_to(site.folder)) for path in sorted(site.folder.glob("boards/*/index.html"))]
+    others = ["index.html", "data/index.html", "data/agg_content_daily.html", "explorer/index.html"]
+    with browser_page() as page:
+        page.show_as(width, 900, dark=dark)
+        found: list[str] = []
+        for path in [*boards, *others]:
+            page.open(f"{served}/{path}")
+            found += [f"{path}: {said}" for said in hindrances(page)]
+            assert (site.folder / path).stat().st_size < 1_000_000, f"{path} is slow on a telephone"
+        assert found == []
+
+
+@BROWSER
+def test_what_hinders_people_is_found(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(
+        "<title></title><h1>A</h1><h3>B</h3><p style='color:#999'>faint</p><a href='x'></a><svg></svg>"
+        "<p style='opacity:0'>unseen</p><i id=a></i><i id=a></i>"
+    )
+    with served_folder(tmp_path) as address, browser_page() as page:
+        page.open(f"{address}/index.html")
+        found = "\n".join(hindrances(page))
+    for said in ("contrast 2.85 of <p> faint", "no name: <a", "without a name", "no language", "no title", "main part"):
+        assert said in found
+    assert "skipped before <h3> B" in found and "two have the id a" in found and "unseen" not in found
 
 
 @BROWSER
