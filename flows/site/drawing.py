@@ -7,10 +7,11 @@ table and keeps nothing.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -87,55 +88,90 @@ def document(view: View, charts: Mapping[str, int]) -> list[dict[str, Any]]:
     return documents
 
 
-def draw(views: Sequence[View], workers: int) -> list[dict[str, Drawing]]:
-    """The charts of views, by name, in the order of the views.
+class Drawer:
+    """A process that draws: it loads dbt-charts, which takes seconds, while others still ask for rows."""
 
-    Raises :class:`DrawingError` where dbt-charts is not installed or ends early.
-    """
+    def __init__(self, process: "subprocess.Popen[str] | None") -> None:
+        self._process = process
+
+    def draw(self, views: Sequence[View]) -> list[dict[str, Drawing]]:
+        """The charts of views, by name, in the order of the views. It can be called once.
+
+        Raises :class:`DrawingError` where dbt-charts is not installed or ends early.
+        """
+        if self._process is None:
+            raise DrawingError(f"dbt-charts is not installed in {Path(sys.prefix) / 'boards'}; run `make boards`")
+        wanted = [drawn_charts(view) for view in views]
+        first = first_alike(views, wanted)
+        tasks = [
+            {"view": number, "board": view.board.name, "document": one}
+            for number, view in enumerate(views)
+            for one in document(view, {name: n for name, n in wanted[number].items() if (number, name) not in first})
+        ]
+        drawings: list[dict[str, Drawing]] = [{} for _ in views]
+        for answer in self._answers(tasks):
+            drawings[answer["view"]].update({name: Drawing(**one) for name, one in answer["charts"].items()})
+        for (number, name), (before, its) in first.items():
+            if its in drawings[before]:
+                drawings[number][name] = drawings[before][its]
+        return drawings
+
+    def _answers(self, tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        assert self._process is not None
+        try:
+            answers, said = self._process.communicate("".join(json.dumps(task) + "\n" for task in tasks), SECONDS)
+        except subprocess.TimeoutExpired:
+            raise DrawingError(
+                f"dbt-charts did not end within {SECONDS} seconds; the next publication tries again"
+            ) from None
+        if self._process.returncode:
+            last = (said.strip().splitlines() or ["no message"])[-1]
+            raise DrawingError(f"dbt-charts ended with {self._process.returncode}: {last}")
+        return [json.loads(line) for line in answers.splitlines()]
+
+
+@contextmanager
+def drawer(workers: int) -> Iterator[Drawer]:
+    """A drawer that draws with so many processes. It ends with the block, whatever it was doing."""
     python = python_of_boards()
     if python is None:
-        raise DrawingError(f"dbt-charts is not installed in {Path(sys.prefix) / 'boards'}; run `make boards`")
-    tasks = [
-        {"view": number, "board": view.board.name, "document": one}
-        for number, view in enumerate(views)
-        for one in document(view, drawn_charts(view))
-    ]
-    drawings: list[dict[str, Drawing]] = [{} for _ in views]
-    if not tasks:
-        return drawings
-    share = -(-len(tasks) // workers)
-    with ThreadPoolExecutor(workers) as pool:
-        for answers in pool.map(
-            lambda some: list(_run(python, some)), [tasks[at : at + share] for at in range(0, len(tasks), share)]
-        ):
-            for answer in answers:
-                charts = {name: Drawing(**drawing) for name, drawing in answer["charts"].items()}
-                drawings[answer["view"]].update(charts)
-    return drawings
-
-
-def _run(python: Path, tasks: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        yield Drawer(None)
+        return
     # Nothing of this process's environment that is Python's: it is another environment.
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    process = subprocess.Popen(
+        [python, "-I", CHILD, str(workers)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=variables | {"DO_NOT_TRACK": "1"},
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(
-            [python, "-I", CHILD],
-            input="".join(json.dumps(task) + "\n" for task in tasks),
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            env=variables | {"DO_NOT_TRACK": "1"},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise DrawingError(
-            f"dbt-charts did not end within {SECONDS} seconds; the next publication tries again"
-        ) from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise DrawingError(f"dbt-charts ended with {done.returncode}: {last}")
-    for line in done.stdout.splitlines():
-        yield json.loads(line)
+        yield Drawer(process)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # and those that it began
+        process.communicate()
+
+
+def first_alike(views: Sequence[View], wanted: Sequence[Mapping[str, int]]) -> dict[tuple[int, str], tuple[int, str]]:
+    """The charts that look as one before them, and that one; each as the number of its view and its name.
+
+    A filter that a chart does not read gives the same chart for each choice.
+    """
+    seen: dict[str, tuple[int, str]] = {}
+    alike = {}
+    for number, (view, charts) in enumerate(zip(views, wanted, strict=True)):
+        for name, beside in charts.items():
+            (one,) = document(view, {name: beside})
+            key = json.dumps([one["width"], one["style"], *one["charts"].values(), *one["queries"].values()])
+            if key in seen:
+                alike[number, name] = seen[key]
+            else:
+                seen[key] = (number, name)
+    return alike
 
 
 def _beside(items: Iterable[Any]) -> Iterator[tuple[str, int]]:

@@ -8,6 +8,7 @@ takes the link back with the data. It shows what the readers of ``internal`` may
 
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -29,7 +30,7 @@ from flows.rights import PRIVATE, Visibility, give, published_rights
 from flows.settings import PROJECT, Settings
 from flows.site.boards import Board, BoardError, Filter, View, read_boards, read_filters, read_site_settings, views
 from flows.site.colours import colours_of, style_sheet
-from flows.site.drawing import Drawing, DrawingError, draw, fonts_of_boards
+from flows.site.drawing import Drawer, Drawing, DrawingError, drawer, fonts_of_boards
 from flows.site.explorer import explorer_tables, is_installed, write_explorer
 from flows.site.pages import Frame, Page, board_page, frame_of, render
 from flows.site.products import Product, read_products
@@ -120,11 +121,14 @@ def _write(settings: Settings, manifest: Manifest, folder: Path) -> SiteRecord:
     problems: list[str] = []
     asked = read_site_settings(BOARDS, problems)
     boards = read_boards(BOARDS, asked.order, problems)
-    with duckdb.connect(str(published / DATABASES[LEVEL]), read_only=True) as database:
-        shown = [(board, *_views(board, database, problems)) for board in boards]
-    drawings = _draw([view for _, _, seen in shown for view in seen], settings.threads, problems)
-    has_explorer = _explore(published / DATABASES[LEVEL], manifest, boards, folder)
-    documented = _document(folder, problems)
+    with drawer(settings.threads) as artist, ThreadPoolExecutor(1) as beside:
+        with duckdb.connect(str(published / DATABASES[LEVEL]), read_only=True) as database:
+            shown = [(board, *_views(board, database, problems)) for board in boards]
+        drawing = beside.submit(_draw, artist, [view for _, _, seen in shown for view in seen])
+        has_explorer = _explore(published / DATABASES[LEVEL], manifest, boards, folder)
+        documented = _document(folder, problems)
+        drawings, failed = drawing.result()
+    problems.extend(failed)
     frame = frame_of(manifest, boards, _newest_day(manifest), problems=tuple(problems), has_explorer=has_explorer)
     pages = _board_pages(shown, drawings, frame)
     questions = questions_by_table(table.name for table in manifest.tables)
@@ -212,20 +216,19 @@ def _views(
     return filters, seen
 
 
-def _draw(seen: Sequence[View], workers: int, problems: list[str]) -> list[dict[str, Drawing]]:
+def _draw(artist: Drawer, seen: Sequence[View]) -> tuple[list[dict[str, Drawing]], list[str]]:
+    """The charts of views, and what could not be drawn."""
     try:
-        drawings = draw(seen, workers)
+        drawings = artist.draw(seen)
     except DrawingError as error:
-        problems.append(str(error))
-        return [dict.fromkeys(view.board.charts, Drawing(error=str(error))) for view in seen]
+        return [dict.fromkeys(view.board.charts, Drawing(error=str(error))) for view in seen], [str(error)]
     failed = {
         f"{view.board.path}, chart {name}: {drawing.error}"
         for view, one in zip(seen, drawings, strict=True)
         for name, drawing in one.items()
         if drawing.error
     }
-    problems.extend(sorted(failed))
-    return drawings
+    return drawings, sorted(failed)
 
 
 def _board_pages(

@@ -155,6 +155,24 @@ def test_without_dbt_charts_there_are_the_figures_and_the_reason(home: Settings,
     assert total(home) == "9" and "dbt-charts is not installed" in page(home) and "<td" in page(home)
 
 
+@pytest.mark.parametrize(
+    ("child", "said"),
+    [
+        pytest.param("import sys; sys.exit('torn')", "dbt-charts ended with 1: torn", id="ends"),
+        pytest.param("import time; time.sleep(600)", "did not end within 0.5 seconds", id="hangs"),
+    ],
+)
+def test_where_drawing_fails_there_are_the_figures(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: str, said: str
+) -> None:
+    (tmp_path / "draw.py").write_text(child)
+    monkeypatch.setattr(drawing, "CHILD", tmp_path / "draw.py")
+    monkeypatch.setattr(drawing, "SECONDS", 0.5)
+    made = refresh_site(home)
+    assert made is not None and said in made.record.problems[0]
+    assert total(home) == "9" and said in page(home) and "<td" in page(home)
+
+
 def test_a_rollback_takes_the_site_back(home: Settings, undrawn: None) -> None:
     refresh_site(home)
     build_small(home, 2, DAYS[0])

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from flows.site.boards import Board, BoardError, read_boards, read_filters, run_query, tables_of, views
-from flows.site.drawing import Drawing, document, drawn_charts
+from flows.site.drawing import Drawing, document, drawn_charts, first_alike
 from flows.site.pages import Frame, board_page, page_name
 from tests.support.sites import frame
 
@@ -156,6 +156,25 @@ def test_what_is_drawn_has_its_rows_and_no_table(tmp_path: Path, database: duckd
         }
     }  # fmt: skip
     assert one["charts"]["line"] == {"query": "readers", "type": "line", "x": "day", "y": "readers"}
+
+
+def test_a_chart_that_looks_the_same_for_each_choice_is_drawn_once(
+    tmp_path: Path, database: duckdb.DuckDBPyConnection
+) -> None:
+    text = """
+    title: Two
+    variables: {n: {input: select, options: {static: ["1", "2"]}, default: "1"}}
+    queries: {same: select 1 as x, other: "select cast('{{ n }}' as integer) as x"}
+    charts:
+      one: {query: same, type: bar, x: x, y: x}
+      two: {query: other, type: bar, x: x, y: x}
+      red: {query: same, type: bar, x: x, y: x, style: {color: red}}
+    rows: [one, two, red]
+    """
+    found = board(tmp_path, text)
+    seen = list(views(found, read_filters(found, database), database))
+    alike = first_alike(seen, [drawn_charts(view) for view in seen])
+    assert alike == {(1, "one"): (0, "one"), (1, "red"): (0, "red")}
 
 
 def test_one_file_that_is_no_board_leaves_the_others_alone(tmp_path: Path) -> None:
