@@ -131,6 +131,9 @@ def _invoke(
     from dbt.adapters.factory import reset_adapters  # noqa: PLC0415
     from dbt.cli.main import dbtRunner  # noqa: PLC0415
 
+    from flows.build.dbt_events import leave_out_unread_events  # noqa: PLC0415
+
+    leave_out_unread_events()
     # Where dbt cannot write its log, as on a full disk, a traceback for each line would hide what is wrong.
     logging.raiseExceptions = False
     folder = settings.home.resolve() / "warehouse"
