@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(VENV)/.installed-sources
 BOARDS := $(VENV)/boards
+SUPERSET := $(VENV)/superset
 DCT := $(BOARDS)/bin/dct --no-send-anonymous-usage-stats
 
 export DO_NOT_TRACK := 1
@@ -20,7 +21,7 @@ TEST_WORKERS ?= 2
 # A long file that began last would keep one worker busy alone.
 LONGEST_FIRST := tests/properties tests/end_to_end tests/integration tests/unit
 # What codespell reads; pyproject.toml has the rest of its settings.
-SPELLED := flows boards models macros seeds feeds contracts examples tests benchmarks docs deploy .github Makefile pyproject.toml dbt_project.yml $(wildcard *.md)
+SPELLED := flows boards bi models macros seeds feeds contracts examples tests benchmarks docs deploy .github Makefile pyproject.toml dbt_project.yml $(wildcard *.md)
 
 .PHONY: help
 help: ## List the commands
@@ -72,6 +73,20 @@ $(BOARDS)/.installed: $(STAMP) requirements-boards.lock
 	fi
 	@touch $@
 
+# Superset needs other versions than anything here, and so an environment of its own.
+.PHONY: superset
+superset: $(SUPERSET)/.installed ## Install Superset, with what reads the marts
+
+$(SUPERSET)/.installed: $(STAMP) bi/requirements-superset.lock
+	@echo "Installing Superset ..."
+	@test -x $(SUPERSET)/bin/python || $(PYTHON) -m venv $(SUPERSET)
+	@PATH="$$PATH:$(abspath $(BIN))"; if command -v uv >/dev/null; then \
+		UV_COMPILE_BYTECODE=1 uv pip install --quiet --python $(SUPERSET)/bin/python --require-hashes -r bi/requirements-superset.lock; \
+	else \
+		$(SUPERSET)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r bi/requirements-superset.lock; \
+	fi
+	@touch $@
+
 .PHONY: install
 install: $(STAMP) ## Make or refresh the environment in .venv
 
@@ -103,6 +118,10 @@ test: $(SOURCES) $(BOARDS)/.installed lint contract-check boards-check ## Every 
 .PHONY: test-long
 test-long: $(SOURCES) ## The tests that take longer
 	@$(BIN)/python -m pytest -m long
+
+.PHONY: test-bi
+test-bi: $(SUPERSET)/.installed ## Import the dashboard into Superset and query it while 20 versions are published (needs Chromium)
+	@$(BIN)/python -m pytest -s tests/bi
 
 .PHONY: lint lint-python lint-types lint-contract lint-sql lint-words
 lint: $(STAMP) ## Lint the Python, the SQL, the contract and the words
@@ -142,6 +161,7 @@ contract: $(STAMP) ## Generate what follows from contract and code: landing spec
 	@$(BIN)/python -m flows.contract.generate
 	@$(BIN)/python -m flows.orchestrate.describe
 	@$(BIN)/python -m flows.catalogue.readme
+	@$(BIN)/python -m flows.catalogue.superset
 	@$(BIN)/python -m flows.cli.reference
 
 .PHONY: contract-check
@@ -150,6 +170,7 @@ contract-check: $(STAMP) ## Fail when generated files are out of date, or the co
 	@$(BIN)/python -m flows.contract.approvals
 	@$(BIN)/python -m flows.orchestrate.describe --check
 	@$(BIN)/python -m flows.catalogue.readme --check
+	@$(BIN)/python -m flows.catalogue.superset --check
 	@$(BIN)/python -m flows.cli.reference --check
 
 # It opens no warehouse, which a build may hold.
@@ -166,10 +187,11 @@ bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an envir
 	@$(BIN)/python -m benchmarks.peers.compare
 
 .PHONY: lock
-lock: ## Resolve the dependencies again into the three lists (needs uv)
+lock: ## Resolve the dependencies again into the four lists (needs uv)
 	@$(COMPILE) --extra bi --extra explorer --extra dev -o requirements.lock
 	@$(COMPILE) --extra mcp --extra sources --extra sources-test --constraint requirements.lock -o requirements-sources.lock
 	@$(subst pyproject.toml,requirements-boards.in,$(COMPILE)) -o requirements-boards.lock
+	@$(subst pyproject.toml,bi/requirements-superset.in,$(COMPILE)) -o bi/requirements-superset.lock
 
 .PHONY: clean
 clean: ## Remove the environment and build outputs; the data stays

@@ -260,6 +260,19 @@ def test_documented_queries_give_rows(sample_run: Run, tmp_path: Path, place: st
     assert len(done.stdout.splitlines()) > 1, f"{place} finds nothing"
 
 
+@pytest.mark.parametrize("page", ["bi-tools.md"])
+def test_documented_python_runs(sample_run: Run, tmp_path: Path, page: str) -> None:
+    """Each block by itself, where the docs stand: beside `data`."""
+    (tmp_path / "data").symlink_to(sample_run[0].home)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", (PROJECT / "docs/guides" / page).read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert blocks
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and done.stdout.strip(), f"{block}{done.stderr}"
+
+
 def test_the_first_query_of_the_readme_counts_each_reader_once(sample_run: Run, query: Query) -> None:
     """It once added up the readers of days and contents: 294 where 166 devices had read. Small groups are left out."""
     (command,) = (c for name, c in DOCUMENTED.items() if name.startswith("README.md") and "readers_count" in c)

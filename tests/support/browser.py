@@ -36,12 +36,13 @@ PATIENCE = 60.0
 
 
 class Page:
-    """A page of a browser, with what it requested and what its console said since it was opened."""
+    """A page of a browser, with what it requested, what it posted and what its console said since it was opened."""
 
     def __init__(self, socket: Connection) -> None:
         self._socket = socket
         self._number = 0
         self.requests: list[str] = []
+        self.posts: list[tuple[str, str]] = []
         self.console: list[str] = []
         self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
         for domain in ("Page", "Network", "Runtime", "Log"):
@@ -101,7 +102,10 @@ class Page:
         parameters = event.get("params", {})
         match event.get("method"):
             case "Network.requestWillBeSent":
-                self.requests.append(parameters["request"]["url"])
+                request = parameters["request"]
+                self.requests.append(request["url"])
+                if request["method"] == "POST":
+                    self.posts.append((request["url"], request.get("postData", "")))
             case "Network.webSocketCreated":
                 self.requests.append(parameters["url"])
             case "Runtime.consoleAPICalled":
