@@ -16,6 +16,8 @@ export DBT_PROFILES_DIR := $(CURDIR)/profiles
 DEMO_EVENTS ?= 1000000
 DEMO_DAYS ?= 30
 DEMO_SEED ?= 1
+# Of the lake's last days, how many `make dev` reads.
+DEV_DAYS ?= 7
 # Test files run at once.
 TEST_WORKERS ?= 2
 # A long file that began last would keep one worker busy alone.
@@ -95,6 +97,10 @@ demo: $(BOARDS)/.installed ## Sample lake to published marts and boards, with a 
 	@$(BIN)/tidemark sample --events $(DEMO_EVENTS) --days $(DEMO_DAYS) --seed $(DEMO_SEED)
 	@$(BIN)/tidemark run
 
+.PHONY: dev
+dev: $(STAMP) ## A warehouse of your own over the last days of the lake; prints what to set (DEV_DAYS)
+	@$(BIN)/tidemark dev --days $(DEV_DAYS)
+
 .PHONY: demo-sources
 demo-sources: $(SOURCES) ## A PostgreSQL and a Kafka on loopback, written to, extracted and built: a mart changes
 	@$(BIN)/python -W ignore -m examples.sources.demo
@@ -123,9 +129,12 @@ test-long: $(SOURCES) ## The tests that take longer
 test-bi: $(SUPERSET)/.installed ## Import the dashboard into Superset and query it while 20 versions are published (needs Chromium)
 	@$(BIN)/python -m pytest -s tests/bi
 
-.PHONY: lint lint-python lint-types lint-contract lint-sql lint-words
-lint: $(STAMP) ## Lint the Python, the SQL, the contract and the words
-	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync lint-sql lint-types lint-python lint-contract lint-words
+.PHONY: lint lint-python lint-types lint-contract lint-sql lint-words lint-models
+lint: $(STAMP) ## Lint the Python, the SQL, the contract and the words, and check that models can be built
+	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync lint-sql lint-types lint-python lint-contract lint-words lint-models
+
+lint-models:
+	@$(BIN)/tidemark check
 
 lint-python:
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .

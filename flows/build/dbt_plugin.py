@@ -17,8 +17,10 @@ from pydantic import ValidationError
 
 from flows.build.dbt import RUNS_DBT
 from flows.build.landings import enter_landings
+from flows.build.lent import PUBLISHED, Lent, read_lent
 from flows.build.warehouse import lock_file, warehouse_lock
 from flows.errors import TidemarkError
+from flows.land.field_sql import literal
 from flows.locks import holder_of, sign
 from flows.settings import Settings, explain
 
@@ -59,8 +61,25 @@ class Plugin(BasePlugin):
             ) from error
         if entered:
             log.info(f"{entered:,} new landings entered into {settings.warehouse}")
-        if next(settings.landed.glob("*/batch-*"), None) is None:
+        if read_lent(settings) is None and next(settings.landed.glob("*/batch-*"), None) is None:
             log.warning(
                 f"nothing has landed in {settings.landed.resolve()}, so every model will be empty: `make demo` makes a "
                 "sample, `tidemark land` lands your own files, TIDEMARK_HOME names another home"
             )
+
+    def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
+        """Called by dbt when it has connected: a developer's warehouse reads what is published beside its own."""
+        if lent := self._lent():
+            conn.execute(f"attach {literal(str(lent.publication / 'marts.duckdb'))} as {PUBLISHED} (read_only)")
+
+    def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Called by dbt for each connection: what is attached finds its files by a variable of it."""
+        if lent := self._lent():
+            cursor.execute(f"set variable version_folder = {literal(str(lent.publication.resolve()))}")
+
+    def _lent(self) -> Lent | None:
+        assert self.creds is not None
+        if self.creds.path == ":memory:":
+            return None
+        lent = read_lent(Settings(home=Path(self.creds.path).parent.parent))
+        return lent if lent and (lent.publication / "marts.duckdb").exists() else None

@@ -6,6 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from flows.build.consents import days_changed
+from flows.build.lent import last_days, point_at, read_lent, refuse_removed
 from flows.build.rewrite import note_rewritten
 from flows.build.warehouse import TABLES, check_format, has_table, last_batch, open_warehouse
 from flows.contract.spec import DatasetSpec, load_specs
@@ -51,12 +52,16 @@ def enter_landings(settings: Settings, specs: dict[str, DatasetSpec] | None = No
     Makes the tables that are missing before, and the views over the files of datasets that are laid out by day. What
     these read is fixed until the next call: files that landed or were compacted meanwhile are not seen by a build that
     is at work. Raises :class:`TidemarkError` where the lake is laid out otherwise than the contract and the project
-    want, and where the warehouse is another's.
+    want, and where the warehouse is another's. Of a developer's home the lake is another's, and only looked at.
     """
     specs = load_specs() if specs is None else specs
-    layout = check_layout(settings, specs)
+    lent = read_lent(settings)
+    of_lake = lent.settings if lent else settings
+    if lent:
+        refuse_removed(settings, lent)
+    layout = check_layout(of_lake, specs)
     is_new = not settings.warehouse.exists()
-    with open_warehouse(settings) as warehouse, closing(Receipts(settings)) as receipts:
+    with open_warehouse(settings) as warehouse, closing(Receipts(of_lake, read_only=bool(lent))) as receipts:
         if has_table(warehouse, "landed", "landings"):
             check_format(settings, warehouse)
         try:
@@ -73,12 +78,17 @@ def enter_landings(settings: Settings, specs: dict[str, DatasetSpec] | None = No
         with receipts.at_one_moment():
             new = list(receipts.after(last_batch(warehouse)))
             files = {name: receipts.files.in_force(name) for name in specs}
-        _enter(warehouse, new, days_changed(warehouse, specs, settings.lake, new, files))
+        if lent:
+            files |= {spec.name: last_days(files[spec.name], lent.days) for spec in by_day}
+        _enter(warehouse, new, days_changed(warehouse, specs, of_lake.lake, new, files))
         for spec in by_day:
-            _make_view(warehouse, settings, spec, files[spec.name])
-        # Nobody else has the warehouse open, so nobody reads what the views read before.
-        for name, in_force in files.items():
-            receipts.files.remove_replaced(name, {file.path for file in in_force})
+            _make_view(warehouse, of_lake, spec, files[spec.name])
+        if lent:
+            point_at(warehouse, lent, files)
+        else:
+            # Nobody else has the warehouse open, so nobody reads what the views read before.
+            for name, in_force in files.items():
+                receipts.files.remove_replaced(name, {file.path for file in in_force})
         if is_new:
             note_rewritten(settings, last_batch(warehouse))
         return len(new)

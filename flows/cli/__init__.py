@@ -16,6 +16,7 @@ from flows.build.build import Build, build, build_pending, run_every_test
 from flows.cli.ask import mcp_command, query_command, shell_command
 from flows.cli.by_hand import count_by_hand
 from flows.cli.command import Command
+from flows.cli.develop import check_command, dev_command, diff_command
 from flows.cli.erase import erase_command
 from flows.cli.extract import extract_command
 from flows.cli.keys import keys_command
@@ -360,7 +361,7 @@ def alert_command(settings: Settings, owner: str) -> None:
         sys.exit(1)
 
 
-for _command in (query_command, shell_command, mcp_command):
+for _command in (query_command, shell_command, mcp_command, check_command, dev_command, diff_command):
     main.add_command(_command)
 main.add_command(compact_command)
 main.add_command(erase_command)

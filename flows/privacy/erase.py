@@ -17,6 +17,7 @@ from uuid import UUID
 import duckdb
 
 from flows.build.dbt import read_project
+from flows.build.lent import delete_what_was_lent
 from flows.build.warehouse import in_use_by, once_free
 from flows.contract.consent import CONSENTS
 from flows.contract.spec import DatasetSpec, load_specs
@@ -108,6 +109,7 @@ def _rewrite_lake(settings: Settings, specs: dict[str, DatasetSpec], erasures: "
         for erasure in erasures:
             erasure.rewrite_lake(receipts)
         remove_unread(receipts, settings, specs)
+        delete_what_was_lent(settings)
 
 
 @once_free

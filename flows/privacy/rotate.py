@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pyarrow.parquet as pq
 
+from flows.build.lent import delete_what_was_lent
 from flows.clock import local_day
 from flows.contract.spec import DatasetSpec, load_specs
 from flows.errors import TidemarkError
@@ -193,6 +194,7 @@ def _rewrite_lake(settings: Settings, specs: dict[str, DatasetSpec], progress: P
         change = KeyChange(rotation.from_day, rotation.last_batch_id, keys.now, why)
         done = rekey(receipts, settings, specs, change, progress)
         remove_unread(receipts, settings, specs)
+        delete_what_was_lent(settings)
         return done
 
 

@@ -114,7 +114,7 @@ def deploy(settings: Settings, revision: str, progress: Callable[[str], None]) -
         )
         with TemporaryDirectory(dir=settings.releases, prefix=".deploying-") as folder:
             files, scratch = Path(folder) / release.name, Path(folder) / "home"
-            _copy(commit, files)
+            copy_of_commit(commit, files)
             _check_environment(release, files)
             (files / ABOUT).write_text(json.dumps(asdict(release), indent=2, default=datetime.isoformat) + "\n")
             progress(f'checking commit {commit[:7]}, "{release.subject}", on a sample in a home of its own')
@@ -251,8 +251,11 @@ def _commits_ahead(checkout: Path, commit: str) -> int | None:
     return int(ahead) if behind == "0" else None
 
 
-def _copy(commit: str, target: Path) -> None:
-    """The files of a commit, as git has them."""
+def copy_of_commit(commit: str, target: Path) -> None:
+    """Write the files of a commit into a new folder, as git has them.
+
+    Raises :class:`TidemarkError` where it is not in this clone, or is none of this project that can be run so.
+    """
     target.mkdir()
     with tarfile.open(fileobj=io.BytesIO(_run_git(PROJECT, "archive", "--format=tar", commit))) as archive:
         archive.extractall(target, filter="data")

@@ -33,9 +33,9 @@
     {% if not adapter.get_relation(database=target.database, schema='landed', identifier='landings') %}{% do return([]) %}{% endif %}
     {% set seen = batches_to_see().seen if is_incremental() else 0 %}
     {% set rows = run_query("select distinct path from (" ~ query ~ ") where path <> '' and batch_id > " ~ seen ~ " order by path") %}
-    {#- The home is where profiles.yml says: the lake is beside the warehouse. -#}
+    {#- The home is where profiles.yml says: the lake is beside the warehouse, but where files of another are read. -#}
     {% set lake = target.path.rsplit('/', 2)[0] ~ '/lake/' %}
     {% set files = [] %}
-    {% for row in rows %}{% do files.append((lake ~ row[0]) | replace("'", "''")) %}{% endfor %}
+    {% for row in rows %}{% do files.append((row[0] if row[0].startswith('/') else lake ~ row[0]) | replace("'", "''")) %}{% endfor %}
     {% do return(files) %}
 {% endmacro %}

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from flows.audit.audit import audit
+from flows.build.landings import enter_landings
+from flows.build.lent import Lent, lend
 from flows.build.project import Project
 from flows.cli import main
 from flows.contract.spec import Privacy, Treatment, load_specs
@@ -26,6 +28,7 @@ from flows.privacy.erase import NotErasedError, erase
 from flows.privacy.identity import Given
 from flows.privacy.landed import LandedRows
 from flows.privacy.requests import Queue, Request, State
+from flows.settings import Settings
 from tests.support.contracts import changed_spec
 from tests.support.deliveries import in_format, ndjson
 from tests.support.lake import KEY, Lake
@@ -73,6 +76,16 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(peopled: Lake, ids: di
     keys = [key_of(*one.split(":")) for one in ANNA]
     patterns = Patterns([form for key in keys for form in forms_of(key)])
     assert [*files_with(patterns, peopled.settings.home)] == []
+
+
+def test_a_developers_warehouse_is_gone_with_them(peopled: Lake, tmp_path: Path) -> None:
+    dev = Settings(home=tmp_path / "dev")
+    dev.warehouse.parent.mkdir(parents=True)
+    lend(dev, Lent(peopled.settings.home, 7))
+    enter_landings(dev)
+    ask(peopled, user="u-anna")
+    erase(peopled.settings)
+    assert not dev.warehouse.exists()
 
 
 def test_what_a_feed_delivered_of_them_is_gone_too(peopled: Lake) -> None:
