@@ -1,13 +1,16 @@
-"""The MCP server: an assistant lists what is published, reads what it means, and asks in SQL.
+"""The MCP server: an assistant lists what is published, reads what it means, and asks by metrics or in SQL.
 
 It serves the least that has figures: what is internal, or public alone. Every answer is of the publication that is
 current when it is asked, and says which that is, up to which day its data goes, and the SQL that ran.
 """
 
 import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import anyio
+import anyio.to_thread
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
@@ -15,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from flows.ask.answer import Answer, ask_beside
 from flows.ask.connection import Limits
+from flows.ask.metrics import Metric, read_metrics, sql_of
 from flows.ask.publication import Publication, Table, current_publication
 from flows.ask.values import Value
 from flows.errors import TidemarkError
@@ -32,7 +36,8 @@ AT_ONCE = 2
 
 INSTRUCTIONS = """\
 Tables of a published, tested warehouse of product events, to be asked read-only in DuckDB's SQL. list_products says
-which there are, describe what the columns of one mean, query_sql answers one SELECT.
+which there are, describe what the columns of one mean, query_sql answers one SELECT. Figures that have a metric are
+asked by query_metric, which cuts them right; list_metrics says which there are.
 - A reader is a device, not a person. NULL in a figure is a group too small to be shown, never 0.
 - Distinct devices, readers and enjoyers are never summed, neither over days nor over products, platforms or contents:
   choose the row that counts what is asked; 'all' stands for what is not cut. The description of a column says whether
@@ -85,8 +90,29 @@ class Description(BaseModel):
     columns: list[ColumnMeaning]
 
 
+class MetricMeaning(BaseModel):
+    """A metric."""
+
+    name: str
+    meaning: str
+    unit: str
+    owner: str = Field(description="Who is to be asked about it.")
+    dimensions: list[str] = Field(description="What it may be cut by, beside metric_time.")
+    needs: list[str] = Field(description="What it has to be cut by.")
+    grain: str | None = Field(
+        description="The only grain of metric_time that it is asked by, where it is day, week or month."
+    )
+
+
+class Metrics(BaseModel):
+    """The metrics."""
+
+    publication: Cited
+    metrics: list[MetricMeaning]
+
+
 class Rows(BaseModel):
-    """The answer to a question in SQL."""
+    """The answer to a question."""
 
     sql: str = Field(description="The SQL that ran.")
     publication: Cited
@@ -99,6 +125,14 @@ class Rows(BaseModel):
 
 Sql = Annotated[str, Field(description="One SELECT in DuckDB's SQL, on the published tables.")]
 Limit = Annotated[int, Field(description=f"Rows of the answer, {MOST_ROWS:,} at most.", ge=1, le=MOST_ROWS)]
+MetricNames = Annotated[list[str], Field(description="Metrics, as list_metrics names them.", min_length=1)]
+By = Annotated[
+    list[str], Field(description="What they are cut by: their dimensions, metric_time__day, __week, __month and so on.")
+]
+Where = Annotated[
+    list[str],
+    Field(description="What has to hold, all of it: product=news, product=news,sport or metric_time>=2026-01-31."),
+]
 Name = Annotated[str, Field(description="The table, as list_products names it.")]
 
 
@@ -109,6 +143,8 @@ class Tools:
         self.settings = settings
         self.level = level
         self.at_once = anyio.CapacityLimiter(AT_ONCE)
+        # MetricFlow numbers the parts of its SQL for the whole process.
+        self.compiling = anyio.CapacityLimiter(1)
 
     async def list_products(self) -> Products:
         """List the published tables: what a row of each is, who owns it, and up to which day it has data."""
@@ -129,12 +165,26 @@ class Tools:
     async def query_sql(self, sql: Sql, limit: Limit = ROWS) -> Rows:
         """Answer one SELECT on the published tables, in DuckDB's SQL. Nothing else is answered."""
         publication = self._current()
-        limits = Limits(**{**vars(LIMITS), "rows": limit})
-        try:
-            async with self.at_once:
-                return _rows(await ask_beside(publication, sql, limits))
-        except TidemarkError as error:
-            raise ToolError(f"{error}\n(asked of publication {publication.version})") from error
+        with _said(publication):
+            return await self._answer(publication, sql, limit)
+
+    async def list_metrics(self) -> Metrics:
+        """List the metrics: figures that are defined once, what each means, and what it may be cut by."""
+        publication = self._current()
+        with _said(publication):
+            metrics = [_metric(metric) for metric in read_metrics(publication).values()]
+        return Metrics(publication=_cited(publication), metrics=metrics)
+
+    async def query_metric(self, metrics: MetricNames, by: By = [], where: Where = [], limit: Limit = ROWS) -> Rows:  # noqa: B006 (they are read)
+        """Answer by metrics: their figures, cut as asked. Without a time, distinct devices are of the newest period."""
+        publication = self._current()
+        with _said(publication):
+            sql = await anyio.to_thread.run_sync(sql_of, publication, metrics, by, where, limiter=self.compiling)
+            return await self._answer(publication, sql, limit)
+
+    async def _answer(self, publication: Publication, sql: str, limit: int) -> Rows:
+        async with self.at_once:
+            return _rows(await ask_beside(publication, sql, Limits(**{**vars(LIMITS), "rows": limit})))
 
     def _current(self) -> Publication:
         try:
@@ -154,9 +204,30 @@ def make_server(settings: Settings, level: Visibility) -> MCPServer:
         log_level="WARNING",
     )
     reads = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-    for tool in (tools.list_products, tools.describe, tools.query_sql):
+    for tool in (tools.list_products, tools.describe, tools.query_sql, tools.list_metrics, tools.query_metric):
         server.add_tool(tool, annotations=reads)
     return server
+
+
+@contextmanager
+def _said(publication: Publication) -> Iterator[None]:
+    """Give an assistant the error, and which publication it is of."""
+    try:
+        yield
+    except TidemarkError as error:
+        raise ToolError(f"{error}\n(asked of publication {publication.version})") from error
+
+
+def _metric(metric: Metric) -> MetricMeaning:
+    return MetricMeaning(
+        name=metric.name,
+        meaning=metric.meaning,
+        unit=metric.unit,
+        owner=metric.owner,
+        dimensions=sorted(metric.dimensions),
+        needs=list(metric.needs),
+        grain=metric.grain,
+    )
 
 
 def _cited(publication: Publication, *tables: Table) -> Cited:

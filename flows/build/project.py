@@ -108,6 +108,14 @@ class Project:
         return frozenset(node.name for node in self._nodes("seed"))
 
     @cached_property
+    def semantic_manifest(self) -> str:
+        """The metrics, and what they are made of, as JSON: what dbt writes for MetricFlow."""
+        from dbt.contracts.graph.semantic_manifest import SemanticManifest  # noqa: PLC0415
+
+        made = SemanticManifest(self.manifest)._get_pydantic_semantic_manifest()  # it gives no text but to a file
+        return str(made.json())
+
+    @cached_property
     def partitioned_by_day(self) -> frozenset[str]:
         """Every model of which chosen days can be rebuilt, by its name: those kept by day, and those of things that are
         touched by day."""

@@ -21,6 +21,7 @@ from flows.cli.erase import erase_command
 from flows.cli.extract import extract_command
 from flows.cli.keys import keys_command
 from flows.cli.lake_files import compact_command, repartition_command, restore_command, send_or_say_why
+from flows.cli.metric import metric_command
 from flows.cli.privacy import expire_command, export_person_command
 from flows.cli.quarantine import quarantine_command
 from flows.cli.render import (
@@ -369,6 +370,7 @@ main.add_command(expire_command)
 main.add_command(export_person_command)
 main.add_command(extract_command)
 main.add_command(keys_command)
+main.add_command(metric_command)
 main.add_command(quarantine_command)
 main.add_command(repartition_command)
 main.add_command(restore_command)

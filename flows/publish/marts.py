@@ -8,6 +8,7 @@ import pyarrow as pa
 from flows.build.project import Project
 from flows.catalogue.readme import first_sentence
 from flows.files import sync_file
+from flows.publish.definitions import SEMANTIC_MANIFEST, definitions_of
 from flows.publish.files import PARQUET, Columns, escape, stored_as
 from flows.publish.manifest import Manifest, PublishedTable, describe_causes
 from flows.publish.views import DATABASES, MARTS, VERSION_FOLDER, version_folder_macro
@@ -49,6 +50,8 @@ def _make_file(folder: Path, name: str, project: Project, tables: list[Published
         for column, text in model.columns.items():
             if column in has:
                 statements.append(f'comment on column "{table.name}"."{column}" is \'{escape(text)}\'')
+    if metrics := definitions_of(project.semantic_manifest, [table.name for table in tables]):
+        statements.append(f"create macro {SEMANTIC_MANIFEST}() as '{escape(metrics)}'")
     statements.append(f"create table {PUBLISHED_TABLES} as select * from freshness order by name")
     statements.append(f"comment on table {PUBLISHED_TABLES} is '{FRESHNESS_DESCRIPTION}'")
     for field in FRESHNESS:

@@ -19,6 +19,7 @@ from flows.publish.marts import make_views
 from flows.rights import Visibility
 from flows.settings import Settings
 from tests.support.examples import Examples
+from tests.support.small_marts import NO_METRICS
 
 VERSION = "20260115T201504.123456Z"
 NAMES = ("aggregates", "buildings", "customers", "deliveries", "engagements")
@@ -60,7 +61,7 @@ def published(home: Path, assignment: Assignment) -> Settings:
         for name in assignment
     }
     columns = {("marts", name): {"number": "BIGINT", word_of(name): "VARCHAR"} for name in assignment}
-    project: Any = SimpleNamespace(models=models)
+    project: Any = SimpleNamespace(models=models, semantic_manifest=NO_METRICS)
     make_views(made, VERSION, project, tables, columns)
     give_rights(made, made.published / VERSION, {name: level for name, (level, _) in assignment.items()})
     return made

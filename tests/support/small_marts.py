@@ -15,6 +15,7 @@ from tests.support.lake import make_warehouse_tables
 START = datetime(2026, 1, 15)
 DAYS = [date(2026, 1, day) for day in range(10, 13)]
 ROWS = 50
+NO_METRICS = '{"semantic_models": [], "metrics": [], "project_configuration": {"time_spines": []}}'
 
 
 def small_project() -> SimpleNamespace:
@@ -31,7 +32,12 @@ def small_project() -> SimpleNamespace:
         Model("agg_whole", "marts", "table", None, "All.", {}, frozenset(), "public", {"number": "none", "id": "none"}),
     ]  # fmt: skip
     return SimpleNamespace(
-        models={model.name: model for model in models}, seeds=frozenset(), tests=[], owners={}, fingerprint="first"
+        models={model.name: model for model in models},
+        seeds=frozenset(),
+        tests=[],
+        owners={},
+        fingerprint="first",
+        semantic_manifest=NO_METRICS,
     )
 
 

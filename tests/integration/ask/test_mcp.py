@@ -45,7 +45,13 @@ async def refusal(client: Any, sql: str) -> str:
 def test_it_lists_describes_and_cites(small: Settings) -> None:
     async def work(client: Any) -> None:
         tools = (await client.list_tools()).tools
-        assert [tool.name for tool in tools] == ["list_products", "describe", "query_sql"]
+        assert [tool.name for tool in tools] == [
+            "list_products",
+            "describe",
+            "query_sql",
+            "list_metrics",
+            "query_metric",
+        ]
         assert all(tool.annotations.read_only_hint for tool in tools)
         assert "never 0" in client.instructions
         listed = (await client.call_tool("list_products", {})).structured_content
@@ -63,6 +69,21 @@ def test_it_lists_describes_and_cites(small: Settings) -> None:
         assert short["notes"] == ["the first 2 rows; there are more"]
 
     talk(small, work)
+
+
+def test_it_answers_by_metrics(asked: Settings) -> None:
+    async def work(client: Any) -> None:
+        listed = (await client.call_tool("list_metrics", {})).structured_content
+        readers = next(metric for metric in listed["metrics"] if metric["name"] == "readers")
+        assert readers["unit"] == "devices" and readers["dimensions"] == ["platform", "product"]
+        given = {"metrics": ["sessions"], "by": ["platform"], "where": ["platform=ios"]}
+        answer = (await client.call_tool("query_metric", given)).structured_content
+        assert answer["rows"] == [["ios", 24]] and "agg_audience_daily" in answer["sql"]
+        assert answer["publication"]["version"] == current_version(asked)
+        wrong = await client.call_tool("query_metric", {"metrics": ["sesions"]})
+        assert wrong.is_error and "did you mean sessions" in wrong.content[0].text
+
+    talk(asked, work)
 
 
 def test_it_answers_from_what_is_current(small: Settings) -> None:

@@ -46,6 +46,7 @@ from flows.status.lake import read_status
 from tests.support.lake import make_warehouse_tables
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.processes import FORKSERVER, NOBODY, as_nobody
+from tests.support.small_marts import NO_METRICS
 
 START = datetime(2026, 1, 15)
 DAYS = [date(2026, 1, day) for day in range(10, 15)]
@@ -89,6 +90,7 @@ def stand_in() -> SimpleNamespace:
         tests=list(TESTS),
         owners={"int_things": "it's us", "dim_whole": "them"},
         fingerprint="first",
+        semantic_manifest=NO_METRICS,
     )
 
 
