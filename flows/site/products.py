@@ -11,6 +11,7 @@ from flows.catalogue.record import Documented, ProjectRecord, Source
 from flows.publish.manifest import Manifest, PublishedTable
 from flows.site.boards import Board
 from flows.site.history import Age, Kept, kept_versions, measured_age
+from flows.site.metrics import MetricOfTable, metrics_by_table
 from flows.site.questions import Question
 
 
@@ -28,8 +29,9 @@ class Product:
     """A published table as people look it up.
 
     ``paragraphs`` is its description, ``boards`` those that show it, ``example`` a query that runs on it, ``questions``
-    what else can be asked. ``documented`` is what the project says of it, None where that could not be read; ``ways``
-    lead from each column back to what was landed. ``kept`` are the versions that have it, the newest first.
+    what else can be asked, ``metrics`` those that are made of it. ``documented`` is what the project says of it, None
+    where that could not be read; ``ways`` lead from each column back to what was landed. ``kept`` are the versions that
+    have it, the newest first.
     """
 
     table: PublishedTable
@@ -41,6 +43,7 @@ class Product:
     documented: Documented | None = None
     ways: Mapping[str, list[list[Source]]] = field(default_factory=dict)
     kept: tuple[Kept, ...] = ()
+    metrics: tuple[MetricOfTable, ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,8 +69,9 @@ class Product:
     @property
     def words(self) -> str:
         """All that a search looks through."""
-        columns = " ".join(f"{column.name} {column.description}" for column in self.columns)
-        return " ".join([self.name, *self.paragraphs, columns]).lower()
+        columns = (f"{column.name} {column.description}" for column in self.columns)
+        metrics = (f"{metric.name} {metric.meaning}" for metric in self.metrics)
+        return " ".join([self.name, *self.paragraphs, *columns, *metrics]).lower()
 
 
 def read_products(
@@ -84,6 +88,7 @@ def read_products(
     """
     manifest = manifests[-1]
     described = dict(database.execute("select view_name, comment from duckdb_views() where not internal").fetchall())
+    metrics = metrics_by_table(database)
     columns: dict[str, list[ProductColumn]] = {}
     for table, name, kind, comment in database.execute(
         "select table_name, column_name, data_type, comment from duckdb_columns() where not internal "
@@ -101,6 +106,7 @@ def read_products(
             record.tables.get(table.name) if record else None,
             {one.name: record.way_back(table.name, one.name) for one in columns.get(table.name, ()) if record},
             tuple(kept_versions(manifests, table.name)),
+            metrics.get(table.name, ()),
         )
         for table in sorted(manifest.tables, key=lambda table: table.name)
     ]

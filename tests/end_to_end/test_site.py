@@ -126,6 +126,12 @@ def test_a_figure_is_followed_back_to_the_raw_event(site: Site) -> None:
     assert "Which contents were opened most?" in text, "an example of those that tests ask"
 
 
+def test_the_metrics_that_are_made_of_a_table_stand_on_its_page(site: Site) -> None:
+    text = read(site, "data/agg_audience_periods.html")
+    assert "<td><code>readers_7_days</code></td>" in text and "click_through_rate" not in text
+    assert "<code>click_through_rate</code>" in read(site, "data/agg_adverts_daily.html")
+
+
 BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
 

@@ -56,6 +56,8 @@ def test_the_catalogue_is_made_without_the_warehouse(tmp_path: Path) -> None:
     environment = os.environ | {"TIDEMARK_HOME": str(tmp_path)}
     done = subprocess.run(["make", "docs"], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    page = PROJECT / "target/catalogue.html"
-    assert done.stdout.splitlines()[-1].endswith(f"file://{page}")
-    assert "fct_sessions" in page.read_text(encoding="utf-8")
+    folder = PROJECT / "target/catalogue"
+    for line, name in zip(done.stdout.splitlines()[-2:], ("models.html", "lineage.html"), strict=True):
+        assert line.endswith(f"file://{folder / name}")
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "fct_sessions" in text and str(PROJECT) not in text

@@ -119,3 +119,16 @@ def test_a_chart_asks_for_what_its_dataset_has_and_says_what_it_shows(path: Path
     assert metrics <= {metric["metric_name"] for metric in of["metrics"]}
     assert chart["description"].endswith(".")
     assert chart["params"]["viz_type"] == chart["viz_type"]
+
+
+def test_the_exposure_names_the_marts_that_the_dashboard_reads() -> None:
+    written = read("datasets")
+    texts = (
+        one.get("sql") or one["table_name"]
+        for chart in read("charts").values()
+        for one in [written[chart["dataset_uuid"]]]
+    )
+    marts = {path.stem for path in (PROJECT / "models/marts").rglob("*.sql")}
+    (exposure,) = yaml.safe_load((PROJECT / "models/marts/_exposures.yml").read_text())["exposures"]
+    named = {re.findall(r"'(\w+)'", ref)[0] for ref in exposure["depends_on"]}
+    assert named == marts.intersection(word for text in texts for word in re.findall(r"\w+", text))
