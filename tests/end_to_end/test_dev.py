@@ -86,7 +86,8 @@ def test_only_what_changed_is_built_and_the_diff_shows_it(
 
 
 def test_a_commit_that_is_not_here_is_said_to_be(tmp_path: Path) -> None:
-    assert "does not say which commit" in dev_module._check_out("", tmp_path)
-    assert "is not in this clone" in dev_module._check_out("0" * 40, tmp_path)
-    assert not [*tmp_path.iterdir()]
+    folder = tmp_path / "project"
+    assert "does not say which commit" in dev_module._check_out("", folder)
+    assert "is not in this clone" in dev_module._check_out("0" * 40, folder)
+    assert not [*folder.rglob("*")]
     assert read_lent(Settings(home=tmp_path)) is None
