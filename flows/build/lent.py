@@ -22,6 +22,7 @@ from flows.files import replace_private
 from flows.land.field_sql import literal
 from flows.land.file_index import FileInForce
 from flows.land.receipts import Receipts
+from flows.rights import make_private
 from flows.settings import Settings
 
 FILE = "lent.json"
@@ -66,7 +67,7 @@ def lend(settings: Settings, lent: Lent) -> None:
 
     Raises :class:`TidemarkError` where that cannot be noted with the lake: nobody would know whom to take it from.
     """
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(settings.home)
     noted = lent.home / LENT_TO
     try:
         with FileLock(noted.with_suffix(".lock")):
