@@ -48,7 +48,7 @@ $(STAMP): requirements.lock pyproject.toml
 	fi
 	@touch $@
 
-# What reads databases and brokers, and such servers for tests: `make demo` does without.
+# What reads databases and brokers, and such servers for tests: types are checked against it, `make demo` does without.
 .PHONY: sources
 sources: $(SOURCES) ## Install what extracts need, and what they are tested with
 
@@ -114,7 +114,7 @@ stop: $(STAMP) ## Stop what `make serve` started
 	@$(BIN)/tidemark stop
 
 .PHONY: check
-check: $(STAMP) lint contract-check ## Lint and unit tests: the quick part, some minutes
+check: $(SOURCES) lint contract-check ## Lint and unit tests: the quick part, some minutes
 	@$(BIN)/python -m pytest -q -m "not long" -n $(TEST_WORKERS) --dist worksteal tests/unit
 
 .PHONY: test
@@ -130,7 +130,7 @@ test-bi: $(SUPERSET)/.installed ## Import the dashboard into Superset and query 
 	@$(BIN)/python -m pytest -s tests/bi
 
 .PHONY: lint lint-python lint-types lint-contract lint-sql lint-words lint-models
-lint: $(STAMP) ## Lint the Python, the SQL, the contract and the words, and check that models can be built
+lint: $(SOURCES) ## Lint the Python, the SQL, the contract and the words, and check that models can be built
 	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync lint-sql lint-types lint-python lint-contract lint-words lint-models
 
 lint-models:
