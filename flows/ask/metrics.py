@@ -19,7 +19,7 @@ import duckdb
 
 from flows.ask.publication import Publication
 from flows.errors import TidemarkError
-from flows.publish.definitions import SEMANTIC_MANIFEST, measures_of
+from flows.publish.definitions import SEMANTIC_MANIFEST, meaning_of, measures_of, meta_of
 from flows.text import cut
 
 if TYPE_CHECKING:  # MetricFlow takes two seconds to import
@@ -85,16 +85,16 @@ def _metric(metric: dict[str, Any], models: list[dict[str, Any]]) -> Metric:
     of = measures_of(metric)
     used = [model for model in models if of & {measure["name"] for measure in model["measures"]}]
     cuts = [_dimensions(model) for model in used]
-    meta = (metric["config"] or {}).get("meta", {})
+    meta = meta_of(metric)
     return Metric(
         name=metric["name"],
         label=metric["label"] or metric["name"],
-        meaning=" ".join((metric["description"] or "").split()),
+        meaning=meaning_of(metric),
         unit=meta.get("unit", ""),
         owner=meta.get("owner", ""),
         grain=meta.get("grain"),
         needs=tuple(meta.get("needs", ())),
-        dimensions={name: whole for name, whole in cuts[0].items() if all(cut.get(name) == whole for cut in cuts)},
+        dimensions={name: whole for name, whole in cuts[0].items() if all(other.get(name) == whole for other in cuts)},
         is_distinct=any(m["agg"] == "max" for model in used for m in model["measures"] if m["name"] in of),
     )
 

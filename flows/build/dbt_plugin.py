@@ -5,6 +5,7 @@ the last `tidemark build`, fail in a home without a warehouse, and run into the 
 """
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from flows.build.dbt import RUNS_DBT
 from flows.build.landings import enter_landings
-from flows.build.lent import PUBLISHED, Lent, read_lent
+from flows.build.lent import PUBLISHED, read_lent
 from flows.build.warehouse import lock_file, warehouse_lock
 from flows.errors import TidemarkError
 from flows.land.field_sql import literal
@@ -69,17 +70,19 @@ class Plugin(BasePlugin):
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Called by dbt when it has connected: a developer's warehouse reads what is published beside its own."""
-        if lent := self._lent():
-            conn.execute(f"attach {literal(str(lent.publication / 'marts.duckdb'))} as {PUBLISHED} (read_only)")
+        if folder := self._published:
+            conn.execute(f"attach {literal(str(folder / 'marts.duckdb'))} as {PUBLISHED} (read_only)")
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Called by dbt for each connection: what is attached finds its files by a variable of it."""
-        if lent := self._lent():
-            cursor.execute(f"set variable version_folder = {literal(str(lent.publication.resolve()))}")
+        """Called by dbt for each query: what is attached finds its files by a variable of the cursor."""
+        if folder := self._published:
+            cursor.execute(f"set variable version_folder = {literal(str(folder))}")
 
-    def _lent(self) -> Lent | None:
+    @cached_property
+    def _published(self) -> Path | None:
+        """The version that a developer's warehouse reads, the same for all queries; None of any other warehouse."""
         assert self.creds is not None
         if self.creds.path == ":memory:":
             return None
         lent = read_lent(Settings(home=Path(self.creds.path).parent.parent))
-        return lent if lent and (lent.publication / "marts.duckdb").exists() else None
+        return lent.publication.resolve() if lent and (lent.publication / "marts.duckdb").exists() else None

@@ -82,7 +82,8 @@ def lend(settings: Settings, lent: Lent) -> None:
 def delete_what_was_lent(settings: Settings) -> list[Path]:
     """Delete every warehouse that was made of this home's lake; returns those that were there.
 
-    Who has one open keeps what is open. Homes that are gone are forgotten.
+    Who has one open keeps what is open. A home that has another lake by now is left alone. Raises
+    :class:`TidemarkError` where it cannot be read whom the lake was lent to.
     """
     noted = settings.home / LENT_TO
     deleted = []
@@ -99,6 +100,11 @@ def _lent_to(noted: Path) -> list[str]:
         return [str(home) for home in json.loads(noted.read_text(encoding="utf-8"))]
     except FileNotFoundError:
         return []
+    except ValueError as error:
+        raise TidemarkError(
+            f"{noted}, which names the developers' homes that read this lake, is damaged: delete these homes "
+            "(`target/dev` of their clones) and the file"
+        ) from error
 
 
 def refuse_removed(settings: Settings, lent: Lent) -> None:

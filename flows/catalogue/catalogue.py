@@ -74,5 +74,5 @@ def _make() -> None:
     except subprocess.TimeoutExpired:
         raise TidemarkError(f"the catalogue was not made within {SECONDS} seconds") from None
     if done.returncode:
-        said = done.stderr.strip().removeprefix("error: ") or f"it ended with {done.returncode}"
+        said = done.stderr.partition("error: ")[2].strip() or f"it ended with {done.returncode}"
         raise TidemarkError(f"the catalogue could not be made: {said}")

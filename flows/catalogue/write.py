@@ -25,7 +25,7 @@ from flows.errors import TidemarkError
 from flows.settings import PROJECT
 
 OWN = ("model", "seed")
-# How the pages ask for their title: the name of the tool that made them says little to who reads them.
+# It names the tool that made the page, which says little to who reads it.
 TITLE = re.compile(r"<title>[^<]*</title>")
 
 

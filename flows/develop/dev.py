@@ -27,16 +27,7 @@ from flows.settings import Settings
 PLACE = PROJECT / "target" / "dev"
 # What marts are made of; tests are for what a change builds.
 LAYERS = ("resource_type:seed", "path:models/raw", "path:models/staging", "path:models/intermediate")
-BUILD = [
-    "build",
-    "--no-defer",
-    "--select",
-    *LAYERS,
-    "--exclude-resource-type",
-    "test",
-    "--exclude-resource-type",
-    "unit_test",
-]
+BUILD = ["build", "--no-defer", "--resource-type", "model", "--resource-type", "seed", "--select", *LAYERS]
 MANIFEST = "manifest.json"
 
 

@@ -28,6 +28,16 @@ def measures_of(metric: dict[str, Any]) -> set[str]:
     return {measure["name"] for measure in metric["type_params"]["input_measures"]}
 
 
+def meaning_of(metric: dict[str, Any]) -> str:
+    """What a metric means, on one line."""
+    return " ".join((metric["description"] or "").split())
+
+
+def meta_of(metric: dict[str, Any]) -> dict[str, Any]:
+    """What its YAML says of it beside MetricFlow's own: its unit, owner and grain."""
+    return dict((metric["config"] or {}).get("meta", {}))
+
+
 def _relations(definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for model in definitions["semantic_models"]:
         yield model["node_relation"]

@@ -54,9 +54,8 @@ def _copy(db: duckdb.DuckDBPyConnection) -> list[str]:
     db.execute(f"create schema if not exists copy.{SCHEMA}")
     wanted, there = _columns(db, "published", "main"), _columns(db, "copy", SCHEMA)
     for name in there.keys() - {name for name, columns in wanted.items() if there.get(name) == columns}:
-        db.execute(
-            f'drop table copy.{SCHEMA}."{name}"'
-        )  # readers wait for this one, which only a change of columns takes
+        # Readers wait for this alone, which only a change of columns takes.
+        db.execute(f'drop table copy.{SCHEMA}."{name}"')
     for name, columns in wanted.items():
         if there.get(name) == columns:
             db.execute(f'delete from copy.{SCHEMA}."{name}"')

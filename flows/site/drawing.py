@@ -88,7 +88,7 @@ def document(view: View, charts: Mapping[str, int]) -> list[dict[str, Any]]:
     return documents
 
 
-class Drawer:
+class DrawingProcess:
     """A process that draws: it loads dbt-charts, which takes seconds, while others still ask for rows."""
 
     def __init__(self, process: "subprocess.Popen[str] | None") -> None:
@@ -131,11 +131,11 @@ class Drawer:
 
 
 @contextmanager
-def drawer(workers: int) -> Iterator[Drawer]:
-    """A drawer that draws with so many processes. It ends with the block, whatever it was doing."""
+def drawing_process(workers: int) -> Iterator[DrawingProcess]:
+    """One that draws with so many workers. It ends with the block, whatever it was doing."""
     python = python_of_boards()
     if python is None:
-        yield Drawer(None)
+        yield DrawingProcess(None)
         return
     # Nothing of this process's environment that is Python's: it is another environment.
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
@@ -149,7 +149,7 @@ def drawer(workers: int) -> Iterator[Drawer]:
         start_new_session=True,
     )
     try:
-        yield Drawer(process)
+        yield DrawingProcess(process)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # and those that it began

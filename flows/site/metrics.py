@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from flows.publish.definitions import SEMANTIC_MANIFEST, measures_of
+from flows.publish.definitions import SEMANTIC_MANIFEST, meaning_of, measures_of, meta_of
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,7 @@ def metrics_by_table(database: duckdb.DuckDBPyConnection) -> Mapping[str, tuple[
     }
     found: dict[str, list[MetricOfTable]] = {}
     for metric in definitions["metrics"]:
-        one = MetricOfTable(
-            metric["name"],
-            " ".join((metric["description"] or "").split()),
-            (metric["config"] or {}).get("meta", {}).get("unit", ""),
-        )
+        one = MetricOfTable(metric["name"], meaning_of(metric), meta_of(metric).get("unit", ""))
         for table in sorted({table_of[measure] for measure in measures_of(metric)}):
             found.setdefault(table, []).append(one)
     return {table: tuple(some) for table, some in found.items()}

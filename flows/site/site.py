@@ -30,7 +30,7 @@ from flows.rights import PRIVATE, Visibility, give, published_rights
 from flows.settings import PROJECT, Settings
 from flows.site.boards import Board, BoardError, Filter, View, read_boards, read_filters, read_site_settings, views
 from flows.site.colours import colours_of, style_sheet
-from flows.site.drawing import Drawer, Drawing, DrawingError, drawer, fonts_of_boards
+from flows.site.drawing import Drawing, DrawingError, DrawingProcess, drawing_process, fonts_of_boards
 from flows.site.explorer import explorer_tables, is_installed, write_explorer
 from flows.site.pages import Frame, Page, board_page, frame_of, render
 from flows.site.products import Product, read_products
@@ -121,10 +121,10 @@ def _write(settings: Settings, manifest: Manifest, folder: Path) -> SiteRecord:
     problems: list[str] = []
     asked = read_site_settings(BOARDS, problems)
     boards = read_boards(BOARDS, asked.order, problems)
-    with drawer(settings.threads) as artist, ThreadPoolExecutor(1) as beside:
+    with drawing_process(settings.threads) as process, ThreadPoolExecutor(1) as beside:
         with duckdb.connect(str(published / DATABASES[LEVEL]), read_only=True) as database:
             shown = [(board, *_views(board, database, problems)) for board in boards]
-        drawing = beside.submit(_draw, artist, [view for _, _, seen in shown for view in seen])
+        drawing = beside.submit(_draw, process, [view for _, _, seen in shown for view in seen])
         has_explorer = _explore(published / DATABASES[LEVEL], manifest, boards, folder)
         documented = _document(folder, problems)
         drawings, failed = drawing.result()
@@ -216,10 +216,10 @@ def _views(
     return filters, seen
 
 
-def _draw(artist: Drawer, seen: Sequence[View]) -> tuple[list[dict[str, Drawing]], list[str]]:
+def _draw(process: DrawingProcess, seen: Sequence[View]) -> tuple[list[dict[str, Drawing]], list[str]]:
     """The charts of views, and what could not be drawn."""
     try:
-        drawings = artist.draw(seen)
+        drawings = process.draw(seen)
     except DrawingError as error:
         return [dict.fromkeys(view.board.charts, Drawing(error=str(error))) for view in seen], [str(error)]
     failed = {

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import duckdb
+import pytest
 
 from flows.build.project import Model
 from flows.build.warehouse import open_warehouse
@@ -92,4 +93,12 @@ def small_home(home: Path) -> Settings:
     """Such a home, made."""
     settings = Settings(home=home)
     make_small_home(settings)
+    return settings
+
+
+def published_small(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Such a home, published."""
+    monkeypatch.setattr(publish_module, "read_project", lambda settings: small_project())
+    settings = small_home(home)
+    publish_module.publish(settings)
     return settings

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.publish import publish as publish_module
-from flows.publish.publish import publish
 from flows.settings import Settings
 from tests.support.asked_lake import deliver_asked
 from tests.support.lake import Lake
 from tests.support.sample_lake import run_all
-from tests.support.small_marts import small_home, small_project
+from tests.support.small_marts import published_small
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +26,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A home with a published mart of each level: agg_whole, fct_none without rows, and the restricted fct_days."""
-    monkeypatch.setattr(publish_module, "read_project", lambda settings: small_project())
-    settings = small_home(tmp_path / "home")
-    publish(settings)
-    return settings
+    return published_small(tmp_path / "home", monkeypatch)
 
 
 @pytest.fixture

@@ -84,3 +84,10 @@ def test_the_lake_knows_to_whom_it_is_lent(lake: Lake, dev: Settings, tmp_path: 
     assert delete_what_was_lent(lake.settings) == [dev.warehouse.absolute()]
     assert not dev.warehouse.exists() and other.warehouse.exists()
     assert delete_what_was_lent(lake.settings) == [] == delete_what_was_lent(dev)
+
+
+def test_a_note_that_is_damaged_is_named(lake: Lake, dev: Settings) -> None:
+    (lake.settings.home / "lent_to.json").write_text("[")
+    with pytest.raises(TidemarkError, match=r"lent_to.json, which names the developers' homes .* is damaged"):
+        delete_what_was_lent(lake.settings)
+    assert dev.warehouse.exists()

@@ -10,12 +10,11 @@ import pytest
 
 from flows.errors import TidemarkError
 from flows.extract.databases.postgres import load_client
-from flows.publish import publish as publish_module
 from flows.publish.postgres import copy_to_postgres
 from flows.publish.publish import publish
 from flows.settings import Settings
 from tests.support.databases import served_postgres
-from tests.support.small_marts import DAYS, build_small, small_home, small_project
+from tests.support.small_marts import DAYS, build_small, published_small
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +25,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(publish_module, "read_project", lambda settings: small_project())
-    settings = small_home(tmp_path / "home")
-    publish(settings)
-    return settings
+    return published_small(tmp_path / "home", monkeypatch)
 
 
 @pytest.fixture
