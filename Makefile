@@ -169,7 +169,7 @@ format: $(STAMP) ## Format the Python, the SQL and the contract
 contract: $(STAMP) ## Generate what follows from contract and code: landing specs, raw and staging models, docs, tests
 	@$(BIN)/python -m flows.contract.generate
 	@$(BIN)/python -m flows.orchestrate.describe
-	@$(BIN)/python -m flows.catalogue.readme
+	@$(BIN)/python -m flows.catalogue.marts
 	@$(BIN)/python -m flows.catalogue.superset
 	@$(BIN)/python -m flows.cli.reference
 
@@ -178,7 +178,7 @@ contract-check: $(STAMP) ## Fail when generated files are out of date, or the co
 	@$(BIN)/python -m flows.contract.generate --check
 	@$(BIN)/python -m flows.contract.approvals
 	@$(BIN)/python -m flows.orchestrate.describe --check
-	@$(BIN)/python -m flows.catalogue.readme --check
+	@$(BIN)/python -m flows.catalogue.marts --check
 	@$(BIN)/python -m flows.catalogue.superset --check
 	@$(BIN)/python -m flows.cli.reference --check
 

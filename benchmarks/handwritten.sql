@@ -1237,6 +1237,17 @@ select
 from events
 where event_type = 'enquiry';
 
+create table agg_enquiries_daily as
+select
+    event_date,
+    advert_id,
+    channel,
+    platform,
+    count(*) as enquiries_count
+from fct_enquiries
+where not is_bot and not is_future
+group by event_date, advert_id, channel, platform;
+
 ---------------------------------------------------------------------------------------------------------------
 -- History of contents and adverts
 ---------------------------------------------------------------------------------------------------------------

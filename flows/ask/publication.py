@@ -14,18 +14,13 @@ import duckdb
 
 from flows.errors import TidemarkError
 from flows.publish.files import PARQUET
-from flows.publish.manifest import CURRENT
+from flows.publish.manifest import CURRENT, OPS, PERIOD_END
 from flows.publish.marts import PUBLISHED_TABLES
 from flows.publish.publish import STAMP
 from flows.publish.views import DATABASES
 from flows.rights import Visibility
 from flows.settings import Settings
 from flows.text import cut
-
-# A table with this column has rows of periods, whose end may lie ahead of the data.
-PERIOD_END = "period_end_date"
-# Tables that tell of the warehouse's own work begin so.
-OPS = "ops_"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 import click
 import yaml
 
-from flows.catalogue.readme import MARTS
+from flows.catalogue.marts import MARTS
 from flows.contract.spec import PROJECT
 
 BUNDLE = Path("bi/superset/bundle")

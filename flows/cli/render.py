@@ -20,7 +20,7 @@ from flows.land.land import Landing
 from flows.land.receipt import Receipt, Status
 from flows.land.retry import Retried
 from flows.land.sent import read_sent_zone
-from flows.publish.manifest import current_version, describe_causes
+from flows.publish.manifest import OPS, current_version, describe_causes
 from flows.publish.publish import Publication
 from flows.settings import Settings
 from flows.status.describe_lake import Section
@@ -239,7 +239,7 @@ def print_publication(settings: Settings, publication: Publication) -> None:
     out.print(f"[bold]{what}[/] {_joined(parts)}")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 9))
     for t in manifest.tables:
-        if not t.name.startswith("ops_"):
+        if not t.name.startswith(OPS):
             table.add_row(t.name, counted(t.rows, "row"))
     out.print(table)
     for t in manifest.stale:

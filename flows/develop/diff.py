@@ -19,14 +19,12 @@ from flows.build.warehouse import open_warehouse
 from flows.develop.compare import Shape, TableDiff, comparison, counting, read_comparison
 from flows.errors import TidemarkError
 from flows.land.field_sql import identifier, literal
-from flows.publish.manifest import CURRENT, PublishedTable, describe_causes, read_manifest
+from flows.publish.manifest import CURRENT, OPS, PublishedTable, describe_causes, read_manifest
 from flows.publish.views import DATABASES, VERSION_FOLDER
 from flows.rights import Visibility
 from flows.settings import Settings
 
 LAYER = "marts"
-# Other published tables tell of the warehouse's own work, which differs with each run.
-OPS = "ops_"
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ def diff(settings: Settings, against: Path | None = None) -> Diff:
     folder, level = _publication(published)
     manifest = read_manifest(published, folder.name)
     project = read_project(settings)
+    # What tells of the warehouse's own work differs with each run.
     theirs = {table.name: table for table in manifest.tables if not table.name.startswith(OPS)}
     mine = {name for name, model in project.models.items() if model.schema == LAYER}
     seen = {name for name, table in theirs.items() if level.may_see(table.visibility)}

@@ -19,6 +19,12 @@ UNCOMPARABLE = -1
 FORMAT = 2
 
 
+# A table with this column has rows of periods, whose end may lie ahead of the data.
+PERIOD_END = "period_end_date"
+# Tables that tell of the warehouse's own work begin so.
+OPS = "ops_"
+
+
 class PublishedFile(BaseModel):
     """A Parquet file of a published table, with its size and SHA-256; ``path`` is below the version's folder.
 

@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from flows.build.project import Project
-from flows.catalogue.readme import first_sentence
+from flows.catalogue.marts import first_sentence
 from flows.files import sync_file
 from flows.publish.definitions import SEMANTIC_MANIFEST, definitions_of
 from flows.publish.files import PARQUET, Columns, escape, stored_as

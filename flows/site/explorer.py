@@ -23,7 +23,7 @@ import jinja2
 import pyarrow as pa
 import pyarrow.ipc
 
-from flows.catalogue.readme import first_sentence
+from flows.catalogue.marts import first_sentence
 from flows.errors import TidemarkError
 from flows.publish.manifest import PublishedTable, describe_causes
 from flows.rights import Visibility

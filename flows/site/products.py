@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from flows.catalogue.readme import first_sentence
+from flows.catalogue.marts import first_sentence
 from flows.catalogue.record import Documented, ProjectRecord, Source
 from flows.publish.manifest import Manifest, PublishedTable
 from flows.site.boards import Board

@@ -189,6 +189,13 @@ OTHERS = {
             group by all
         )
     """,
+    "agg_enquiries_daily": """
+        select event_date, advert_id, channel, platform, count(*)
+        from intermediate.int_events__events_deduplicated
+        where event_type = 'enquiry' and not is_bot and not is_future
+            and (device_key is null or device_key not in (select key from gone))
+        group by all
+    """,
 }
 
 

@@ -169,7 +169,7 @@ def test_the_manifest_says_what_was_published(sample_run: Run) -> None:
     assert {t.name for t in publication.manifest.tables} >= {
         "dim_contents", "dim_adverts", "dim_dates", "fct_sessions",
         "fct_content_engagement", "fct_enquiries", "fct_calls", "dim_accounts", "agg_content_daily",
-        "agg_audience_daily", "agg_audience_periods", "agg_content_periods", "agg_adverts_daily",
+        "agg_audience_daily", "agg_audience_periods", "agg_content_periods", "agg_adverts_daily", "agg_enquiries_daily",
         "fct_funnels", "agg_retention_weekly", "agg_content_paths",
         "ops_landings", "ops_rejects",
         "ops_late_arrivals", "ops_model_runs", "ops_test_runs",

@@ -2,13 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flows.ask.answer import ask
+from flows.ask.connection import Limits
+from flows.ask.metrics import sql_of
+from flows.ask.publication import current_publication
 from flows.build.build import Build
 from flows.land.land import Landing
 from flows.publish.publish import Publication
+from flows.rights import Visibility
 from flows.settings import Settings
 from flows.site.site import Site, refresh_site
 from tests.support.browser import CHROMIUM, browser_page, served_folder
@@ -71,6 +78,12 @@ def test_audience_is_what_the_mart_says(site: Site, query: Query, product: str) 
     assert [shown[name] for name in ("active", "readers", "enjoyers")] == expected
 
 
+def test_the_data_goes_up_to_the_newest_event_and_not_to_the_end_of_its_month(site: Site, query: Query) -> None:
+    ((newest,),) = query("select max(event_date) from agg_content_daily")
+    ((end,),) = query("select max(period_end_date) from agg_audience_periods")
+    assert str(newest) < str(end) and f"events up to {newest}" in read(site, "index.html")
+
+
 def test_most_enjoyed_is_what_the_mart_says(site: Site, query: Query) -> None:
     found = query(
         "select any_value(c.title), sum(d.enjoyers_count), sum(d.readers_count) from agg_content_daily as d "
@@ -94,6 +107,23 @@ def test_funnels_are_what_the_mart_says(site: Site, query: Query) -> None:
         (funnel, str(step), name, f"{devices:,.0f}" if devices is not None else "\N{EN DASH}")
         for funnel, step, name, devices in found
     ]
+
+
+def asked(settings: Settings, names: tuple[str, ...], by: tuple[str, ...], where: tuple[str, ...]) -> list[Any]:
+    publication = current_publication(settings, Visibility.INTERNAL)
+    answer = ask(publication, sql_of(publication, names, by, where), Limits(rows=10_000))
+    at = {name: place for place, (name, _) in enumerate(answer.columns)}
+    return [tuple(row[at[name]] for name in (*by, *names)) for row in answer.rows]
+
+
+def test_content_is_what_the_metrics_say(sample_run: Run, query: Query, site: Site) -> None:
+    ((newest,),) = query("select max(event_date) from agg_content_daily")
+    titles = dict(query("select content_id, title from dim_contents where is_current"))
+    since = (f"metric_time>{newest - timedelta(days=7)}",)  # type: ignore[operator]
+    views = asked(sample_run[0], ("content_views",), ("content",), since)
+    of_titles = {(titles.get(content, content), f"{number:,.0f}") for content, number in views if number is not None}
+    shown = rows(read(site, "boards/content/index.html"), "best")
+    assert len(shown) == 20 and {(row[0], row[4]) for row in shown} <= of_titles
 
 
 def test_click_through_is_what_the_mart_says(site: Site, query: Query) -> None:

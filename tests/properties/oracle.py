@@ -7,7 +7,7 @@ tests/properties/oracle_people.py has the aggregates of people.
 """
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -261,6 +261,14 @@ class AdvertDay(NamedTuple):
     click_rate: float | None
 
 
+class EnquiryDay(NamedTuple):
+    event_date: date
+    advert_id: str
+    channel: str | None
+    platform: str
+    enquiries_count: int
+
+
 class Enquiry(NamedTuple):
     enquiry_key: str
     advert_id: str
@@ -300,6 +308,16 @@ def fct_enquiries(events: list[Event]) -> list[Enquiry]:
         for e in events
         if e["event_type"] == "enquiry"
     ]
+
+
+def agg_enquiries_daily(events: list[Event]) -> list[EnquiryDay]:
+    """One row per day, advert, channel and platform, robots left out."""
+    counted = Counter(
+        (local_day(e["occurred_at"]), e["advert_id"], e["channel"], e["platform"])
+        for e in events
+        if e["event_type"] == "enquiry" and not (e["is_bot"] or is_future(e))
+    )
+    return [EnquiryDay(*key, number) for key, number in counted.items()]
 
 
 def _who_it_was(event: Event) -> Event:

@@ -15,10 +15,12 @@ from tests.properties.oracle import (
     AdvertDay,
     Engagement,
     Enquiry,
+    EnquiryDay,
     Event,
     Session,
     active_ms,
     agg_adverts_daily,
+    agg_enquiries_daily,
     count,
     fct_content_engagement,
     fct_enquiries,
@@ -349,4 +351,5 @@ MARTS: dict[str, tuple[type[Any], Callable[[list[Event], Rules], list[Any]]]] = 
     "agg_content_periods": (ContentPeriod, agg_content_periods),
     "agg_adverts_daily": (AdvertDay, _of_everyone(agg_adverts_daily)),
     "fct_enquiries": (Enquiry, _of_everyone(fct_enquiries)),
+    "agg_enquiries_daily": (EnquiryDay, _of_everyone(agg_enquiries_daily)),
 }

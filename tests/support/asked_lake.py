@@ -7,10 +7,12 @@
 | Thu 15 | 15 devices of news on web, each logged in | view c-2 twice; 11 read it, 70 s each, 5 of these like it |
 | Thu 15 | 4 devices of play on tv: too few | view c-3 once |
 | Thu 15 | 6 devices of market on web: too few, but of adverts all counts | see a-1 and a-2; 3 click a-1, 1 clicks a-2 |
+| Thu 15 | 2 of these 6 | ask: one calls about a-1 and writes about a-2, one writes about a-1 |
 | Fri 16 | the 15 of news on web | view c-1 once |
 | Fri 16 | 3 robots, and 2 devices that agree to nothing, of news on web | view c-1 once |
 | Fri 16 | 10 devices of sport on web | view c-4 once and read it, 12 s each |
 | Fri 16 | 4 of the 6 of market | see a-1; 1 clicks it |
+| Fri 16 | a robot, and a device that agrees to nothing | each writes about a-1 |
 
 Articles c-1, c-2 and c-4 and the video c-3; c-1 has two titles, a-1 two prices, and a-2 is sold. Calls about a-1 on the
 15th of 0, 20 and 90 s, and of 700 s on the 16th; about a-2 on the 16th one of 300 s. One line of the events of
@@ -87,9 +89,19 @@ def _days() -> dict[int, list[dict[str, Any]]]:
         of = {"product": "sport", "platform": WEB}
         days[16].append(did(f"fan-{n}", 16, "content_view", view("c-4"), **of))
         days[16].append(did(f"fan-{n}", 16, "content_progress", view("c-4") | READ | {"active_ms": 12_000}, **of))
+    for day, who, channel, advert, more in ENQUIRIES:
+        asked = {"advert_id": advert, "channel": channel}
+        days[day].append(did(who, day, "enquiry", asked, product="market", platform=WEB, **more))
     return days
 
 
+ENQUIRIES: list[tuple[int, str, str, str, dict[str, Any]]] = [
+    (15, "shopper-0", "call", "a-1", {}),
+    (15, "shopper-0", "message", "a-2", {}),
+    (15, "shopper-1", "message", "a-1", {}),
+    (16, "robot-0", "message", "a-1", {"user_agent": ROBOT}),
+    (16, "no-0", "message", "a-1", {"consent": []}),
+]
 CONTENTS = [
     ("c-1", "article", "news", "Harbour opens", "politics", 400, "2026-01-10T08:00:00Z"),
     ("c-1", "article", "news", "Harbour opens early", "politics", 420, "2026-01-12T08:00:00Z"),

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 from flows.ask.answer import ask
 from flows.ask.connection import Limits
 from flows.ask.metrics import CALENDAR, Metric, read_metrics, sql_of
-from flows.ask.publication import current_publication
+from flows.ask.publication import Publication, current_publication
 from flows.cli import main
 from flows.errors import TidemarkError
 from flows.publish import publish as publish_module
@@ -79,7 +80,8 @@ BY_HAND = {
     "impressions": Hand("agg_adverts_daily", "sum(impressions_count)"),
     "clicks": Hand("agg_adverts_daily", "sum(clicks_count)"),
     "click_through_rate": Hand("agg_adverts_daily", "sum(clicks_count) / nullif(sum(impressions_count), 0)"),
-    "enquiries_by_call": Hand("agg_calls_daily", "sum(calls_count)"),
+    "enquiries": Hand("agg_enquiries_daily", "sum(enquiries_count)"),
+    "calls": Hand("agg_calls_daily", "sum(calls_count)"),
     **{
         f"{prefix}{name}": Hand("agg_retention_weekly", figure, where, "cohort_week_start_date")
         for prefix, where in (("", "product = 'all'"), ("product_", "true"))
@@ -133,9 +135,10 @@ def some_ways(metric: Metric) -> Iterator[tuple[str | None, tuple[str, ...]]]:
     yield next(way for way in ways if way[0] == grain and len(way[1]) == most)
 
 
-def compare_all(settings: Settings, ways_of: Callable[[Metric], Iterator[tuple[str | None, tuple[str, ...]]]]) -> int:
-    """Compare every metric in these ways; how many ways there were."""
-    publication = current_publication(settings, Visibility.INTERNAL)
+def compare_all(
+    publication: Publication, ways_of: Callable[[Metric], Iterator[tuple[str | None, tuple[str, ...]]]]
+) -> int:
+    """Compare every metric in these ways; how many ways there were in which some figure was there."""
     metrics = read_metrics(publication)
     assert metrics.keys() == BY_HAND.keys()
     ways = 0
@@ -151,17 +154,50 @@ def compare_all(settings: Settings, ways_of: Callable[[Metric], Iterator[tuple[s
                 answered = [tuple(row[at] for at in order) for row in cursor.fetchall()]
                 expected = db.execute(by_hand(name, metric, grain, cuts)).fetchall()
                 assert comparable(answered) == comparable(expected), (name, by, sql)
-                ways += 1
+                ways += any(row[-1] is not None for row in answered)
     return ways
 
 
-def test_every_metric_is_what_the_mart_says(asked: Settings) -> None:
-    assert compare_all(asked, some_ways) > 100
+@pytest.fixture(scope="session")
+def publication(asked: Settings, tmp_path_factory: pytest.TempPathFactory) -> Publication:
+    """What is published of the lake, and cohorts, for which its three days are too few: rows by hand."""
+    home = tmp_path_factory.mktemp("cohorts")
+    shutil.copytree(asked.published, home / "published", symlinks=True)
+    copied = current_publication(Settings(home=home), Visibility.INTERNAL)
+    with duckdb.connect(str(copied.database)) as db:
+        db.execute("create table cohorts as from agg_retention_weekly")
+        db.execute("drop view agg_retention_weekly")
+        db.execute("alter table cohorts rename to agg_retention_weekly")
+        for week, product, devices, *back in COHORTS:
+            for number, count in enumerate([devices, *back]):
+                values = (week, product, number, week, number, devices, count, count, devices, count is None)
+                db.execute(
+                    "insert into agg_retention_weekly "
+                    "values (?, ?, ?, ?::date + 7 * ?::integer, ?, ?, ?::double / ?, ?)",
+                    values,
+                )
+    return copied
+
+
+# The first week, the product, the devices of its cohort, and how many of them were there again in each week after it.
+COHORTS = [
+    ("2025-12-01", "news", 40, 30, None, 25, 20),
+    ("2025-12-08", "news", 20, 11, 10, None),
+    ("2025-12-15", "news", 16, None, 12),
+    ("2025-12-15", "sport", 50, 45, 30),
+    ("2025-12-01", "all", 40, 35, None, 28, 24),
+    ("2025-12-08", "all", 24, 20, 15, None),
+    ("2025-12-15", "all", 60, 50, 40),
+]
+
+
+def test_every_metric_is_what_the_mart_says(publication: Publication) -> None:
+    assert compare_all(publication, some_ways) > 100
 
 
 @pytest.mark.long
-def test_every_metric_is_what_the_mart_says_in_every_cut(asked: Settings) -> None:
-    assert compare_all(asked, all_ways) > 1000
+def test_every_metric_is_what_the_mart_says_in_every_cut(publication: Publication) -> None:
+    assert compare_all(publication, all_ways) > 1000
 
 
 def test_where_a_part_is_shown_the_whole_is_and_is_no_smaller(asked: Settings) -> None:
@@ -185,12 +221,11 @@ def test_where_a_part_is_shown_the_whole_is_and_is_no_smaller(asked: Settings) -
                 assert wrong == (0,), (table, cut, figure)
 
 
-def test_the_boards_say_the_same(asked: Settings) -> None:
-    publication = current_publication(asked, Visibility.INTERNAL)
+def test_the_boards_say_the_same(publication: Publication) -> None:
     boards = {board.name: board for board in read_boards(PROJECT / "boards", (), [])}
 
     def figures(*names: str, by: tuple[str, ...] = (), where: tuple[str, ...] = ()) -> list[list[Any]]:
-        return ask(publication, sql_of(publication, names, by, where), Limits()).rows
+        return [[*row] for row in db.execute(sql_of(publication, names, by, where)).fetchall()]
 
     with duckdb.connect(str(publication.database), read_only=True) as db:
 
@@ -220,8 +255,26 @@ def test_the_boards_say_the_same(asked: Settings) -> None:
         )
         of_adverts = ("impressions", "clicks", "click_through_rate")
         assert [figures(name, where=week)[0][0] for name in of_adverts] == adverts[0]
+        asked_now = board("adverts", "enquired", "enquiries", platform="all")
+        assert figures("enquiries", where=last_week("agg_enquiries_daily")) == asked_now == [[4]]
+        of_days = board("adverts", "enquiries_per_day", "day channel enquiries", platform="web")
+        by_channel = figures("enquiries", by=("metric_time__day", "channel", "platform"), where=("platform=web",))
+        assert sorted(row[2] for row in of_days) == sorted(row[-1] for row in by_channel) == [1, 1, 2]
+        titles = board("content", "titles", "title views", product="all", days="7")
+        of_contents = figures("content_views", by=("content",), where=last_week("agg_content_daily"))
+        assert sorted(views for _, views in titles) == sorted(views for _, views in of_contents) and len(titles) == 3
+        by = ("metric_time__week", "product", "week_number")
+        cohorts = figures("product_cohort_devices", "product_retention", by=by, where=("product=news",))
+        known = {(str(week)[:10], number): (devices, share) for week, _, number, devices, share in cohorts}
+        shown = board(
+            "journeys", "cohorts", "first_week devices after_1_week after_2_weeks after_4_weeks", product="news"
+        )
+        assert len(shown) == 3 and shown[-1][1:] == [40, 0.75, None, 0.5]
+        for week, devices, *shares in shown:
+            assert devices == known[str(week), 0][0]
+            assert shares == [known.get((str(week), number), (None, None))[1] for number in (1, 2, 4)]
         calls = board("adverts", "calls", "calls")
-        assert figures("enquiries_by_call", where=last_week("agg_calls_daily")) == calls and calls[0][0] >= 5
+        assert figures("calls", where=last_week("agg_calls_daily")) == calls and calls[0][0] >= 5
 
 
 def test_mf_query_gives_the_same_while_a_build_holds_the_warehouse(asked: Settings, tmp_path: Path) -> None:

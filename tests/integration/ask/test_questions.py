@@ -17,8 +17,8 @@ QUESTIONS = yaml.safe_load((PROJECT / "examples" / "questions.yml").read_text())
 NAMES = [question["question"] for question in QUESTIONS]
 
 
-def test_there_are_fifty_and_each_says_how_its_answer_is_known() -> None:
-    assert len(QUESTIONS) == len(set(NAMES)) == 50
+def test_there_are_fifty_or_more_and_each_says_how_its_answer_is_known() -> None:
+    assert len(QUESTIONS) == len(set(NAMES)) >= 50
     assert all(question.keys() == {"question", "sql", "answer", "because"} for question in QUESTIONS)
 
 
@@ -75,7 +75,7 @@ def test_what_was_delivered_has_the_figures_that_are_stated() -> None:
     def done(payload: str, **of: Any) -> list[dict[str, Any]]:
         return [e for e in people if e.get(payload, {}).items() >= of.items() and payload in e]
 
-    assert len(events) == 145
+    assert len(events) == 150
     groups = {of: len(devices(*of)) for of in (("news", "ios"), ("news", "web"), ("sport", "web"), ("play", "tv"))}
     assert groups == {("news", "ios"): 12, ("news", "web"): 15, ("sport", "web"): 10, ("play", "tv"): 4}
     assert len(devices("market", "web")) == 6
@@ -85,5 +85,6 @@ def test_what_was_delivered_has_the_figures_that_are_stated() -> None:
     assert seconds == [200_000, 770_000, 120_000]
     assert [len(done("advert_impression", advert_id=a)) for a in ("a-1", "a-2")] == [10, 6]
     assert [len(done("advert_click", advert_id=a)) for a in ("a-1", "a-2")] == [4, 1]
+    assert [len(done("enquiry", advert_id=a)) for a in ("a-1", "a-2")] == [2, 1]
     lengths = [seconds for *_, seconds in CALLS if seconds]
     assert sum(lengths) / len(lengths) == 277.5

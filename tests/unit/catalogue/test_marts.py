@@ -1,4 +1,4 @@
-"""The list of the marts in the README follows from the models' YAML."""
+"""The lists of the marts follow from the models' YAML."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from flows.catalogue.readme import BEGIN, END, README, first_sentence, marts_table, with_table
+from flows.catalogue.marts import BEGIN, END, first_sentence, list_of, names_of, read_marts, with_table, written
 from flows.contract.spec import PROJECT
 
 
@@ -31,8 +31,11 @@ def test_a_new_mart_is_listed_with_its_sentence(tmp_path: Path) -> None:
         "models:\n  - name: agg_new\n    description: One row per new. More.\n"
         "    config: {meta: {visibility: internal}}\n"
     )
-    table = marts_table(tmp_path)
-    assert "| content | [`agg_new`](models/marts/content/agg_new.sql) | internal | One row per new. |" in table
+    marts = read_marts(tmp_path)
+    assert "## content\n" in list_of(marts)
+    assert "| [`agg_new`](../models/marts/content/agg_new.sql) | internal | One row per new. |" in list_of(marts)
+    table = names_of(marts)
+    assert "| content | [`agg_new`](models/marts/content/agg_new.sql) |" in table
     readme = with_table(f"before\n{BEGIN}old\n{END}after\n", table)
     assert readme == f"before\n{BEGIN}\n{table}\n{END}after\n"
     assert with_table(readme, table) == readme
@@ -43,10 +46,10 @@ def test_a_readme_without_a_place_for_it_is_named(tmp_path: Path) -> None:
         with_table("nothing", "table")
 
 
-def test_the_readme_lists_the_marts_that_there_are() -> None:
-    readme = README.read_text(encoding="utf-8")
-    assert readme == with_table(readme, marts_table(PROJECT)), "run `make contract`"
-    assert "`fct_sessions`" in readme
+def test_the_marts_that_there_are_are_listed() -> None:
+    for path, wanted in written(PROJECT).items():
+        assert path.read_text(encoding="utf-8") == wanted, "run `make contract`"
+        assert "`fct_sessions`" in wanted
 
 
 @pytest.mark.long
