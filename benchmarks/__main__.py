@@ -31,6 +31,13 @@ def kafka_tables(work: Path, size: int) -> Iterator[Table]:
     return kafka.tables(work, size)
 
 
+def adverts_tables(work: Path, size: int) -> Iterator[Table]:
+    """Those of scores of adverts; what they are judged by `make topics` installs."""
+    from benchmarks import adverts  # noqa: PLC0415
+
+    return adverts.tables(work, size)
+
+
 TABLES = {
     "landing": landing.tables,
     "full_build": full_build.tables,
@@ -43,10 +50,14 @@ TABLES = {
     "erasure": erasure.tables,
     "extracts": extracts_tables,
     "kafka": kafka_tables,
+    "adverts": adverts_tables,
 }
 # A year of runs takes as long as all the others together, memory and erasure are worth measuring with far more events,
-# redaction needs conversations that are no part of this project, and extracts servers that `make sources` installs.
-USUAL = [name for name in TABLES if name not in ("year", "memory", "redaction", "erasure", "extracts", "kafka")]
+# redaction needs conversations that are no part of this project, extracts servers that `make sources` installs, and
+# adverts measures how right scores are.
+USUAL = [
+    name for name in TABLES if name not in ("year", "memory", "redaction", "erasure", "extracts", "kafka", "adverts")
+]
 
 
 def main(names: list[str]) -> None:

@@ -1326,6 +1326,562 @@ from changed
 window advert_versions as (partition by advert_id order by updated_at);
 
 ---------------------------------------------------------------------------------------------------------------
+-- How attractive adverts are: there is one way to write it, so it is the models' text
+---------------------------------------------------------------------------------------------------------------
+
+create table agg_advert_positions as
+with counted as (
+    select * from agg_adverts_daily
+),
+
+weeks_after as (
+    select numbers.weeks_count from (values (1), (2), (3), (4)) as numbers (weeks_count)
+),
+summed as (
+    select
+        (cast(date_trunc('week', counted.event_date) as date) + cast(7 * weeks_after.weeks_count as integer))
+            as week_start_date,
+        counted.page_type,
+        counted.slot,
+        counted.platform,
+        counted.position,
+        counted.advert_id,
+        cast(sum(counted.impressions_count) as double) as impressions_count,
+        cast(sum(counted.clicks_count) as double) as clicks_count
+    from counted
+    cross join weeks_after
+    where
+        counted.page_type is not null
+        and counted.slot is not null
+        and counted.position is not null
+    group by
+        week_start_date,
+        counted.page_type,
+        counted.slot,
+        counted.platform,
+        counted.position,
+        counted.advert_id
+    having sum(counted.impressions_count) > 0
+),
+
+shown as (
+    select * from summed
+),
+
+places as (
+    select
+        week_start_date,
+        page_type,
+        slot,
+        platform,
+        position,
+        sum(impressions_count) as impressions_count
+    from shown
+    group by week_start_date, page_type, slot, platform, position
+),
+neighbours as (
+    select
+        there.week_start_date,
+        there.page_type,
+        there.slot,
+        there.platform,
+        there.position,
+        cast(sum(cast(there.clicks_count * before.impressions_count / (there.impressions_count + before.impressions_count) as decimal(28, 9))) as double) as clicks_there,
+        cast(sum(cast(before.clicks_count * there.impressions_count / (there.impressions_count + before.impressions_count) as decimal(28, 9))) as double) as clicks_before,
+        cast(sum(cast((there.clicks_count + before.clicks_count) * there.impressions_count * before.impressions_count / power(there.impressions_count + before.impressions_count, 2) as decimal(28, 9))) as double) as variance_part
+    from shown as there
+    inner join shown as before
+        on
+            there.week_start_date = before.week_start_date
+            and there.page_type = before.page_type
+            and there.slot = before.slot
+            and there.platform = before.platform
+            and there.position = before.position + 1
+            and there.advert_id = before.advert_id
+    group by there.week_start_date, there.page_type, there.slot, there.platform, there.position
+),
+steps as (
+    select
+        places.*,
+        case
+            when neighbours.clicks_there > 0 and neighbours.clicks_before > 0
+                then neighbours.variance_part / (neighbours.clicks_there * neighbours.clicks_before)
+        end as step_variance,
+        case
+            when neighbours.clicks_there > 0 and neighbours.clicks_before > 0
+                then ln(neighbours.clicks_there / neighbours.clicks_before)
+        end as step_log_ratio
+    from places
+    left join neighbours
+        on
+            places.week_start_date = neighbours.week_start_date
+            and places.page_type = neighbours.page_type
+            and places.slot = neighbours.slot
+            and places.platform = neighbours.platform
+            and places.position = neighbours.position
+),
+
+parted as (
+    select
+        *,
+        coalesce(step_variance <= power(0.5, 2), false) as is_step,
+        sum(case when step_variance <= power(0.5, 2) then 0 else 1 end) over (
+            partition by week_start_date, page_type, slot, platform
+            order by position asc nulls last
+        ) as part_number
+    from steps
+),
+
+chained as (
+    select
+        *,
+        sum(case when is_step then step_log_ratio else 0 end) over positions_so_far as log_ratio,
+        sum(case when is_step then step_variance else 0 end) over positions_so_far as log_variance,
+        sum(impressions_count) over part as part_impressions_count,
+        sum(case when is_step then 1 else 0 end) over part as steps_count,
+        sum(case when is_step then power(step_log_ratio, 2) / step_variance else 0 end) over part as steps_chi_squared
+    from parted
+    window
+        positions_so_far as (
+            partition by week_start_date, page_type, slot, platform, part_number
+            order by position asc nulls last
+        ),
+        part as (partition by week_start_date, page_type, slot, platform, part_number)
+),
+ranked as (
+    select
+        *,
+        dense_rank() over (
+            partition by week_start_date, page_type, slot, platform
+            order by part_impressions_count desc, part_number asc
+        ) as part_rank
+    from chained
+),
+tested as (
+    select
+        *,
+        part_rank = 1 as is_in_curve,
+        coalesce(
+            steps_chi_squared
+            > steps_count
+            * power(1 - 2 / nullif(9.0 * steps_count, 0) + 1.645 * sqrt(2 / nullif(9.0 * steps_count, 0)), 3),
+            false
+        ) as is_told_apart
+    from ranked
+),
+
+curves as (
+    select
+        *,
+        case when is_told_apart then round(exp(log_ratio), 6) else 1 end as position_ratio
+    from tested
+),
+exposed as (
+    select
+        shown.week_start_date,
+        shown.page_type,
+        shown.slot,
+        shown.platform,
+        shown.advert_id,
+        cast(sum(cast(shown.impressions_count * curves.position_ratio as decimal(28, 9))) as double) as exposure,
+        sum(shown.clicks_count) as clicks_count
+    from shown
+    inner join curves
+        on
+            shown.week_start_date = curves.week_start_date
+            and shown.page_type = curves.page_type
+            and shown.slot = curves.slot
+            and shown.platform = curves.platform
+            and shown.position = curves.position
+    where curves.is_in_curve
+    group by shown.week_start_date, shown.page_type, shown.slot, shown.platform, shown.advert_id
+),
+
+contexts as (
+    select
+        week_start_date,
+        page_type,
+        slot,
+        platform,
+        row_number() over (
+            partition by week_start_date
+            order by sum(impressions_count) desc, page_type asc, slot asc, platform asc
+        ) = 1 as is_reference
+    from curves
+    where is_in_curve
+    group by week_start_date, page_type, slot, platform
+),
+
+exposed_in_reference as (
+    select exposed.*
+    from exposed
+    inner join contexts
+        on
+            exposed.week_start_date = contexts.week_start_date
+            and exposed.page_type = contexts.page_type
+            and exposed.slot = contexts.slot
+            and exposed.platform = contexts.platform
+    where contexts.is_reference
+),
+
+compared as (
+    select
+        there.week_start_date,
+        there.page_type,
+        there.slot,
+        there.platform,
+        cast(sum(cast(there.clicks_count * reference.exposure / (there.exposure + reference.exposure) as decimal(28, 9))) as double)
+            as clicks_there,
+        cast(sum(cast(reference.clicks_count * there.exposure / (there.exposure + reference.exposure) as decimal(28, 9))) as double)
+            as clicks_in_reference,
+        cast(sum(cast((there.clicks_count + reference.clicks_count) * there.exposure * reference.exposure / power(there.exposure + reference.exposure, 2) as decimal(28, 9))) as double) as variance_part
+    from exposed as there
+    inner join exposed_in_reference as reference
+        on
+            there.week_start_date = reference.week_start_date
+            and there.advert_id = reference.advert_id
+    group by there.week_start_date, there.page_type, there.slot, there.platform
+),
+
+levels as (
+    select
+        contexts.week_start_date,
+        contexts.page_type,
+        contexts.slot,
+        contexts.platform,
+        contexts.is_reference,
+        case
+            when contexts.is_reference then 0
+            when
+                compared.clicks_there > 0
+                and compared.clicks_in_reference > 0
+                and compared.variance_part / (compared.clicks_there * compared.clicks_in_reference)
+                <= power(0.5, 2)
+                then ln(compared.clicks_there / compared.clicks_in_reference)
+        end as level_log_ratio,
+        case
+            when not contexts.is_reference
+                then compared.variance_part / nullif(compared.clicks_there * compared.clicks_in_reference, 0)
+        end as level_variance
+    from contexts
+    left join compared
+        on
+            contexts.week_start_date = compared.week_start_date
+            and contexts.page_type = compared.page_type
+            and contexts.slot = compared.slot
+            and contexts.platform = compared.platform
+),
+
+estimated as (
+    select
+        curves.*,
+        curves.is_in_curve and levels.level_log_ratio is not null as is_connected,
+        case when curves.is_in_curve then ln(curves.position_ratio) + levels.level_log_ratio end as place_log_ratio,
+        case when curves.is_in_curve then curves.log_variance + coalesce(levels.level_variance, 0) end
+            as place_log_variance,
+        coalesce(levels.is_reference, false) as is_reference
+    from curves
+    left join levels
+        on
+            curves.week_start_date = levels.week_start_date
+            and curves.page_type = levels.page_type
+            and curves.slot = levels.slot
+            and curves.platform = levels.platform
+)
+
+select
+    week_start_date,
+    page_type,
+    slot,
+    platform,
+    position,
+    cast(impressions_count as bigint) as impressions_count,
+    is_connected,
+    is_reference,
+    is_told_apart,
+    case when is_connected then cast(exp(place_log_ratio) as decimal(18, 6)) end as place_ratio,
+    case when is_in_curve then position_ratio end as position_ratio,
+    case when is_in_curve then round(exp(log_ratio - 1.645 * sqrt(log_variance)), 6) end as position_ratio_low,
+    case when is_in_curve then round(exp(log_ratio + 1.645 * sqrt(log_variance)), 6) end as position_ratio_high,
+    case when is_connected then round(sqrt(place_log_variance), 6) end as place_log_error
+from estimated;
+
+create table adverts_adjusted as
+with counted as (
+    select * from agg_adverts_daily
+),
+
+estimated as (
+    select * from agg_advert_positions
+),
+
+placed as (
+    select
+        counted.*,
+        counted.page_type is null or counted.slot is null or counted.position is null as is_place_unknown,
+        estimated.place_ratio,
+        estimated.place_log_error
+    from counted
+    left join estimated
+        on
+            cast(date_trunc('week', counted.event_date) as date) = estimated.week_start_date
+            and counted.page_type = estimated.page_type
+            and counted.slot = estimated.slot
+            and counted.platform = estimated.platform
+            and counted.position = estimated.position
+),
+
+adjusted as (
+    select
+        event_date,
+        advert_id,
+        sum(impressions_count) as impressions_count,
+        sum(clicks_count) as clicks_count,
+        sum(case when is_place_unknown then impressions_count else 0 end) as unplaced_impressions_count,
+        sum(case when not is_place_unknown and place_ratio is null then impressions_count else 0 end)
+            as uncompared_impressions_count,
+        sum(case when place_ratio is not null then clicks_count else 0 end) as compared_clicks_count,
+        coalesce(sum(impressions_count * place_ratio), 0) as exposure,
+        coalesce(sum(impressions_count * place_ratio * cast(place_log_error as decimal(9, 6))), 0) as exposure_error
+    from placed
+    group by event_date, advert_id
+),
+
+segments as (
+
+    select
+        days.event_date,
+        days.advert_id,
+        versions.seller_id,
+        coalesce(split_part(versions.make_model, ' ', 1), 'unknown make')
+        || ', ' || coalesce(prices.segment, 'unknown price')
+        || ', ' || coalesce(ages.segment, 'unknown age') as segment
+    from adjusted as days
+    left join dim_adverts as versions
+        on
+            days.advert_id = versions.advert_id
+            and (versions.valid_from < timezone('UTC', timezone('Europe/Stockholm', cast((days.event_date + cast(1 as integer)) as timestamp))) or versions.version_number = 1)
+            and (versions.valid_to >= timezone('UTC', timezone('Europe/Stockholm', cast((days.event_date + cast(1 as integer)) as timestamp))) or versions.valid_to is null)
+    left join read_csv(getvariable('seeds') || '/advert_segments.csv') as prices
+        on
+            prices.measure = 'price'
+            and versions.price >= prices.from_value
+            and (versions.price < prices.to_value or prices.to_value is null)
+    left join read_csv(getvariable('seeds') || '/advert_segments.csv') as ages
+        on
+            ages.measure = 'age_days'
+            and date_diff('day', cast(versions.listed_at as date), days.event_date) >= ages.from_value
+            and (
+                date_diff('day', cast(versions.listed_at as date), days.event_date) < ages.to_value
+                or ages.to_value is null
+            )
+
+)
+
+select
+    adjusted.event_date,
+    adjusted.advert_id,
+    segments.seller_id,
+    segments.segment,
+    cast(adjusted.impressions_count as bigint) as impressions_count,
+    cast(adjusted.clicks_count as bigint) as clicks_count,
+    cast(adjusted.unplaced_impressions_count as bigint) as unplaced_impressions_count,
+    cast(adjusted.uncompared_impressions_count as bigint) as uncompared_impressions_count,
+    cast(adjusted.compared_clicks_count as bigint) as compared_clicks_count,
+    cast(adjusted.exposure as decimal(18, 6)) as exposure,
+    cast(adjusted.exposure_error as decimal(18, 6)) as exposure_error
+from adjusted
+inner join segments
+    on
+        adjusted.event_date = segments.event_date
+        and adjusted.advert_id = segments.advert_id;
+
+create table fct_advert_attractiveness as
+with adjusted as (
+    select * from adverts_adjusted
+),
+
+days as (
+    select distinct event_date as scored_date
+    from adjusted
+),
+weighed as (
+    select
+        days.scored_date,
+        adjusted.*,
+        cast(
+            power(
+                0.5,
+                date_diff('day', adjusted.event_date, days.scored_date)
+                / cast(14 as double)
+            ) as decimal(9, 6)
+        ) as weight
+    from adjusted
+    inner join days
+        on adjusted.event_date between (days.scored_date + cast(-27 as integer)) and days.scored_date
+),
+summed as (
+    select
+        scored_date,
+        advert_id,
+        max_by(seller_id, event_date) as seller_id,
+        max_by(segment, event_date) as segment,
+        sum(impressions_count) as impressions_count,
+        sum(clicks_count) as clicks_count,
+        sum(unplaced_impressions_count) as unplaced_impressions_count,
+        sum(uncompared_impressions_count) as uncompared_impressions_count,
+        cast(sum(weight * compared_clicks_count) as double) as clicks,
+        cast(sum(cast(weight * weight as decimal(9, 6)) * compared_clicks_count) as double) as clicks_weighed_twice,
+        cast(sum(weight * exposure) as double) as exposure,
+        cast(sum(weight * exposure_error) as double) as exposure_error,
+        cast(sum(cast(weight * weight as decimal(9, 6)) * exposure) as double) as exposure_weighed_twice
+    from weighed
+    group by scored_date, advert_id
+),
+
+segments as (
+    select
+        scored_date,
+        segment,
+        cast(sum(cast(clicks as decimal(28, 9))) as double) as clicks,
+        cast(sum(cast(clicks_weighed_twice as decimal(28, 9))) as double) as clicks_weighed_twice,
+        cast(sum(cast(exposure as decimal(28, 9))) as double) as exposure,
+        cast(sum(cast(exposure_weighed_twice as decimal(28, 9))) as double) as exposure_weighed_twice
+    from summed
+    where exposure > 0
+    group by scored_date, segment
+),
+
+means as (
+    select
+        scored_date,
+        cast(sum(cast(clicks as decimal(28, 9))) as double) / nullif(cast(sum(cast(exposure as decimal(28, 9))) as double), 0) as mean_rate
+    from segments
+    group by scored_date
+),
+
+segments_expected as (
+    select
+        segments.*,
+        means.mean_rate,
+        segments.exposure * means.mean_rate as expected_clicks,
+        segments.exposure_weighed_twice * means.mean_rate as expected_variance
+    from segments
+    inner join means on segments.scored_date = means.scored_date
+),
+
+segments_scattered as (
+    select
+        scored_date,
+        case
+    when
+        cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) - cast(sum(cast(power(0, 2) as decimal(28, 9))) as double) > 2.326 * sqrt(
+            2 * cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double) + 2 * power(cast(sum(cast(power(0, 2) as decimal(28, 9))) as double), 2)
+        )
+        then cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) / cast(sum(cast(power(expected_clicks, 2) as decimal(28, 9))) as double)
+    else 0
+end as scatter
+    from segments_expected
+    group by scored_date
+),
+segment_rates as (
+    select
+        expected.scored_date,
+        expected.segment,
+        expected.mean_rate,
+        expected.mean_rate
+        * (1 + scattered.scatter * expected.clicks * expected.expected_clicks / nullif(expected.expected_variance, 0))
+/ (1 + scattered.scatter * expected.expected_clicks * expected.expected_clicks / nullif(expected.expected_variance, 0))
+            as segment_rate
+    from segments_expected as expected
+    inner join segments_scattered as scattered on expected.scored_date = scattered.scored_date
+),
+
+adverts_expected as (
+    select
+        summed.*,
+        rates.mean_rate,
+        rates.segment_rate,
+        summed.exposure * rates.segment_rate as expected_clicks,
+        summed.exposure_weighed_twice * rates.segment_rate as expected_variance
+    from summed
+    left join segment_rates as rates
+        on
+            summed.scored_date = rates.scored_date
+            and summed.segment = rates.segment
+            and summed.exposure > 0
+),
+
+adverts_scattered as (
+    select
+        scored_date,
+        case
+    when
+        cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) - cast(sum(cast(power(exposure_error * segment_rate, 2) as decimal(28, 9))) as double) > 2.326 * sqrt(
+            2 * cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double) + 2 * power(cast(sum(cast(power(exposure_error * segment_rate, 2) as decimal(28, 9))) as double), 2)
+        )
+        then cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) / cast(sum(cast(power(expected_clicks, 2) as decimal(28, 9))) as double)
+    else 0
+end as scatter
+    from adverts_expected
+    where expected_clicks > 0
+    group by scored_date
+),
+posteriors as (
+    select
+        expected.*,
+        scattered.scatter,
+        1 / nullif(scattered.scatter, 0)
+        + expected.clicks * expected.expected_clicks / nullif(expected.expected_variance, 0) as shape,
+        expected.segment_rate / nullif(expected.mean_rate, 0)
+        * (1 + scattered.scatter * expected.clicks * expected.expected_clicks / nullif(expected.expected_variance, 0))
+/ (1 + scattered.scatter * expected.expected_clicks * expected.expected_clicks / nullif(expected.expected_variance, 0))
+            as score
+    from adverts_expected as expected
+    left join adverts_scattered as scattered on expected.scored_date = scattered.scored_date
+),
+bounded as (
+    select
+        *,
+        power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3) as low_ratio,
+        power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3) as high_ratio
+    from posteriors
+)
+
+select
+    scored_date as event_date,
+    advert_id,
+    seller_id,
+    segment,
+    score is not null as is_scored,
+    case
+        when score is not null then null
+        when impressions_count = 0 then 'not shown'
+        when unplaced_impressions_count = impressions_count then 'its clients report no place'
+        when unplaced_impressions_count + uncompared_impressions_count = impressions_count
+            then 'its places cannot be compared'
+        else 'no advert was clicked'
+    end as why_not_scored,
+    round(score, 6) as score,
+    round(score * greatest(low_ratio, 0), 6) as score_low,
+    round(score * high_ratio, 6) as score_high,
+    case
+        when score is null then null
+        when score * greatest(low_ratio, 0) > 1 then 'above'
+        when score * high_ratio < 1 then 'below'
+        else 'not told apart'
+    end as against_average,
+    round(segment_rate / nullif(mean_rate, 0), 6) as segment_score,
+    round(expected_clicks * mean_rate / nullif(segment_rate, 0), 6) as average_clicks,
+    round(clicks, 6) as weighed_clicks,
+    round(1 - 1 / (1 + coalesce(scatter, 0) * expected_clicks * expected_clicks / expected_variance), 6)
+        as evidence_share,
+    cast(impressions_count as bigint) as impressions_count,
+    cast(clicks_count as bigint) as clicks_count,
+    cast(unplaced_impressions_count + uncompared_impressions_count as bigint) as left_out_impressions_count
+from bounded;
+
+---------------------------------------------------------------------------------------------------------------
 -- Calls and accounts
 ---------------------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,9 @@ EARLIER_DAYS = {
     "affected_days_of_keys": 0,
     "affected_week_ends": None,
     "affected_cohort_weeks": None,
+    "affected_weeks_after": None,
+    "affected_days_of_adjusted": None,
+    "affected_days_of_attractiveness": None,
 }
 # Layers whose tables are wanted for themselves; of the others, what these read.
 WANTED = ("raw", "marts", "ops")

@@ -6,11 +6,16 @@
 
 {#- What is made whole (EARLIER_DAYS in generate.py) reads all days. -#}
 {% macro in_days_to_replace(column='event_date', before=0, after=0) -%}
-    {%- if model.config.get('meta', {}).get('days_to_replace') in ['affected_week_ends', 'affected_cohort_weeks'] -%}true
+    {%- set whole = ['affected_week_ends', 'affected_cohort_weeks', 'affected_weeks_after', 'affected_days_of_adjusted', 'affected_days_of_attractiveness'] -%}
+    {%- if model.config.get('meta', {}).get('days_to_replace') in whole -%}true
     {%- else -%}{{ column }} between @start_date{{ ' - ' ~ before if before }} and @end_date{{ ' + ' ~ after if after }}{%- endif -%}
 {%- endmacro %}
 
 {% macro in_weeks_to_replace(column='event_date') -%}
+    true
+{%- endmacro %}
+
+{% macro in_four_weeks_before(column='event_date') -%}
     true
 {%- endmacro %}
 

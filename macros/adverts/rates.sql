@@ -1,0 +1,29 @@
+{#-
+    How far rates scatter about what is expected, as the variance of their ratio to it; 0 where they scatter no more than
+    counts of one rate do. An aggregate over counts, which were added up with weights: `clicks` and `expected` with each
+    weight once, `clicks_twice` and `variance` with its square, which is by how much a sum of weighed Poisson counts
+    varies. By moments: the squares of the differences less what chance gives, over those of what is expected. It is 0
+    where Dean's test does not find it (1 %, one-sided), or the `error` of what is expected may explain it: places
+    share their errors, so that is added as if it were all one.
+-#}
+{% macro scatter_of_rates(clicks, clicks_twice, expected, variance, error) -%}
+{%- set excess = sum_exactly('power(' ~ clicks ~ ' - ' ~ expected ~ ', 2) - ' ~ clicks_twice) -%}
+{%- set by_error = sum_exactly('power(' ~ error ~ ', 2)') -%}
+case
+    when
+        {{ excess }} - {{ by_error }} > 2.326 * sqrt(
+            2 * {{ sum_exactly('power(' ~ variance ~ ', 2)') }} + 2 * power({{ by_error }}, 2)
+        )
+        then {{ excess }} / {{ sum_exactly('power(' ~ expected ~ ', 2)') }}
+    else 0
+end
+{%- endmacro %}
+
+{#-
+    What counts say of a rate's ratio to the one expected, shrunk to 1: the mean of a Gamma distribution after as many
+    Poisson counts as vary like these. Without scatter it is 1.
+-#}
+{% macro shrunk_ratio(clicks, expected, variance, scatter) -%}
+(1 + {{ scatter }} * {{ clicks }} * {{ expected }} / nullif({{ variance }}, 0))
+/ (1 + {{ scatter }} * {{ expected }} * {{ expected }} / nullif({{ variance }}, 0))
+{%- endmacro %}

@@ -1,0 +1,33 @@
+{#-
+    A query of the segment of adverts on days: of each row of `relation`, by its event_date and advert_id, what was known at
+    the end of that day. One that is known later only is taken as it was known first. seeds/advert_segments.csv names
+    the bands of prices and ages.
+-#}
+{% macro segments_of_adverts(relation) %}
+    select
+        days.event_date,
+        days.advert_id,
+        versions.seller_id,
+        coalesce(split_part(versions.make_model, ' ', 1), 'unknown make')
+        || ', ' || coalesce(prices.segment, 'unknown price')
+        || ', ' || coalesce(ages.segment, 'unknown age') as segment
+    from {{ relation }} as days
+    left join {{ ref('int_adverts__adverts_versioned') }} as versions
+        on
+            days.advert_id = versions.advert_id
+            and (versions.valid_from < {{ local_day_start(add_days('days.event_date', 1)) }} or versions.version_number = 1)
+            and (versions.valid_to >= {{ local_day_start(add_days('days.event_date', 1)) }} or versions.valid_to is null)
+    left join {{ ref('advert_segments') }} as prices
+        on
+            prices.measure = 'price'
+            and versions.price >= prices.from_value
+            and (versions.price < prices.to_value or prices.to_value is null)
+    left join {{ ref('advert_segments') }} as ages
+        on
+            ages.measure = 'age_days'
+            and {{ days_between('cast(versions.listed_at as date)', 'days.event_date') }} >= ages.from_value
+            and (
+                {{ days_between('cast(versions.listed_at as date)', 'days.event_date') }} < ages.to_value
+                or ages.to_value is null
+            )
+{% endmacro %}
