@@ -14,7 +14,7 @@ import duckdb
 
 from flows.errors import TidemarkError
 from flows.publish.files import PARQUET
-from flows.publish.manifest import CURRENT, OPS, PERIOD_END
+from flows.publish.manifest import CURRENT, OF_PERIODS, OPS
 from flows.publish.marts import PUBLISHED_TABLES
 from flows.publish.publish import STAMP
 from flows.publish.views import DATABASES
@@ -50,8 +50,8 @@ class Table:
 
     @property
     def is_of_periods(self) -> bool:
-        """Whether a row is a period, which may end after the last day with data."""
-        return any(column.name == PERIOD_END for column in self.columns)
+        """Whether a row is of a period, which may end, or begin, after the last day with data."""
+        return any(column.name in OF_PERIODS for column in self.columns)
 
 
 @dataclass(frozen=True)

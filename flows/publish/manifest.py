@@ -19,8 +19,8 @@ UNCOMPARABLE = -1
 FORMAT = 2
 
 
-# A table with this column has rows of periods, whose end may lie ahead of the data.
-PERIOD_END = "period_end_date"
+# A table with one of these columns has rows of periods, which may end, or begin, ahead of the data.
+OF_PERIODS = ("period_end_date", "week_start_date")
 # Tables that tell of the warehouse's own work begin so.
 OPS = "ops_"
 

@@ -24,7 +24,7 @@ from flows.catalogue.record import ProjectRecord
 from flows.clock import minute
 from flows.errors import TidemarkError
 from flows.files import sync_folder
-from flows.publish.manifest import OPS, PERIOD_END, Manifest, current_version, read_manifest
+from flows.publish.manifest import OF_PERIODS, OPS, Manifest, current_version, read_manifest
 from flows.publish.views import DATABASES, SITE, versions
 from flows.rights import PRIVATE, Visibility, give, published_rights
 from flows.settings import PROJECT, Settings
@@ -280,8 +280,8 @@ def _other_pages(
 
 
 def _newest_day(manifest: Manifest) -> str:
-    """The newest day of which there are events; a period's end may lie ahead of it."""
-    of_events = [t for t in manifest.tables if not t.name.startswith(OPS) and t.day_column != PERIOD_END]
+    """The newest day of which there are events; a period may lie ahead of it."""
+    of_events = [t for t in manifest.tables if not t.name.startswith(OPS) and t.day_column not in OF_PERIODS]
     days: list[date] = [file.day for table in of_events for file in table.files if file.day]
     return str(max(days)) if days else ""
 
