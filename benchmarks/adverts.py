@@ -75,6 +75,7 @@ def compiled() -> dict[str, str]:
     """The SQL of the models as a whole build runs it, by name."""
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
+        settings.warehouse.parent.mkdir()
         project = read_project(settings)
         enter_landings(settings)
         selected = ["compile", "--no-defer", "--quiet", "--select", *MODELS]

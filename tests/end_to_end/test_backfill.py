@@ -193,7 +193,7 @@ def test_what_is_below_is_rebuilt_by_days_or_whole_or_not_at_all() -> None:
     [
         ("fct_sesions", r"names nothing in the project by 'fct_sesions'"),
         ("fct_sessions nosuch+", r"names nothing in the project by 'nosuch\+'"),
-        ("dim_dates", r"'dim_dates' holds no model that is partitioned by day; these are: agg_adverts_daily, "),
+        ("dim_dates", r"'dim_dates' holds no model that is partitioned by day; these are: agg_advert_positions, "),
         ("colour:red", r"'colour:red' cannot be read: .*'colour' is not a valid method name"),
     ],
 )

@@ -162,7 +162,7 @@ def test_a_failing_model_stops_only_what_is_downstream_of_it(lake: Lake, worksho
     # What lands then is built, and no more is tried again than what failed and is downstream of it.
     release(first_events)
     some, third = run_failing(settings, BROKEN)
-    assert some.count("model") < 35
+    assert some.count("model") < whole.count("model") / 2
     assert not {node.name for node in some.nodes} & {"dim_dates", "raw_contents", "dim_contents", "raw_adverts"}
     assert {node.name for node in some.nodes if node.status == "skipped"} >= DOWNSTREAM
     later = marts_of(settings)
