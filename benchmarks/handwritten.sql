@@ -1746,7 +1746,8 @@ segments as (
         cast(sum(cast(clicks as decimal(28, 9))) as double) as clicks,
         cast(sum(cast(clicks_weighed_twice as decimal(28, 9))) as double) as clicks_weighed_twice,
         cast(sum(cast(exposure as decimal(28, 9))) as double) as exposure,
-        cast(sum(cast(exposure_weighed_twice as decimal(28, 9))) as double) as exposure_weighed_twice
+        cast(sum(cast(exposure_weighed_twice as decimal(28, 9))) as double) as exposure_weighed_twice,
+        sqrt(cast(sum(cast(power(exposure_error, 2) as decimal(28, 9))) as double)) as exposure_error
     from summed
     where exposure > 0
     group by scored_date, segment
@@ -1775,9 +1776,9 @@ segments_scattered as (
         scored_date,
         case
     when
-        cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) - cast(sum(cast(power(0, 2) as decimal(28, 9))) as double) > 2.326 * sqrt(
-            2 * cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double) + 2 * power(cast(sum(cast(power(0, 2) as decimal(28, 9))) as double), 2)
-        )
+        cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) - cast(sum(cast(power(exposure_error * mean_rate, 2) as decimal(28, 9))) as double)
+        > (power(1 - 2 / (9 * (power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0))) + 2.326 * sqrt(2 / (9 * (power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0)))), 3) - 1) * sqrt((power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0)) / 2)
+        * sqrt(2 * cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double) + 2 * power(cast(sum(cast(power(exposure_error * mean_rate, 2) as decimal(28, 9))) as double), 2))
         then cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) / cast(sum(cast(power(expected_clicks, 2) as decimal(28, 9))) as double)
     else 0
 end as scatter
@@ -1817,9 +1818,9 @@ adverts_scattered as (
         scored_date,
         case
     when
-        cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) - cast(sum(cast(power(exposure_error * segment_rate, 2) as decimal(28, 9))) as double) > 2.326 * sqrt(
-            2 * cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double) + 2 * power(cast(sum(cast(power(exposure_error * segment_rate, 2) as decimal(28, 9))) as double), 2)
-        )
+        cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) - cast(sum(cast(power(exposure_error * segment_rate, 2) as decimal(28, 9))) as double)
+        > (power(1 - 2 / (9 * (power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0))) + 2.326 * sqrt(2 / (9 * (power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0)))), 3) - 1) * sqrt((power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0)) / 2)
+        * sqrt(2 * cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double) + 2 * power(cast(sum(cast(power(exposure_error * segment_rate, 2) as decimal(28, 9))) as double), 2))
         then cast(sum(cast(power(clicks - expected_clicks, 2) - clicks_weighed_twice as decimal(28, 9))) as double) / cast(sum(cast(power(expected_clicks, 2) as decimal(28, 9))) as double)
     else 0
 end as scatter

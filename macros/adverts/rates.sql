@@ -4,16 +4,19 @@
     weight once, `clicks_twice` and `variance` with its square, which is by how much a sum of weighed Poisson counts
     varies. By moments: the squares of the differences less what chance gives, over those of what is expected. It is 0
     where Dean's test does not find it (1 %, one-sided), or the `error` of what is expected may explain it: places
-    share their errors, so that is added as if it were all one.
+    share their errors, so that is added as if it were all one. Few counts are skewed: the quantile is that of
+    chi-squared (Wilson and Hilferty) of as many as would vary alike (Satterthwaite).
 -#}
 {% macro scatter_of_rates(clicks, clicks_twice, expected, variance, error) -%}
 {%- set excess = sum_exactly('power(' ~ clicks ~ ' - ' ~ expected ~ ', 2) - ' ~ clicks_twice) -%}
 {%- set by_error = sum_exactly('power(' ~ error ~ ', 2)') -%}
+{%- set squares = sum_exactly('power(' ~ variance ~ ', 2)') -%}
+{%- set alike = '(power(' ~ sum_exactly(variance) ~ ', 2) / nullif(' ~ squares ~ ', 0))' -%}
 case
     when
-        {{ excess }} - {{ by_error }} > 2.326 * sqrt(
-            2 * {{ sum_exactly('power(' ~ variance ~ ', 2)') }} + 2 * power({{ by_error }}, 2)
-        )
+        {{ excess }} - {{ by_error }}
+        > (power(1 - 2 / (9 * {{ alike }}) + 2.326 * sqrt(2 / (9 * {{ alike }})), 3) - 1) * sqrt({{ alike }} / 2)
+        * sqrt(2 * {{ squares }} + 2 * power({{ by_error }}, 2))
         then {{ excess }} / {{ sum_exactly('power(' ~ expected ~ ', 2)') }}
     else 0
 end

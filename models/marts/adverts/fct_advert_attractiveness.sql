@@ -69,7 +69,8 @@ segments as (
         {{ sum_exactly('clicks') }} as clicks,
         {{ sum_exactly('clicks_weighed_twice') }} as clicks_weighed_twice,
         {{ sum_exactly('exposure') }} as exposure,
-        {{ sum_exactly('exposure_weighed_twice') }} as exposure_weighed_twice
+        {{ sum_exactly('exposure_weighed_twice') }} as exposure_weighed_twice,
+        sqrt({{ sum_exactly('power(exposure_error, 2)') }}) as exposure_error
     from summed
     where exposure > 0
     group by scored_date, segment
@@ -96,7 +97,9 @@ segments_expected as (
 segments_scattered as (
     select
         scored_date,
-        {{ scatter_of_rates('clicks', 'clicks_weighed_twice', 'expected_clicks', 'expected_variance', '0') }} as scatter
+        {{ scatter_of_rates(
+            'clicks', 'clicks_weighed_twice', 'expected_clicks', 'expected_variance', 'exposure_error * mean_rate'
+        ) }} as scatter
     from segments_expected
     group by scored_date
 ),
