@@ -7,7 +7,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(VENV)/.installed-sources
 BOARDS := $(VENV)/boards
-TOPICS := $(VENV)/.installed-topics
 SUPERSET := $(VENV)/superset
 DCT := $(BOARDS)/bin/dct --no-send-anonymous-usage-stats
 
@@ -63,17 +62,6 @@ $(SOURCES): $(STAMP) requirements-sources.lock
 	@$(call install_locked,$(BIN)/python,requirements-sources.lock)
 	@touch $@
 
-.PHONY: topics topics-vectors
-topics: $(TOPICS) ## Install what finds topics in texts
-
-$(TOPICS): $(STAMP) requirements-topics.lock
-	@echo "Installing what finds topics ..."
-	@$(call install_locked,$(BIN)/python,requirements-topics.lock)
-	@touch $@
-
-topics-vectors: $(TOPICS) ## Install the vectors of sentences that topics can be found with: two models, 180 MB
-	@$(call install_locked,$(BIN)/python,requirements-vectors.lock)
-
 # dbt-charts needs other versions than Prefect does, and so an environment of its own.
 .PHONY: boards
 boards: $(BOARDS)/.installed ## Install what draws boards
@@ -119,15 +107,15 @@ stop: $(STAMP) ## Stop what `make serve` started
 	@$(BIN)/tidemark stop
 
 .PHONY: check
-check: $(SOURCES) $(TOPICS) lint contract-check ## Lint and unit tests: the quick part, some minutes
+check: $(SOURCES) lint contract-check ## Lint and unit tests: the quick part, some minutes
 	@$(BIN)/python -m pytest -q -m "not long" -n $(TEST_WORKERS) --dist worksteal tests/unit
 
 .PHONY: test
-test: $(SOURCES) $(TOPICS) $(BOARDS)/.installed lint contract-check boards-check ## Every check and test: half an hour or more on two cores
+test: $(SOURCES) $(BOARDS)/.installed lint contract-check boards-check ## Every check and test: half an hour or more on two cores
 	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST)
 
 .PHONY: test-long
-test-long: $(SOURCES) $(TOPICS) ## The tests that take longer
+test-long: $(SOURCES) ## The tests that take longer
 	@$(BIN)/python -m pytest -m long
 
 .PHONY: test-bi
@@ -135,7 +123,7 @@ test-bi: $(SUPERSET)/.installed ## Import the dashboard into Superset and query 
 	@$(BIN)/python -m pytest -s tests/bi
 
 .PHONY: lint lint-python lint-types lint-contract lint-sql lint-words lint-models
-lint: $(SOURCES) $(TOPICS) ## Lint the Python, the SQL, the contract and the words, and check that models can be built
+lint: $(SOURCES) ## Lint the Python, the SQL, the contract and the words, and check that models can be built
 	@$(MAKE) --no-print-directory --jobs --keep-going --output-sync lint-sql lint-types lint-python lint-contract lint-words lint-models
 
 lint-models:
@@ -200,12 +188,16 @@ bench: $(STAMP) ## Measure speed and memory; prints ratios (SIZE=events)
 bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an environment of its own (SIZE=events)
 	@$(BIN)/python -m benchmarks.peers.compare
 
+.PHONY: bench-adverts
+bench-adverts: $(STAMP) ## Measure how well scores of adverts find a truth that is known
+	@$(call install_locked,$(BIN)/python,requirements-judge.lock)
+	@$(BIN)/python -m benchmarks adverts
+
 .PHONY: lock
 lock: ## Resolve the dependencies again into the lists (needs uv)
 	@$(COMPILE) --extra bi --extra explorer --extra dev -o requirements.lock
 	@$(COMPILE) --extra mcp --extra sources --extra sources-test --constraint requirements.lock -o requirements-sources.lock
-	@$(COMPILE) --extra topics --constraint requirements.lock -o requirements-topics.lock
-	@$(COMPILE) --extra topics-vectors --constraint requirements.lock -o requirements-vectors.lock
+	@$(COMPILE) --extra judge --constraint requirements.lock -o requirements-judge.lock
 	@$(subst pyproject.toml,requirements-boards.in,$(COMPILE)) -o requirements-boards.lock
 	@$(subst pyproject.toml,bi/requirements-superset.in,$(COMPILE)) -o bi/requirements-superset.lock
 

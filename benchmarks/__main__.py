@@ -32,7 +32,7 @@ def kafka_tables(work: Path, size: int) -> Iterator[Table]:
 
 
 def adverts_tables(work: Path, size: int) -> Iterator[Table]:
-    """Those of scores of adverts; what they are judged by `make topics` installs."""
+    """Those of scores of adverts; what they are judged by `make bench-adverts` installs."""
     from benchmarks import adverts  # noqa: PLC0415
 
     return adverts.tables(work, size)

@@ -310,7 +310,11 @@ select
     is_told_apart,
     case when is_connected then cast(exp(place_log_ratio) as decimal(18, 6)) end as place_ratio,
     case when is_in_curve then position_ratio end as position_ratio,
-    case when is_in_curve then round(exp(log_ratio - 1.645 * sqrt(log_variance)), 6) end as position_ratio_low,
-    case when is_in_curve then round(exp(log_ratio + 1.645 * sqrt(log_variance)), 6) end as position_ratio_high,
+    case
+        when is_in_curve and is_told_apart then round(exp(log_ratio - 1.645 * sqrt(log_variance)), 6)
+    end as position_ratio_low,
+    case
+        when is_in_curve and is_told_apart then round(exp(log_ratio + 1.645 * sqrt(log_variance)), 6)
+    end as position_ratio_high,
     case when is_connected then round(sqrt(place_log_variance), 6) end as place_log_error
 from estimated

@@ -55,10 +55,10 @@ def test_of_a_log_of_random_items_nothing_is_claimed() -> None:
     )
     score(db)
     positions = db.execute(
-        "select position, is_connected, is_told_apart, position_ratio from int_adverts__places_estimated "
-        "where week_start_date = date '2026-01-12' order by 1"
+        "select position, is_connected, is_told_apart, position_ratio, position_ratio_low "
+        "from int_adverts__places_estimated where week_start_date = date '2026-01-12' order by 1"
     ).fetchall()
-    assert positions == [(position, True, False, 1.0) for position in (1, 2, 3)]
+    assert positions == [(position, True, False, 1.0, None) for position in (1, 2, 3)]
     items = db.execute(
         "select count(*), count(*) filter (where against_average = 'not told apart') "
         "from fct_advert_attractiveness where event_date = date '2026-01-12'"
