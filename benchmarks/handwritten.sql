@@ -1674,9 +1674,9 @@ segments as (
     left join read_csv(getvariable('seeds') || '/advert_segments.csv') as ages
         on
             ages.measure = 'age_days'
-            and date_diff('day', cast(versions.listed_at as date), days.event_date) >= ages.from_value
+            and date_diff('day', cast(timezone('Europe/Stockholm', timezone('UTC', versions.listed_at)) as date), days.event_date) >= ages.from_value
             and (
-                date_diff('day', cast(versions.listed_at as date), days.event_date) < ages.to_value
+                date_diff('day', cast(timezone('Europe/Stockholm', timezone('UTC', versions.listed_at)) as date), days.event_date) < ages.to_value
                 or ages.to_value is null
             )
 

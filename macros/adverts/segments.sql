@@ -25,9 +25,9 @@
     left join {{ ref('advert_segments') }} as ages
         on
             ages.measure = 'age_days'
-            and {{ days_between('cast(versions.listed_at as date)', 'days.event_date') }} >= ages.from_value
+            and {{ days_between(local_date('versions.listed_at'), 'days.event_date') }} >= ages.from_value
             and (
-                {{ days_between('cast(versions.listed_at as date)', 'days.event_date') }} < ages.to_value
+                {{ days_between(local_date('versions.listed_at'), 'days.event_date') }} < ages.to_value
                 or ages.to_value is null
             )
 {% endmacro %}

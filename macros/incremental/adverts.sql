@@ -3,17 +3,13 @@
     an advert's score of 28 days. What changes them is noted by day or week in ops.changes.
 -#}
 
-{#- The Monday of the ISO week of a day, as a date of Python. -#}
-{% macro week_start(day) %}
-    {% do return(day - modules.datetime.timedelta(days=day.weekday())) %}
-{% endmacro %}
-
 {#- For meta.days_to_replace: the first days of the four ISO weeks after those that hold the affected days. -#}
 {% macro affected_weeks_after() %}
     {% set weeks = [] %}
     {% for day in affected_days() %}
-        {% for number in range(1, 5) %}
-            {% do weeks.append((week_start(modules.datetime.date.fromisoformat(day)) + modules.datetime.timedelta(weeks=number)).isoformat()) %}
+        {% set sunday = week_end(modules.datetime.date.fromisoformat(day)) %}
+        {% for number in range(4) %}
+            {% do weeks.append((sunday + modules.datetime.timedelta(days=1 + 7 * number)).isoformat()) %}
         {% endfor %}
     {% endfor %}
     {% do return(weeks | unique | sort) %}
