@@ -62,6 +62,12 @@ $(SOURCES): $(STAMP) requirements-sources.lock
 	@$(call install_locked,$(BIN)/python,requirements-sources.lock)
 	@touch $@
 
+# Small models of language, by whose vectors topics may be found; `make demo` does without.
+.PHONY: vectors
+vectors: $(STAMP) ## Install the models of language that topics may be found by
+	@echo "Installing models of language ..."
+	@$(call install_locked,$(BIN)/python,requirements-vectors.lock)
+
 # dbt-charts needs other versions than Prefect does, and so an environment of its own.
 .PHONY: boards
 boards: $(BOARDS)/.installed ## Install what draws boards
@@ -88,6 +94,9 @@ install: $(STAMP) ## Make or refresh the environment in .venv
 .PHONY: demo
 demo: $(BOARDS)/.installed ## Sample lake to published marts and boards, with a summary (idempotent)
 	@$(BIN)/tidemark sample --events $(DEMO_EVENTS) --days $(DEMO_DAYS) --seed $(DEMO_SEED)
+	@$(BIN)/tidemark land
+	@$(BIN)/tidemark topics fit
+	@$(BIN)/tidemark topics label
 	@$(BIN)/tidemark run
 
 .PHONY: dev
@@ -190,14 +199,13 @@ bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an envir
 
 .PHONY: bench-adverts
 bench-adverts: $(STAMP) ## Measure how well scores of adverts find a truth that is known
-	@$(call install_locked,$(BIN)/python,requirements-judge.lock)
 	@$(BIN)/python -m benchmarks adverts
 
 .PHONY: lock
 lock: ## Resolve the dependencies again into the lists (needs uv)
 	@$(COMPILE) --extra bi --extra explorer --extra dev -o requirements.lock
 	@$(COMPILE) --extra mcp --extra sources --extra sources-test --constraint requirements.lock -o requirements-sources.lock
-	@$(COMPILE) --extra judge --constraint requirements.lock -o requirements-judge.lock
+	@$(COMPILE) --extra vectors --constraint requirements.lock -o requirements-vectors.lock
 	@$(subst pyproject.toml,requirements-boards.in,$(COMPILE)) -o requirements-boards.lock
 	@$(subst pyproject.toml,bi/requirements-superset.in,$(COMPILE)) -o bi/requirements-superset.lock
 

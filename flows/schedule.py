@@ -60,6 +60,14 @@ JOBS: tuple[Job, ...] = (
         catch_up="latest",
     ),
     Job(
+        name="nightly_topics",
+        description="Says what the texts that came are about, by the topics that were found before.",
+        runs=(Maintain("topics"),),
+        owner="marketplace",
+        when=Cron("0 3 * * *", _ZONE),
+        catch_up="latest",
+    ),
+    Job(
         name="daily_figures",
         description="Has the figures of the day before published; its deadline says when they are missing.",
         runs=(Build(), Publish()),

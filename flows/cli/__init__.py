@@ -41,6 +41,7 @@ from flows.cli.render import (
 )
 from flows.cli.service import serve_command, stop_command
 from flows.cli.site import show_site, site_command
+from flows.cli.topics import topics_command
 from flows.clock import minute
 from flows.land.land import land
 from flows.land.retry import retry_quarantine as retry
@@ -377,6 +378,7 @@ main.add_command(restore_command)
 main.add_command(serve_command)
 main.add_command(site_command)
 main.add_command(stop_command)
+main.add_command(topics_command)
 
 if __name__ == "__main__":
     main(prog_name="tidemark")

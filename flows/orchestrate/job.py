@@ -14,6 +14,7 @@ MAINTENANCE: Mapping[str, str] = {
     "audit": "the audit of every row from inbox to models",
     "expire": "the end of what the contract no longer lets be kept",
     "erase": "the requests to erase people that are open",
+    "topics": "the topics of texts that came",
     "digest": "the daily digest of warnings",
 }
 

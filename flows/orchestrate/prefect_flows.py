@@ -66,6 +66,7 @@ from flows.rights import make_private
 from flows.schedule import JOBS
 from flows.settings import Settings
 from flows.text import counted
+from flows.topics.job import label_what_came
 
 DEPLOYMENT = "tidemark"
 # What comes before a flow's name where Prefect looks for it here, or a job could have the name of a function here.
@@ -351,6 +352,7 @@ MAINTAIN: dict[str, Callable[[_Run], Any]] = {
     "compact": lambda run: step("compact", lambda: compact(run.settings).raise_faults()),
     "expire": _expire,
     "erase": _erase,
+    "topics": lambda run: step("topics", lambda: label_what_came(run.settings, get_run_logger().info)),
     "digest": lambda run: step("digest", lambda: send_digest(run.settings)),
 }
 

@@ -249,6 +249,8 @@ def by_hand(name: str, job: Job | None) -> str | None:
                 commands.append("tidemark publish")
             case Maintain(task="test" | "audit" | "compact" | "expire" | "erase" as task):
                 commands.append(f"tidemark {task}")
+            case Maintain(task="topics"):
+                commands.append("tidemark topics label")
             case _:
                 return None
     return " && ".join(commands)

@@ -263,6 +263,7 @@ def test_what_reproduces_a_failing_job_are_the_commands_of_its_steps(settings: S
         "job:nightly_audit": "tidemark audit",
         "job:nightly_compact": "tidemark compact",
         "job:nightly_expire": "tidemark expire && tidemark erase",
+        "job:nightly_topics": "tidemark topics label",
         "job:warning_digest": None,
         "job:land": "tidemark land",
         "job:backfill": "tidemark build --from ... --to ...",

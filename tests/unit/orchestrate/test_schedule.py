@@ -48,7 +48,8 @@ def test_the_shipped_jobs_are_valid_and_day_and_zone_are_the_organisations() -> 
     variables = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
     assert {job.when.timezone for job in JOBS if isinstance(job.when, Cron)} == {variables["timezone"]}
     assert [job.name for job in JOBS] == [
-        "refine", "nightly_test", "nightly_audit", "nightly_compact", "nightly_expire", "daily_figures",
+        "refine", "nightly_test", "nightly_audit", "nightly_compact", "nightly_expire", "nightly_topics",
+        "daily_figures",
         "warning_digest",
     ]  # fmt: skip
     assert JOBS[0].when == Arrival(tuple(load_specs()))

@@ -1,0 +1,1 @@
+"""Topics in free text: found, named by people, kept from one fit to the next, and delivered into the inbox."""
