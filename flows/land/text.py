@@ -116,7 +116,10 @@ def read_text_file(settings: Settings, keys: DayKeys, dataset: str, file: Landed
         pq.ParquetFile(path).read()
     except FileNotFoundError as error:
         raise TidemarkError(f"{file.path} is missing; restore it from a backup of the lake") from error
-    except OSError:  # as it should be: nobody reads it without the key
+    except (
+        OSError,
+        pa.ArrowException,
+    ):  # as it should be: nobody reads it without the key; or it is damaged, see below
         pass
     else:
         raise TidemarkError(f"{file.path} is not encrypted: it is not what landing wrote; restore it from a backup")

@@ -139,7 +139,7 @@ def generate(
 def _holds() -> list[str]:
     """The events and datasets of the contract, all of which a sample made now would hold."""
     specs = load_specs()
-    return [*specs["events"].payloads, *specs]
+    return [*specs["events"].payloads, *(spec.name for spec in specs.values() if spec.source not in tables.OWN_SOURCES)]
 
 
 def _manifest_path(home: Path) -> Path:

@@ -66,8 +66,8 @@ def fit_topics(texts: Sequence[str], vectors: Vectors, topics_count: int) -> Top
     known = vectors[np.any(vectors != 0, axis=1)]
     if len(known) < LEAST_TEXTS * topics_count:
         raise TidemarkError(
-            f"{len(known):,} texts say something; {topics_count} topics need {LEAST_TEXTS * topics_count:,}: land more, "
-            "or ask for fewer topics in seeds/topic_settings.csv"
+            f"{len(known):,} texts say something; {topics_count} topics need {LEAST_TEXTS * topics_count:,}: land more "
+            "texts, or ask for fewer topics in seeds/topic_settings.csv"
         )
     found = _clusters(known, topics_count, seed=0, beginnings=BEGINNINGS)
     directions = of_length_1(found.cluster_centers_.astype(np.float32))

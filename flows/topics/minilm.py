@@ -92,8 +92,8 @@ class MiniLm:
             inner = self._linear(x, f"{name}.intermediate.dense")
             inner = inner * 0.5 * (1 + erf(inner / np.float32(np.sqrt(2))))
             x = self._normed(x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
-        mean = (x * is_word[:, :, None]).sum(axis=1) / is_word.sum(axis=1, keepdims=True)
-        return mean.astype(np.float32)
+        mean: NDArray[np.float32] = (x * is_word[:, :, None]).sum(axis=1) / is_word.sum(axis=1, keepdims=True)
+        return mean
 
     def _attended(self, x: NDArray[np.float32], unseen: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         def heads(of: str) -> NDArray[np.float32]:

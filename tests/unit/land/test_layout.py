@@ -19,7 +19,7 @@ REMEDY = r"run `tidemark repartition`"
 EVENTS = ndjson([event(1)])
 CONTENTS = contents(("c-1", "article", "a", "2026-01-15T00:00:00Z"))
 AT = [field_of("id", required=True), field_of("at", "timestamp", required=True)]
-DAYS = {"calls": "started_at", "events": "occurred_at"}
+DAYS = {"calls": "started_at", "events": "occurred_at", "text_topics": "day_begins_at"}
 
 
 @pytest.fixture(name="lake")
