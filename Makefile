@@ -201,6 +201,10 @@ bench-peers: $(STAMP) ## Measure against the same models in SQLMesh, in an envir
 bench-adverts: $(STAMP) ## Measure how well scores of adverts find a truth that is known
 	@$(BIN)/python -m benchmarks adverts
 
+.PHONY: bench-topics
+bench-topics: vectors ## Measure how well topics find what is known of conversations (TIDEMARK_REAL_DATA)
+	@$(BIN)/python -m benchmarks topics
+
 .PHONY: lock
 lock: ## Resolve the dependencies again into the lists (needs uv)
 	@$(COMPILE) --extra bi --extra explorer --extra dev -o requirements.lock

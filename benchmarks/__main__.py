@@ -32,10 +32,17 @@ def kafka_tables(work: Path, size: int) -> Iterator[Table]:
 
 
 def adverts_tables(work: Path, size: int) -> Iterator[Table]:
-    """Those of scores of adverts; what they are judged by `make bench-adverts` installs."""
-    from benchmarks import adverts  # noqa: PLC0415
+    """Those of scores of adverts."""
+    from benchmarks import adverts  # noqa: PLC0415 (scipy, which no other needs)
 
     return adverts.tables(work, size)
+
+
+def topics_tables(work: Path, size: int) -> Iterator[Table]:
+    """Those of topics of texts."""
+    from benchmarks import topics  # noqa: PLC0415 (scikit-learn, which no other needs)
+
+    return topics.tables(work, size)
 
 
 TABLES = {
@@ -51,13 +58,13 @@ TABLES = {
     "extracts": extracts_tables,
     "kafka": kafka_tables,
     "adverts": adverts_tables,
+    "topics": topics_tables,
 }
 # A year of runs takes as long as all the others together, memory and erasure are worth measuring with far more events,
-# redaction needs conversations that are no part of this project, extracts servers that `make sources` installs, and
-# adverts measures how right scores are.
-USUAL = [
-    name for name in TABLES if name not in ("year", "memory", "redaction", "erasure", "extracts", "kafka", "adverts")
-]
+# redaction and topics need conversations that are no part of this project, extracts servers that `make sources`
+# installs, and adverts measures how right scores are.
+UNUSUAL = ("year", "memory", "redaction", "erasure", "extracts", "kafka", "adverts", "topics")
+USUAL = [name for name in TABLES if name not in UNUSUAL]
 
 
 def main(names: list[str]) -> None:

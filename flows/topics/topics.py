@@ -85,7 +85,7 @@ class Labelled:
 
 
 def fit(settings: Settings, dataset: str, now: datetime | None = None) -> Fitted:
-    """Find the topics of a dataset anew. Those that go on from the fit before keep their numbers.
+    """Find the topics of a dataset. Those that go on from the fit before keep their numbers.
 
     Raises :class:`~flows.errors.TidemarkError` where there are too few texts, or one of their files cannot be read.
     """

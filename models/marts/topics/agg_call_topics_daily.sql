@@ -1,5 +1,5 @@
--- One row per day, topic, channel and length of call: how many calls were about it. Each call whose text topics were told
--- of counts once.
+-- One row per day, topic, channel and length of call: how many calls were about it. Each call whose text was labelled
+-- counts once.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',

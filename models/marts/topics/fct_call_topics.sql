@@ -1,5 +1,5 @@
--- One row per call whose text topics were told of: the topic it is about, and how likely that is. A call that is
--- delivered again has the topic of the text that was delivered last, once that is told.
+-- One row per call whose text was labelled: the topic it is about, and how likely that is. A call that is delivered
+-- again has the topic of the text that was delivered last, once that is labelled.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_keys',

