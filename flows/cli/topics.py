@@ -32,9 +32,9 @@ BAR = 20
 def topics_command(settings: Settings, what: str, dataset: str | None, fewest: int, most: int) -> None:
     """Find what free text is about, and show it.
 
-    WHAT is `show`, unless given: the topics of a DATASET. `compare` says what other numbers of topics would give, `fit`
-    finds topics again, where those that go on keep their numbers, and `label` says of each text which it is about; `run`
-    then takes that to the marts. How many topics there are, people say in `seeds/topic_settings.csv`, and what they are
+    WHAT is `show`, unless given: the topics of a DATASET. `compare` says what other numbers of topics would give. `fit`
+    finds topics again; those that go on keep their numbers. `label` says of each text which it is about, and `run` then
+    takes that to the marts. How many topics there are, people say in `seeds/topic_settings.csv`, and what they are
     called in `seeds/topic_names.csv`. By night a job labels the texts that came.
     """
     # scikit-learn takes seconds to load, which no other command needs.
