@@ -95,7 +95,7 @@ install: $(STAMP) ## Make or refresh the environment in .venv
 demo: $(BOARDS)/.installed ## Sample lake to published marts and boards, with a summary (idempotent)
 	@$(BIN)/tidemark sample --events $(DEMO_EVENTS) --days $(DEMO_DAYS) --seed $(DEMO_SEED)
 	@$(BIN)/tidemark land
-	@$(BIN)/tidemark topics fit
+	@$(BIN)/tidemark topics fit || echo "The demo goes on without topics."
 	@$(BIN)/tidemark topics label
 	@$(BIN)/tidemark run
 

@@ -6,10 +6,8 @@ weakly or strongly and a few pages are shuffled; and a world in which all are al
 """
 
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,8 @@ import numpy as np
 import pyarrow as pa
 from rich.table import Table
 
-from flows.build.dbt import read_project, run_dbt
-from flows.build.landings import enter_landings
+from benchmarks.compiled import compiled
 from flows.contract.spec import PROJECT
-from flows.settings import Settings
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 MODELS = ("int_adverts__places_estimated", "int_adverts__adverts_adjusted", "fct_advert_attractiveness")
@@ -70,19 +66,6 @@ class Truth:
     curve: Numbers
 
 
-@cache
-def compiled() -> dict[str, str]:
-    """The SQL of the models as a whole build runs it, by name."""
-    with tempfile.TemporaryDirectory() as home:
-        settings = Settings(home=Path(home))
-        settings.warehouse.parent.mkdir()
-        project = read_project(settings)
-        enter_landings(settings)
-        selected = ["compile", "--no-defer", "--quiet", "--select", *MODELS]
-        done = run_dbt(settings, selected, project=project)
-        return {result.node.name: result.node.compiled_code for result in done.results if result.node.name in MODELS}
-
-
 def new_database() -> duckdb.DuckDBPyConnection:
     """A database in memory with the inputs of the models, empty, and the segments of the seed."""
     db = duckdb.connect(config={"threads": 2})
@@ -99,7 +82,7 @@ def new_database() -> duckdb.DuckDBPyConnection:
 def score(db: duckdb.DuckDBPyConnection) -> None:
     """Run the models on what is in the database; their tables can be read by their names."""
     for name in MODELS:
-        sql = re.sub(r'"[^"]+"\."(intermediate|marts|seeds)"\.', r"tidemark.\1.", compiled()[name])
+        sql = re.sub(r"\b(intermediate|marts|seeds)\.", r"tidemark.\1.", compiled(*MODELS)[name])
         schema = "marts" if name.startswith("fct_") else "intermediate"
         db.execute(f"create or replace table tidemark.{schema}.{name} as {sql}")
         db.execute(f"create or replace view {name} as from tidemark.{schema}.{name}")

@@ -34,6 +34,8 @@ EARLIER_DAYS = {
     "affected_weeks_after": None,
     "affected_days_of_adjusted": None,
     "affected_days_of_attractiveness": None,
+    "affected_days_of_sectioned": None,
+    "affected_days_of_enjoyment": None,
 }
 # Layers whose tables are wanted for themselves; of the others, what these read.
 WANTED = ("raw", "marts", "ops")

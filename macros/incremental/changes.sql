@@ -39,3 +39,19 @@
     insert into ops.changes select '{{ model.name }}', null, nextval('ops.change_number');
     {% endif %}
 {% endmacro %}
+
+{#-
+    The days of the running model on which, or so many days before which, a day or week of another changed since. Days that the
+    other has no rows of are none.
+-#}
+{% macro days_changed_by(name, days_after, of) %}
+    {% set rows = run_query("
+        select distinct strftime(days.day, '%Y-%m-%d')
+        from ops.changes as theirs
+        inner join ops.changes as days
+            on days.model = '" ~ of ~ "' and days.day between theirs.day and " ~ add_days('theirs.day', days_after) ~ "
+        left join ops.changes as own on own.model = '" ~ model.name ~ "' and days.day = own.day
+        where theirs.model = '" ~ name ~ "' and theirs.change > coalesce(own.change, 0)
+    ") %}
+    {% do return(rows.columns[0].values() | list) %}
+{% endmacro %}

@@ -1,0 +1,16 @@
+{#-
+    A query of the section of contents on days: of each row of `relation`, by its event_date and content_id, the one that
+    was known at the end of that day. One that is known later only is taken as it was known first.
+-#}
+{% macro sections_of_contents(relation) %}
+    select distinct
+        days.event_date,
+        days.content_id,
+        coalesce(versions.section, 'no section') as section
+    from {{ relation }} as days
+    left join {{ ref('int_content__contents_versioned') }} as versions
+        on
+            days.content_id = versions.content_id
+            and (versions.valid_from < {{ local_day_start(add_days('days.event_date', 1)) }} or versions.version_number = 1)
+            and (versions.valid_to >= {{ local_day_start(add_days('days.event_date', 1)) }} or versions.valid_to is null)
+{% endmacro %}
