@@ -29,6 +29,7 @@ from flows.build.build import build
 from flows.build.landings import enter_landings
 from flows.contract.spec import PROJECT
 from flows.land.compact import compact
+from flows.topics.topics import fit, label
 
 SCRIPT = Path(__file__).with_name("handwritten.sql")
 SMALL = 1_000_000
@@ -48,8 +49,10 @@ def tables(work: Path, size: int) -> Iterator[Table]:
 
 
 def prepare(home: Path, events: int) -> None:
-    """A home with a sample of this many events landed, its inbox empty again."""
+    """A home with a sample of this many events landed and the topics of its calls told, its inbox empty again."""
     measured(make_sample, home=home, events=events)
+    measured(land_all, home=home)
+    measured(tell_topics, home=home)
     measured(land_all, home=home)
     measured(compact_all, home=home)
     shutil.rmtree(settings_of(home).inbox)
@@ -66,6 +69,12 @@ def compare_builds(home: Path, rounds: int = ROUNDS) -> dict[str, list[Measureme
     runs = in_turn(jobs, rounds)
     measured(compare_marts, home=home)
     return runs
+
+
+def tell_topics(home: str) -> int:
+    """Job: find the topics of the calls, and deliver them; the calls."""
+    fit(settings_of(home), "calls")
+    return sum(done.texts_count for done in label(settings_of(home)))
 
 
 def compact_all(home: str) -> int:

@@ -567,7 +567,9 @@ select
     max_depth,
     engaged_seconds,
     reactions_count,
+    positive_reactions_count,
     is_read,
+    coalesce(engaged_seconds >= enjoyed_min_engaged_seconds, false) as is_long,
     is_read
     and (
         engaged_seconds >= enjoyed_min_engaged_seconds
@@ -1890,14 +1892,13 @@ from bounded;
 -- Calls and accounts
 ---------------------------------------------------------------------------------------------------------------
 
-create table fct_calls as
-with calls as (
-    select *
-    from read_parquet(getvariable('landed') || '/calls/event_date=*/*.parquet', hive_partitioning = true)
-    where _batch_id not in (from superseded)
-    qualify row_number() over (partition by call_id order by _batch_id desc, _line desc) = 1
-)
+create temp table calls as
+select *
+from read_parquet(getvariable('landed') || '/calls/event_date=*/*.parquet', hive_partitioning = true)
+where _batch_id not in (from superseded)
+qualify row_number() over (partition by call_id order by _batch_id desc, _line desc) = 1;
 
+create table fct_calls as
 select
     c.call_id,
     c.advert_id,
@@ -1966,3 +1967,341 @@ select
     timezone('UTC', timezone('Europe/Stockholm', cast(date_day + 1 as timestamp))) as ends_at,
     cast(date_diff('hour', starts_at, ends_at) as integer) as hours_count
 from days;
+
+---------------------------------------------------------------------------------------------------------------
+-- What was enjoyed: there is one way to write it, so it is the models' text
+---------------------------------------------------------------------------------------------------------------
+
+create temp table content_days_sectioned as
+with days as (
+    select * from agg_content_daily
+    where readers_count > 0 and true
+),
+
+sections as (
+
+    select distinct
+        days.event_date,
+        days.content_id,
+        coalesce(versions.section, 'no section') as section
+    from days as days
+    left join dim_contents as versions
+        on
+            days.content_id = versions.content_id
+            and (versions.valid_from < timezone('UTC', timezone('Europe/Stockholm', cast((days.event_date + cast(1 as integer)) as timestamp))) or versions.version_number = 1)
+            and (versions.valid_to >= timezone('UTC', timezone('Europe/Stockholm', cast((days.event_date + cast(1 as integer)) as timestamp))) or versions.valid_to is null)
+
+)
+
+select
+    days.event_date,
+    days.product,
+    days.content_type,
+    days.content_id,
+    sections.section,
+    days.readers_count,
+    days.enjoyers_count
+from days
+inner join sections
+    on
+        days.event_date = sections.event_date
+        and days.content_id = sections.content_id;
+
+create table agg_content_enjoyment as
+with sectioned as (
+    select * from content_days_sectioned
+    where true
+),
+
+days as (
+    select distinct event_date as judged_date
+    from sectioned
+    where true
+),
+
+in_28_days as (
+    select
+        days.judged_date,
+        sectioned.*,
+        date_diff('day', sectioned.event_date, days.judged_date) as days_ago
+    from sectioned
+    inner join days
+        on sectioned.event_date between (days.judged_date + cast(-27 as integer)) and days.judged_date
+),
+
+sections as (
+    select
+        judged_date,
+        product,
+        content_type,
+        section,
+        cast(sum(readers_count) as double) as readers,
+        cast(sum(enjoyers_count) as double) as enjoyers
+    from in_28_days
+    group by judged_date, product, content_type, section
+),
+
+means as (
+    select
+        judged_date,
+        product,
+        content_type,
+        sum(enjoyers) / sum(readers) as mean_rate
+    from sections
+    group by judged_date, product, content_type
+),
+
+sections_expected as (
+    select
+        sections.*,
+        means.mean_rate,
+        sections.readers * means.mean_rate as expected,
+        sections.readers * means.mean_rate * (1 - means.mean_rate) as expected_variance,
+        sections.enjoyers * (1 - means.mean_rate) as variance
+    from sections
+    inner join means
+        on
+            sections.judged_date = means.judged_date
+            and sections.product = means.product
+            and sections.content_type is not distinct from means.content_type
+),
+
+sections_scattered as (
+    select
+        judged_date,
+        product,
+        content_type,
+        case
+    when
+        cast(sum(cast(power(enjoyers - expected, 2) - variance as decimal(28, 9))) as double) - cast(sum(cast(power(0, 2) as decimal(28, 9))) as double)
+        > (power(1 - 2 / (9 * (power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0))) + 2.326 * sqrt(2 / (9 * (power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0)))), 3) - 1) * sqrt((power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0)) / 2)
+        * sqrt(2 * cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double) + 2 * power(cast(sum(cast(power(0, 2) as decimal(28, 9))) as double), 2))
+        then cast(sum(cast(power(enjoyers - expected, 2) - variance as decimal(28, 9))) as double) / cast(sum(cast(power(expected, 2) as decimal(28, 9))) as double)
+    else 0
+end as scatter
+    from sections_expected
+    group by judged_date, product, content_type
+),
+
+section_rates as (
+    select
+        expected.judged_date,
+        expected.product,
+        expected.content_type,
+        expected.section,
+
+        expected.mean_rate
+        * coalesce(
+            (1 + scattered.scatter * expected.enjoyers * expected.expected / nullif(expected.expected_variance, 0))
+/ (1 + scattered.scatter * expected.expected * expected.expected / nullif(expected.expected_variance, 0)), 1
+        ) as section_rate
+    from sections_expected as expected
+    inner join sections_scattered as scattered
+        on
+            expected.judged_date = scattered.judged_date
+            and expected.product = scattered.product
+            and expected.content_type is not distinct from scattered.content_type
+),
+
+contents as (
+    select
+        judged_date,
+        product,
+        content_type,
+        content_id,
+        max_by(section, event_date) as section,
+        sum(case when days_ago = 0 then readers_count else 0 end) as readers_count,
+        sum(case when days_ago = 1 then readers_count else 0 end) as readers_before_count,
+        sum(case when days_ago > 0 then readers_count else 0 end) as readers_earlier_count,
+        sum(case when days_ago < 7 then readers_count else 0 end) as week_readers_count,
+        sum(case when days_ago < 7 then enjoyers_count else 0 end) as week_enjoyers_count
+    from in_28_days
+    group by judged_date, product, content_type, content_id
+    having sum(case when days_ago < 7 then readers_count else 0 end) > 0
+),
+
+contents_expected as (
+    select
+        contents.*,
+        rates.section_rate,
+        contents.week_readers_count * rates.section_rate as expected,
+        contents.week_readers_count * rates.section_rate * (1 - rates.section_rate) as expected_variance,
+        contents.week_enjoyers_count * (1 - rates.section_rate) as variance
+    from contents
+    inner join section_rates as rates
+        on
+            contents.judged_date = rates.judged_date
+            and contents.product = rates.product
+            and contents.content_type is not distinct from rates.content_type
+            and contents.section = rates.section
+),
+
+contents_scattered as (
+    select
+        judged_date,
+        product,
+        content_type,
+        case
+    when
+        cast(sum(cast(power(week_enjoyers_count - expected, 2) - variance as decimal(28, 9))) as double) - cast(sum(cast(power(0, 2) as decimal(28, 9))) as double)
+        > (power(1 - 2 / (9 * (power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0))) + 2.326 * sqrt(2 / (9 * (power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0)))), 3) - 1) * sqrt((power(cast(sum(cast(expected_variance as decimal(28, 9))) as double), 2) / nullif(cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double), 0)) / 2)
+        * sqrt(2 * cast(sum(cast(power(expected_variance, 2) as decimal(28, 9))) as double) + 2 * power(cast(sum(cast(power(0, 2) as decimal(28, 9))) as double), 2))
+        then cast(sum(cast(power(week_enjoyers_count - expected, 2) - variance as decimal(28, 9))) as double) / cast(sum(cast(power(expected, 2) as decimal(28, 9))) as double)
+    else 0
+end as scatter
+    from contents_expected
+    where expected > 0 and section_rate < 1
+    group by judged_date, product, content_type
+),
+
+posteriors as (
+    select
+        expected.*,
+        scattered.scatter,
+        1 / nullif(scattered.scatter, 0)
+        + expected.week_enjoyers_count * expected.expected / nullif(expected.expected_variance, 0) as shape,
+        least(
+            expected.section_rate
+            * (1 + coalesce(scattered.scatter, 0) * expected.week_enjoyers_count * expected.expected / nullif(expected.expected_variance, 0))
+/ (1 + coalesce(scattered.scatter, 0) * expected.expected * expected.expected / nullif(expected.expected_variance, 0)),
+            1
+        ) as enjoyed_rate
+    from contents_expected as expected
+    left join contents_scattered as scattered
+        on
+            expected.judged_date = scattered.judged_date
+            and expected.product = scattered.product
+            and expected.content_type is not distinct from scattered.content_type
+),
+
+bounded as (
+    select
+        *,
+        greatest(enjoyed_rate * power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3), 0) as enjoyed_rate_low,
+        least(enjoyed_rate * power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3), 1) as enjoyed_rate_high
+    from posteriors
+)
+
+select
+    judged_date as event_date,
+    product,
+    content_type,
+    content_id,
+    section,
+    cast(readers_count as bigint) as readers_count,
+    cast(readers_before_count as bigint) as readers_before_count,
+    case
+        when readers_earlier_count = 0 then 'new'
+        when readers_count - readers_before_count > 1.645 * sqrt(readers_count + readers_before_count) then 'rising'
+        when readers_before_count - readers_count > 1.645 * sqrt(readers_count + readers_before_count) then 'falling'
+        else 'steady'
+    end as trend,
+    cast(week_readers_count as bigint) as week_readers_count,
+    cast(week_enjoyers_count as bigint) as week_enjoyers_count,
+    round(coalesce(enjoyed_rate, section_rate), 6) as enjoyed_rate,
+    round(enjoyed_rate_low, 6) as enjoyed_rate_low,
+    round(enjoyed_rate_high, 6) as enjoyed_rate_high,
+    round(section_rate, 6) as section_rate,
+    case
+        when enjoyed_rate_low > section_rate then 'above'
+        when enjoyed_rate_high < section_rate then 'below'
+        else 'not told apart'
+    end as against_section,
+    coalesce(
+        round(1 - 1 / (1 + coalesce(scatter, 0) * expected * expected / nullif(expected_variance, 0)), 6), 0
+    ) as evidence_share
+from bounded;
+
+create table agg_enjoyed_rules_daily as
+select
+    reads.event_date,
+    reads.product,
+    reads.content_type,
+    count(*) filter (where reads.is_long) as long_reads_count,
+    count(*) filter (where reads.is_long and reads.positive_reactions_count > 0) as long_reads_liked_count,
+    count(*) filter (where not reads.is_long) as short_reads_count,
+    count(*) filter (where not reads.is_long and reads.positive_reactions_count > 0) as short_reads_liked_count
+from fct_content_engagement as reads
+inner join content_groups on reads.event_date = content_groups.event_date
+    and reads.product = content_groups.product and reads.platform = content_groups.platform
+where reads.is_read and not reads.is_bot
+group by all;
+
+---------------------------------------------------------------------------------------------------------------
+-- What calls are about
+---------------------------------------------------------------------------------------------------------------
+
+create temp table topic_names as
+select *
+from read_csv(
+    getvariable('seeds') || '/topic_names.csv',
+    types = {'topic_id': 'varchar', 'topic_name': 'varchar', 'counts_as_topic_id': 'varchar'}
+);
+
+create table dim_topics as
+select
+    t.topic_id,
+    t.dataset,
+    t.topic_number,
+    case
+        when n.topic_name is not null then n.topic_name
+        when t.topic_number = 0 then 'unclear'
+        else coalesce(t.keywords, 'no words')
+    end as topic_name,
+    n.topic_name is not null or t.topic_number = 0 as is_named,
+    coalesce(n.counts_as_topic_id, t.topic_id) as counts_as_topic_id,
+    t.keywords,
+    t.texts_count,
+    t.stability,
+    t.fitted_at
+from read_parquet(getvariable('landed') || '/topics/batch-*/data.parquet', union_by_name = true) as t
+left join topic_names as n on t.topic_id = n.topic_id
+where t._batch_id not in (from superseded)
+qualify row_number() over (partition by t.topic_id order by t._batch_id desc, t._line desc) = 1;
+
+create temp table text_topics as
+select *
+from read_parquet(getvariable('landed') || '/text_topics/event_date=*/*.parquet', hive_partitioning = true)
+where _batch_id not in (from superseded)
+qualify row_number() over (partition by text_id order by _batch_id desc, _line desc) = 1;
+
+create table fct_call_topics as
+select
+    c.call_id,
+    c.event_date as started_date,
+    coalesce(n.counts_as_topic_id, t.topic_id) as topic_id,
+    t.topic_id as found_topic_id,
+    t.weight,
+    t.next_topic_id
+from calls as c
+inner join text_topics as t on 'calls-' || c._batch_id || '-' || c._line = t.text_id
+left join topic_names as n on t.topic_id = n.topic_id;
+
+create table agg_call_topics_daily as
+with counted as (
+    select
+        t.started_date as event_date,
+        t.topic_id,
+        c.channel,
+        case
+            when c.duration_seconds < 30 then 'under 30 seconds'
+            when c.duration_seconds < 120 then '30 seconds to 2 minutes'
+            when c.duration_seconds < 600 then '2 to 10 minutes'
+            when c.duration_seconds >= 600 then '10 minutes or more'
+        end as call_length,
+        count(*) as calls_count,
+        cast(sum(cast(t.weight as decimal(28, 9))) as double) as weight
+    from fct_call_topics as t
+    inner join calls as c on t.call_id = c.call_id
+    group by all
+)
+
+select
+    event_date,
+    topic_id,
+    channel,
+    call_length,
+    calls_count,
+    round(weight / calls_count, 6) as mean_weight,
+    cast(calls_count as double) / sum(calls_count) over (partition by event_date) as day_share
+from counted;

@@ -198,7 +198,9 @@ class Engagement(NamedTuple):
     max_depth: float
     engaged_seconds: float
     reactions_count: int
+    positive_reactions_count: int
     is_read: bool
+    is_long: bool
     is_enjoyed: bool
     is_bot: bool
 
@@ -221,7 +223,7 @@ def fct_content_engagement(events: list[Event]) -> list[Engagement]:
         likes = sum(e["reaction"] in positive for e in done)
         is_read = depth >= float(rule["read_min_depth"]) and seconds >= float(rule["read_min_engaged_seconds"])
         is_liked = likes >= int(rule["enjoyed_min_positive_reactions"])
-        is_enjoyed = is_read and (is_liked or seconds >= float(rule["enjoyed_min_engaged_seconds"]))
+        is_long = seconds >= float(rule["enjoyed_min_engaged_seconds"])
         rows.append(
             Engagement(
                 *key,
@@ -233,8 +235,10 @@ def fct_content_engagement(events: list[Event]) -> list[Engagement]:
                 max_depth=depth,
                 engaged_seconds=seconds,
                 reactions_count=count(done, "content_reaction"),
+                positive_reactions_count=likes,
                 is_read=is_read,
-                is_enjoyed=is_enjoyed,
+                is_long=is_long,
+                is_enjoyed=is_read and (is_liked or is_long),
                 is_bot=any(e["is_bot"] for e in done),
             )
         )

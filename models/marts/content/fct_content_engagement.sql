@@ -62,7 +62,8 @@ reads_judged as (
         *,
         coalesce(
             max_depth >= read_min_depth and engaged_seconds >= read_min_engaged_seconds, false
-        ) as is_read
+        ) as is_read,
+        coalesce(engaged_seconds >= enjoyed_min_engaged_seconds, false) as is_long
     from with_rules
 ),
 
@@ -71,7 +72,7 @@ judged as (
         *,
         is_read
         and (
-            engaged_seconds >= enjoyed_min_engaged_seconds
+            is_long
             or positive_reactions_count >= enjoyed_min_positive_reactions
         ) as is_enjoyed
     from reads_judged
@@ -89,7 +90,9 @@ select
     max_depth,
     engaged_seconds,
     reactions_count,
+    positive_reactions_count,
     is_read,
+    is_long,
     is_enjoyed,
     is_bot
 from judged
