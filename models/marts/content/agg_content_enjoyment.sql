@@ -1,10 +1,10 @@
--- One row per day, product, content type and content that was read in the seven days up to it: which share of its readers
--- enjoyed it, between which bounds, against what is usual of its section; and whether it had more readers than the day
--- before.
+-- One row per day, product, content type and content that was read in the seven days up to it: which share of its
+-- readers enjoyed it, between which bounds, against what is usual of its section; and whether it had more readers than
+-- the day before.
 --
--- Shares are shrunk as the scores of adverts are (fct_advert_attractiveness): a content with few readers is near its section, and
--- one with many where its own readers say. A share of readers varies less than a count of clicks, by one less the share.
--- Where contents of sections scatter no more than chance does, all are taken to be alike.
+-- Shares are shrunk as the scores of adverts are (fct_advert_attractiveness): a content with few readers is near its
+-- section, and one with many where its own readers say. A share of readers varies less than a count of clicks, by one
+-- less the share. Where contents scatter no more than chance does, all are taken to be alike.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
@@ -91,7 +91,10 @@ section_rates as (
         -- Where nobody enjoyed anything, or everybody did, nothing varies.
         expected.mean_rate
         * coalesce(
-            {{ shrunk_ratio('expected.enjoyers', 'expected.expected', 'expected.expected_variance', 'scattered.scatter') }}, 1
+            {{ shrunk_ratio(
+                'expected.enjoyers', 'expected.expected', 'expected.expected_variance', 'scattered.scatter'
+            ) }},
+            1
         ) as section_rate
     from sections_expected as expected
     inner join sections_scattered as scattered

@@ -1,6 +1,6 @@
--- One row per day, product and content type: of the reads that took as long as the rules want of what is enjoyed, and of
--- the shorter ones, how many came with a positive reaction. So people see whether time tells what is enjoyed. Groups that
--- are too small to be shown are left out, as in agg_content_daily.
+-- One row per day, product and content type: of the reads that took as long as the rules want of what is enjoyed, and
+-- of the shorter ones, how many came with a positive reaction. So people see whether time tells what is enjoyed. Groups
+-- that are too small to be shown are left out, as in agg_content_daily.
 {{ config(materialized='incremental', incremental_strategy='replace_days', unique_key='event_date') }}
 
 with engagement as (
