@@ -1850,7 +1850,10 @@ posteriors as (
 bounded as (
     select
         *,
-        power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3) as low_ratio,
+        case
+            when shape is not null
+                then greatest(power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3), 0)
+        end as low_ratio,
         power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3) as high_ratio
     from posteriors
 )
@@ -1870,11 +1873,11 @@ select
         else 'no advert was clicked'
     end as why_not_scored,
     round(score, 6) as score,
-    round(score * greatest(low_ratio, 0), 6) as score_low,
+    round(score * low_ratio, 6) as score_low,
     round(score * high_ratio, 6) as score_high,
     case
         when score is null then null
-        when score * greatest(low_ratio, 0) > 1 then 'above'
+        when score * low_ratio > 1 then 'above'
         when score * high_ratio < 1 then 'below'
         else 'not told apart'
     end as against_average,
@@ -1967,6 +1970,358 @@ select
     timezone('UTC', timezone('Europe/Stockholm', cast(date_day + 1 as timestamp))) as ends_at,
     cast(date_diff('hour', starts_at, ends_at) as integer) as hours_count
 from days;
+
+---------------------------------------------------------------------------------------------------------------
+-- Which adverts to show: the models' text, too
+---------------------------------------------------------------------------------------------------------------
+
+create table agg_advert_selection as
+with scores as (
+    select
+        *,
+        coalesce(seller_id, advert_id) as seller
+    from fct_advert_attractiveness
+    where is_scored and true
+),
+
+counted as (
+    select * from agg_adverts_daily
+    where true
+),
+
+days as (
+    select distinct event_date
+    from scores
+),
+
+draws as (
+    select cast(numbers.number as integer) as draw
+    from (
+        values
+        (0),
+        (1),
+        (2),
+        (3),
+        (4),
+        (5),
+        (6),
+        (7),
+        (8),
+        (9),
+        (10),
+        (11),
+        (12),
+        (13),
+        (14),
+        (15),
+        (16),
+        (17),
+        (18),
+        (19),
+        (20),
+        (21),
+        (22),
+        (23),
+        (24),
+        (25),
+        (26),
+        (27),
+        (28),
+        (29),
+        (30),
+        (31),
+        (32),
+        (33),
+        (34),
+        (35),
+        (36),
+        (37),
+        (38),
+        (39),
+        (40),
+        (41),
+        (42),
+        (43),
+        (44),
+        (45),
+        (46),
+        (47),
+        (48),
+        (49),
+        (50),
+        (51),
+        (52),
+        (53),
+        (54),
+        (55),
+        (56),
+        (57),
+        (58),
+        (59),
+        (60),
+        (61),
+        (62),
+        (63),
+        (64),
+        (65),
+        (66),
+        (67),
+        (68),
+        (69),
+        (70),
+        (71),
+        (72),
+        (73),
+        (74),
+        (75),
+        (76),
+        (77),
+        (78),
+        (79),
+        (80),
+        (81),
+        (82),
+        (83),
+        (84),
+        (85),
+        (86),
+        (87),
+        (88),
+        (89),
+        (90),
+        (91),
+        (92),
+        (93),
+        (94),
+        (95),
+        (96),
+        (97),
+        (98),
+        (99),
+        (100)
+    ) as numbers (number)
+),
+
+shown as (
+    select
+        days.event_date,
+        counted.page_type,
+        counted.slot,
+        counted.platform,
+        counted.advert_id,
+        sum(counted.impressions_count) as impressions_count,
+        sum(counted.clicks_count) as clicks_count
+    from counted
+    inner join days
+        on counted.event_date between (days.event_date + cast(-27 as integer)) and days.event_date
+    where counted.page_type is not null and counted.slot is not null
+    group by days.event_date, counted.page_type, counted.slot, counted.platform, counted.advert_id
+),
+
+scored as (
+    select
+        shown.*,
+        scores.seller_id,
+        scores.seller,
+        scores.score,
+        scores.score_low,
+        scores.score_high,
+        scores.against_average = 'not told apart' as is_open
+    from shown
+    inner join scores
+        on
+            shown.event_date = scores.event_date
+            and shown.advert_id = scores.advert_id
+),
+
+places as (
+    select
+        event_date,
+        page_type,
+        slot,
+        platform,
+        sum(clicks_count) / nullif(cast(sum(cast(impressions_count * score as decimal(28, 9))) as double), 0) as average_rate
+    from scored
+    group by event_date, page_type, slot, platform
+),
+
+candidates as (
+    select
+        *,
+        row_number() over (
+            partition by event_date, page_type, slot, platform
+            order by coalesce(score_high, score) desc, advert_id asc
+        ) as candidate_number,
+        dense_rank() over (order by event_date, page_type, slot, platform) as place_number,
+        dense_rank() over (order by seller) as seller_number
+    from scored
+    qualify candidate_number <= 5 * 20
+),
+
+adverts as (
+    select distinct
+        event_date,
+        advert_id,
+        score,
+        (cbrt(score_high / score) + cbrt(score_low / score)) / 2 as mean_root,
+        (cbrt(score_high / score) - cbrt(score_low / score)) / (2 * 1.645) as root_deviation
+    from candidates
+),
+
+digests as (
+    select
+        adverts.*,
+        draws.draw,
+        md5(concat_ws(
+            ' ', cast(adverts.event_date as TEXT), adverts.advert_id,
+            cast(draws.draw as TEXT)
+        )) as digest
+    from adverts
+    cross join draws
+),
+
+drawn as (
+    select
+        event_date,
+        advert_id,
+        draw,
+        round(
+            score * coalesce(power(greatest(mean_root + root_deviation * (sqrt(-2 * ln(((cast('0x' || substr(digest, 1, 8) as bigint) + 0.5) / 4294967296.0))) * cos(2 * pi() * ((cast('0x' || substr(digest, 9, 8) as bigint) + 0.5) / 4294967296.0))), 0), 3), 1), 9
+        ) as drawn_score,
+        ((cast('0x' || substr(digest, 17, 8) as bigint) + 0.5) / 4294967296.0) as chance
+    from digests
+),
+
+trials as (
+    select
+        candidates.place_number * 101 + drawn.draw as trial,
+        candidates.place_number,
+        candidates.candidate_number,
+        candidates.seller_number,
+        candidates.is_open,
+        drawn.draw,
+        drawn.drawn_score,
+        drawn.chance
+    from candidates
+    inner join drawn
+        on
+            candidates.event_date = drawn.event_date
+            and candidates.advert_id = drawn.advert_id
+),
+
+best_of_sellers as (
+    select *
+    from trials
+    qualify row_number() over (
+        partition by trial, seller_number
+        order by drawn_score desc, candidate_number asc
+    ) <= 3
+),
+
+chosen_by_score as (
+    select
+        *,
+        row_number() over (partition by trial order by drawn_score desc, candidate_number asc) as selection_rank
+    from best_of_sellers
+    qualify selection_rank <= 18
+),
+
+sellers_chosen as (
+    select
+        trial,
+        seller_number,
+        count(*) as chosen_count
+    from chosen_by_score
+    group by trial, seller_number
+),
+
+open_to_chance as (
+    select trials.*
+    from trials
+    left join sellers_chosen
+        on
+            trials.trial = sellers_chosen.trial
+            and trials.seller_number = sellers_chosen.seller_number
+    left join chosen_by_score
+        on
+            trials.trial = chosen_by_score.trial
+            and trials.candidate_number = chosen_by_score.candidate_number
+    where
+        trials.is_open
+        and chosen_by_score.trial is null
+        and coalesce(sellers_chosen.chosen_count, 0) < 3
+    qualify row_number() over (
+        partition by trials.trial, trials.seller_number
+        order by trials.chance asc, trials.candidate_number asc
+    ) = 1
+),
+
+chosen_by_chance as (
+    select
+        *,
+        row_number() over (partition by trial order by chance asc, candidate_number asc) as chance_rank
+    from open_to_chance
+    qualify chance_rank <= 2
+),
+
+chosen as (
+    select
+        place_number,
+        candidate_number,
+        draw,
+        drawn_score,
+        selection_rank,
+        false as is_exploration
+    from chosen_by_score
+    union all
+    select
+        place_number,
+        candidate_number,
+        draw,
+        drawn_score,
+        18 + chance_rank as selection_rank,
+        true as is_exploration
+    from chosen_by_chance
+),
+
+propensities as (
+    select
+        place_number,
+        candidate_number,
+        cast(count(*) as double) / 101 as propensity
+    from chosen
+    group by place_number, candidate_number
+)
+
+select
+    candidates.event_date,
+    candidates.page_type,
+    candidates.slot,
+    candidates.platform,
+    cast(chosen.selection_rank as integer) as selection_rank,
+    candidates.advert_id,
+    candidates.seller_id,
+    chosen.is_exploration,
+    candidates.score,
+    round(chosen.drawn_score, 6) as drawn_score,
+    round(1000 * places.average_rate * candidates.score, 6) as expected_clicks,
+    round(propensities.propensity, 6) as propensity
+from chosen
+inner join candidates
+    on
+        chosen.place_number = candidates.place_number
+        and chosen.candidate_number = candidates.candidate_number
+inner join propensities
+    on
+        chosen.place_number = propensities.place_number
+        and chosen.candidate_number = propensities.candidate_number
+inner join places
+    on
+        candidates.event_date = places.event_date
+        and candidates.page_type = places.page_type
+        and candidates.slot = places.slot
+        and candidates.platform = places.platform
+where chosen.draw = 0;
 
 ---------------------------------------------------------------------------------------------------------------
 -- What was enjoyed: there is one way to write it, so it is the models' text
@@ -2177,8 +2532,14 @@ posteriors as (
 bounded as (
     select
         *,
-        greatest(enjoyed_rate * power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3), 0) as enjoyed_rate_low,
-        least(enjoyed_rate * power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3), 1) as enjoyed_rate_high
+        case
+            when shape is not null
+                then greatest(enjoyed_rate * power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3), 0)
+        end as enjoyed_rate_low,
+        case
+            when shape is not null
+                then least(enjoyed_rate * power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3), 1)
+        end as enjoyed_rate_high
     from posteriors
 )
 

@@ -34,6 +34,7 @@ EARLIER_DAYS = {
     "affected_weeks_after": None,
     "affected_days_of_adjusted": None,
     "affected_days_of_attractiveness": None,
+    "affected_days_of_selection": None,
     "affected_days_of_sectioned": None,
     "affected_days_of_enjoyment": None,
 }

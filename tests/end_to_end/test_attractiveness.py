@@ -14,10 +14,11 @@ from tests.support.lake import Lake
 
 FIRST = date(2026, 1, 5)  # a Monday
 DAYS = 42
-SCORES = "fct_advert_attractiveness"
+SCORES, SELECTION = "fct_advert_attractiveness", "agg_advert_selection"
 MODELS = {
     "int_adverts__places_counted": "intermediate", "int_adverts__places_estimated": "intermediate",
     "int_adverts__adverts_adjusted": "intermediate", "agg_advert_positions": "marts", SCORES: "marts",
+    SELECTION: "marts",
 }  # fmt: skip
 
 
@@ -136,3 +137,30 @@ def test_adverts_that_become_known_later_are_in_their_segment_from_the_start(lak
     good(lake, build_pending)
     assert changed_days(lake.settings, since, "int_adverts__adverts_adjusted")[0] == FIRST
     assert_is_one_full_build(lake)
+
+
+def test_what_is_to_be_shown_is_chosen_by_rank_and_caps_and_could_have_been_otherwise(lake: Lake) -> None:
+    with open_warehouse(lake.settings, read_only=True) as db:
+        places = db.execute(
+            "select event_date, platform, list(selection_rank order by selection_rank), list(distinct advert_id), "
+            "max(propensity), min(propensity), bool_and(expected_clicks > 0) "
+            f"from marts.{SELECTION} group by all order by all"
+        ).fetchall()
+        ((most_of_seller,),) = db.execute(
+            f"select max(number) from (select count(*) as number from marts.{SELECTION} "
+            "where seller_id is not null group by event_date, page_type, slot, platform, seller_id)"
+        ).fetchall()
+        good_ones = dict(
+            db.execute(
+                f"select cast(substr(advert_id, 3) as integer) < 4, avg(propensity) from marts.{SELECTION} "
+                f"where event_date = (select max(event_date) from marts.{SELECTION}) group by all"
+            ).fetchall()
+        )
+    assert len(places) > 40
+    for _, _, ranks, adverts, highest, lowest, has_clicks in places:
+        by_score = [rank for rank in ranks if rank <= 18]
+        assert by_score == list(range(1, len(by_score) + 1)) and len(adverts) == len(ranks)
+        assert 0 < lowest <= highest <= 1 and has_clicks
+    assert most_of_seller == 3
+    # Adverts that are clicked twice as often are chosen more often.
+    assert good_ones[True] > good_ones.get(False, 0)

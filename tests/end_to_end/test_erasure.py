@@ -205,7 +205,8 @@ SMALL_GROUPS = {
     "agg_audience_daily", "agg_audience_periods", "agg_content_daily", "agg_content_periods",
     "fct_funnels", "agg_retention_weekly", "agg_content_paths",
     # Places and adverts are compared by all that was shown and clicked, so without a person all figures move a little.
-    "agg_advert_positions", "fct_advert_attractiveness", "agg_content_enjoyment",
+    "agg_advert_positions", "fct_advert_attractiveness", "agg_advert_selection",
+    "agg_content_enjoyment",
     "agg_enjoyed_rules_daily",
 }  # fmt: skip
 

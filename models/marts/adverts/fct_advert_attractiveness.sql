@@ -166,7 +166,11 @@ posteriors as (
 bounded as (
     select
         *,
-        power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3) as low_ratio,
+        -- Below 0 there is no rate; of no shape there are no bounds, where greatest() would leave out the NULL.
+        case
+            when shape is not null
+                then greatest(power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3), 0)
+        end as low_ratio,
         power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3) as high_ratio
     from posteriors
 )
@@ -186,11 +190,11 @@ select
         else 'no advert was clicked'
     end as why_not_scored,
     round(score, 6) as score,
-    round(score * greatest(low_ratio, 0), 6) as score_low,
+    round(score * low_ratio, 6) as score_low,
     round(score * high_ratio, 6) as score_high,
     case
         when score is null then null
-        when score * greatest(low_ratio, 0) > 1 then 'above'
+        when score * low_ratio > 1 then 'above'
         when score * high_ratio < 1 then 'below'
         else 'not told apart'
     end as against_average,

@@ -176,8 +176,15 @@ posteriors as (
 bounded as (
     select
         *,
-        greatest(enjoyed_rate * power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3), 0) as enjoyed_rate_low,
-        least(enjoyed_rate * power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3), 1) as enjoyed_rate_high
+        -- A share lies between 0 and 1; of no shape there are no bounds, where greatest() would leave out the NULL.
+        case
+            when shape is not null
+                then greatest(enjoyed_rate * power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3), 0)
+        end as enjoyed_rate_low,
+        case
+            when shape is not null
+                then least(enjoyed_rate * power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3), 1)
+        end as enjoyed_rate_high
     from posteriors
 )
 

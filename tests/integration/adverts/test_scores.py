@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.adverts import World, judge, new_database, score, simulate
+from benchmarks.adverts import World, calibrate, judge, new_database, score, simulate
 
 LOGS = Path(os.environ.get("TIDEMARK_REAL_DATA", "/nonexistent")) / "open_bandit"
 
@@ -26,6 +26,19 @@ def test_scores_find_the_truth_and_their_intervals_hold_it() -> None:
     above, below = (np.array([said == text for said in judged.against]) for text in ("above", "below"))
     assert above.sum() > 100 and below.sum() > 100
     assert (judged.quality[above] > 1).mean() > 0.95 and (judged.quality[below] < 1).mean() > 0.95
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_clicks_of_a_later_day_are_as_many_as_predicted(seed: int) -> None:
+    """All together within 10 %, and of each decile of the predicted rate within a fifth, but for chance."""
+    db = new_database()
+    simulate(db, World(seed=seed))
+    score(db)
+    deciles = calibrate(db)
+    assert [decile for _, decile, _, _ in deciles] == list(range(1, 11))
+    predicted, counted = (np.array([row[at] for row in deciles], dtype=float) for at in (2, 3))
+    assert counted.sum() / predicted.sum() == pytest.approx(1, abs=0.1)
+    assert (np.abs(counted - predicted) <= 0.2 * predicted + 2.576 * np.sqrt(predicted)).all(), deciles
 
 
 @pytest.mark.parametrize("seed", [1, 2])
