@@ -2327,7 +2327,7 @@ where chosen.draw = 0;
 -- What was enjoyed: there is one way to write it, so it is the models' text
 ---------------------------------------------------------------------------------------------------------------
 
-create temp table content_days_sectioned as
+create table agg_content_sections_daily as
 with days as (
     select * from agg_content_daily
     where readers_count > 0 and true
@@ -2364,7 +2364,7 @@ inner join sections
 
 create table agg_content_enjoyment as
 with sectioned as (
-    select * from content_days_sectioned
+    select * from agg_content_sections_daily
     where true
 ),
 

@@ -8,7 +8,7 @@
 {{ adapter.dispatch('uniform_draw')(digest, part) }}
 {%- endmacro %}
 
-{% macro default__uniform_draw(digest, part) -%}
+{% macro duckdb__uniform_draw(digest, part) -%}
 ((cast('0x' || substr({{ digest }}, {{ 1 + 8 * part }}, 8) as bigint) + 0.5) / 4294967296.0)
 {%- endmacro %}
 

@@ -3,7 +3,7 @@
 -#}
 
 {#-
-    For meta.days_to_replace of int_content__days_sectioned: the affected days, and those on which a touched content stands
+    For meta.days_to_replace of agg_content_sections_daily: the affected days, and those on which a touched content stands
     in another section than was noted.
 -#}
 {% macro affected_days_of_sectioned() %}
@@ -24,5 +24,5 @@
 {#- For meta.days_to_replace of agg_content_enjoyment: the days of which one of the 28 up to it changed. -#}
 {% macro affected_days_of_enjoyment() %}
     {% if backfill_days() %}{% do return(affected_days()) %}{% endif %}
-    {% do return(days_changed_by('int_content__days_sectioned', 27, 'int_content__days_sectioned')) %}
+    {% do return(days_changed_by('agg_content_sections_daily', 27, 'agg_content_sections_daily')) %}
 {% endmacro %}

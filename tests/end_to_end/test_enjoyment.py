@@ -18,7 +18,7 @@ from tests.support.lake import Lake
 
 FIRST = date(2026, 1, 5)
 DAYS = 9
-MODELS = {"int_content__days_sectioned": "intermediate", "agg_content_enjoyment": "marts"}
+MODELS = {"agg_content_sections_daily": "marts", "agg_content_enjoyment": "marts"}
 SELECTED = ("--select", *(f"+{name}" for name in MODELS), "--exclude-resource-type", "unit_test")
 
 
@@ -94,7 +94,7 @@ def test_a_day_that_comes_late_changes_the_days_after_it(lake: Lake) -> None:
     lake.deliver("web/events/late/4.ndjson", ndjson(events_of(4)))
     good(lake, build_pending)
     days = [FIRST + timedelta(days=day) for day in range(DAYS)]
-    assert changed_days(lake.settings, since, "int_content__days_sectioned") == days[4:5]
+    assert changed_days(lake.settings, since, "agg_content_sections_daily") == days[4:5]
     assert changed_days(lake.settings, since, "agg_content_enjoyment") == days[4:]
     assert_is_one_full_build(lake)
 
@@ -107,7 +107,7 @@ def test_a_content_that_moves_counts_for_its_section_from_then_on(lake: Lake) ->
     assert changed_days(lake.settings, since, "agg_content_enjoyment") == days[6:]
     with open_warehouse(lake.settings, read_only=True) as db:
         sections = db.execute(
-            "select distinct event_date >= date '2026-01-11', section from intermediate.int_content__days_sectioned "
+            "select distinct event_date >= date '2026-01-11', section from marts.agg_content_sections_daily "
             "where content_id = 'c-0' order by all"
         ).fetchall()
     assert sections == [(False, "sport"), (True, "economy")]
@@ -140,14 +140,13 @@ def judged(contents: list[tuple[str, int, int]]) -> list[Any]:
     """What the mart says of contents of one day, in one section each: section, readers, enjoyers."""
     sql = compiled("agg_content_enjoyment")["agg_content_enjoyment"]
     with duckdb.connect() as db:
-        db.execute("create schema intermediate")
+        db.execute("create schema marts")
         db.execute(
-            "create table intermediate.int_content__days_sectioned (event_date date, product varchar, "
+            "create table marts.agg_content_sections_daily (event_date date, product varchar, "
             "content_type varchar, content_id varchar, section varchar, readers_count bigint, enjoyers_count bigint)"
         )
         db.executemany(
-            "insert into intermediate.int_content__days_sectioned "
-            "values (date '2026-01-15', 'news', 'article', ?, ?, ?, ?)",
+            "insert into marts.agg_content_sections_daily values (date '2026-01-15', 'news', 'article', ?, ?, ?, ?)",
             [(f"c-{number:05}", *content) for number, content in enumerate(contents)],
         )
         return db.execute(

@@ -13,7 +13,7 @@
 ) }}
 
 with sectioned as (
-    select * from {{ ref('int_content__days_sectioned') }}
+    select * from {{ ref('agg_content_sections_daily') }}
     where {{ in_days_to_replace('event_date', before=27) }}
 ),
 

@@ -1,5 +1,5 @@
--- One row per day, product, content type and content that had readers: how many read and enjoyed it, and the section in
--- which it stood at the end of that day.
+-- One row per day, product, content type and content that had readers: the section in which it stood at the end of that
+-- day, and how many read and enjoyed it.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
