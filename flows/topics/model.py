@@ -54,8 +54,9 @@ def save(settings: Settings, dataset: str, model: Model) -> None:
     """Keep a fit beside those before it, whole or not at all; the oldest but three go."""
     folder = folder_of(settings, dataset)
     make_private(settings.home, FOLDER, dataset)
+    for left in folder.glob(".*.partial"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     partial = folder / f".{model.version}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
     make_private(partial)
     arrays: dict[str, Any] = {"directions": model.topics.directions}
     said = {

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from flows.clock import start_of_day
 from flows.errors import TidemarkError
-from flows.files import replace_private, sync_file, sync_folder
+from flows.files import replace_private, sha256, sync_file, sync_folder
 from flows.locks import held
 from flows.rights import make_inbox, make_private
 from flows.settings import Settings
@@ -94,6 +94,8 @@ def fit(settings: Settings, dataset: str, now: datetime | None = None) -> Fitted
         texts, days = _all_texts(settings, declared)
         before, mark = load(settings, dataset), _mark(declared, texts)
         if before and before.mark == mark:
+            # It may have been killed before it delivered them.
+            _deliver(settings, "topics", f"{dataset}.parquet", _table_of_topics(dataset, before))
             return Fitted(declared, before, len(texts.texts), days, [], [], Since.UNCHANGED)
         embedder = embedder_of(declared.vectors, texts.texts)
         vectors = embedder.embed(texts.texts)
@@ -146,7 +148,13 @@ def label(
     done = []
     for one in declared:
         with _alone(settings, f"label the texts of {one.dataset}"):
-            model = load(settings, one.dataset)
+            try:
+                model = load(settings, one.dataset)
+            except TidemarkError as error:  # the texts of others are labelled all the same
+                if dataset:
+                    raise
+                done.append(Labelled(one.dataset, 0, 0, 0, [str(error)]))
+                continue
             if model is not None:
                 done.append(_label(settings, one, model, progress))
             elif dataset:
@@ -279,6 +287,8 @@ def _deliver(settings: Settings, dataset: str, name: str, table: pa.Table) -> No
     partial = folder / f".{name}.partial"
     try:
         pq.write_table(table, partial, compression="zstd", store_schema=False)
+        if (folder / name).exists() and sha256(partial) == sha256(folder / name):
+            return
         sync_file(partial)
         partial.replace(folder / name)
         sync_folder(folder)

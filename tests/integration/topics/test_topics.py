@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import stat
 from collections import Counter
@@ -17,6 +18,7 @@ from flows.build.warehouse import open_warehouse
 from flows.cli import main
 from flows.errors import TidemarkError
 from flows.land.day_keys import DayKeys
+from flows.land.receipt import Status
 from flows.land.text import STORE
 from flows.topics import topics as module
 from flows.topics.declared import Declared
@@ -160,6 +162,31 @@ def test_nothing_is_told_again_where_nothing_changed(lake: Lake) -> None:
     assert [(done.days_count, done.texts_count) for done in label(lake.settings)] == [(1, 60)]
 
 
+@pytest.mark.parametrize("killed_at", ["topics", "text_topics"])
+def test_killed_before_it_delivered_the_next_call_does(
+    lake: Lake, declare: Declare, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    deliver_really = module._deliver
+
+    def killed(settings: Any, dataset: str, *rest: Any) -> None:
+        if dataset == killed_at:
+            raise KeyboardInterrupt
+        deliver_really(settings, dataset, *rest)
+
+    deliver(lake, 3, calls_of(3, ("tyres",)))
+    declare(4)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_deliver", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit(lake.settings, "calls")
+            label(lake.settings)
+    fit(lake.settings, "calls")
+    label(lake.settings)
+    landed = {receipt.dataset for receipt in lake.land().receipts if receipt.status is Status.LANDED}
+    assert landed == {"topics", "text_topics"}
+    assert len({*told(lake).values()}) == 4
+
+
 def test_topics_keep_their_numbers_from_fit_to_fit(lake: Lake, declare: Declare) -> None:
     """New texts about a fourth thing get a new topic; a topic that is gone leaves its number unused for ever."""
     first = told(lake)
@@ -215,8 +242,11 @@ def test_a_day_that_cannot_be_read_stops_no_other_and_says_so(lake: Lake) -> Non
 def test_a_damaged_fit_says_what_to_do(lake: Lake) -> None:
     (folder,) = folder_of(lake.settings, "calls").glob("2*Z")
     (folder / "topics.npz").write_bytes(b"no archive")
-    with pytest.raises(TidemarkError, match=r"is damaged .*remove that folder.*tidemark topics fit calls"):
-        label(lake.settings)
+    what = r"is damaged .*remove that folder.*tidemark topics fit calls"
+    with pytest.raises(TidemarkError, match=what):
+        label(lake.settings, "calls")
+    (done,) = label(lake.settings)  # of all: others would be labelled
+    assert re.search(what, done.faults[0])
     shutil.rmtree(folder)
     with pytest.raises(TidemarkError, match=r"no topics of calls were found yet; run `tidemark topics fit calls`"):
         show(lake.settings, "calls")
