@@ -38,6 +38,13 @@ def adverts_tables(work: Path, size: int) -> Iterator[Table]:
     return adverts.tables(work, size)
 
 
+def adverts_day_tables(work: Path, size: int) -> Iterator[Table]:
+    """Those of a day of many adverts."""
+    from benchmarks import adverts_day  # noqa: PLC0415 (as above)
+
+    return adverts_day.tables(work, size)
+
+
 def topics_tables(work: Path, size: int) -> Iterator[Table]:
     """Those of topics of texts."""
     from benchmarks import topics  # noqa: PLC0415 (scikit-learn, which no other needs)
@@ -58,12 +65,13 @@ TABLES = {
     "extracts": extracts_tables,
     "kafka": kafka_tables,
     "adverts": adverts_tables,
+    "adverts_day": adverts_day_tables,
     "topics": topics_tables,
 }
 # A year of runs takes as long as all the others together, memory and erasure are worth measuring with far more events,
 # redaction and topics need conversations that are no part of this project, extracts servers that `make sources`
-# installs, and adverts measures how right scores are.
-UNUSUAL = ("year", "memory", "redaction", "erasure", "extracts", "kafka", "adverts", "topics")
+# installs, adverts measures how right scores are, and adverts_day makes a market of its own.
+UNUSUAL = ("year", "memory", "redaction", "erasure", "extracts", "kafka", "adverts", "adverts_day", "topics")
 USUAL = [name for name in TABLES if name not in UNUSUAL]
 
 
