@@ -98,6 +98,29 @@ def test_most_enjoyed_is_what_the_mart_says(site: Site, query: Query) -> None:
     ]
 
 
+def test_what_is_enjoyed_more_than_usual_is_what_the_mart_says(site: Site, query: Query) -> None:
+    found = query(
+        "select any_value(c.title), round(100 * any_value(e.enjoyed_rate))::int, "
+        "round(100 * any_value(e.section_rate))::int, any_value(e.week_readers_count), any_value(e.trend) "
+        "from agg_content_enjoyment as e "
+        "left join dim_contents as c on e.content_id = c.content_id and c.is_current "
+        "where e.against_section = 'above' "
+        "and e.event_date = (select max(event_date) from agg_content_enjoyment) "
+        "group by e.product, e.content_type, e.content_id "
+        "order by any_value(e.enjoyed_rate_low - e.section_rate) desc, 1 limit 12"
+    )
+    page = read(site, "boards/read_and_enjoyed/index.html")
+    shown = rows(page, "more")
+    assert [(row[0], row[2], row[5], row[6], row[7]) for row in shown] == [
+        (title, f"{rate}%", f"{usual}%", f"{readers:,}", trend) for title, rate, usual, readers, trend in found
+    ]
+    ((above, below),) = query(
+        "select count(*) filter (where against_section = 'above'), count(*) filter (where against_section = 'below') "
+        "from agg_content_enjoyment where event_date = (select max(event_date) from agg_content_enjoyment)"
+    )
+    assert found and f"{above:,} are enjoyed more than is usual of their section and {below:,} less" in page
+
+
 def test_funnels_are_what_the_mart_says(site: Site, query: Query) -> None:
     found = query(
         "select funnel, step_number, step_name, sum(devices_count) from fct_funnels where product = 'news' "
