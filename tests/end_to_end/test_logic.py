@@ -134,7 +134,10 @@ def test_what_a_changed_macro_variable_or_seed_makes_is_rebuilt_whole_and_nothin
     replace(workshop, SETTINGS, "last_year: 2035", "last_year: 2034")
     replace(workshop, RULES, "*,article,0.5,15,60,1", "*,article,0.1,1,2,1")
     assert_good(build_pending(settings))
-    judged = {"fct_content_engagement", "agg_content_daily", "agg_content_periods", "agg_audience_periods"}
+    judged = {
+        "fct_content_engagement", "agg_content_daily", "agg_content_periods", "agg_audience_periods",
+        "agg_content_sections_daily", "agg_content_enjoyment", "agg_enjoyed_rules_daily",
+    }  # fmt: skip
     assert changed(whole, built_whole(settings)) == {"ops_late_arrivals", *judged}
     grown = rows_of(settings)
     # Figures of so few devices are withheld before and after.

@@ -595,9 +595,10 @@ def test_what_lies_above_and_below_is_read_from_the_project(project: Project) ->
         "reactions", "engagement_rules", "funnels", "snowplow_adverts", "advert_segments", "topic_names",
         "topic_settings",
     }  # fmt: skip
-    judged = {"fct_content_engagement", "agg_content_daily", "agg_content_periods", "agg_audience_periods"}
-    assert project.downstream("engagement_rules") == judged
-    assert project.downstream("agg_content_daily") == {"agg_content_daily"}
+    enjoyed = {"agg_content_daily", "agg_content_sections_daily", "agg_content_enjoyment"}
+    judged = {"fct_content_engagement", "agg_content_periods", "agg_audience_periods", "agg_enjoyed_rules_daily"}
+    assert project.downstream("engagement_rules") == judged | enjoyed
+    assert project.downstream("agg_content_daily") == enjoyed
     guards = {test.name: test.guards for test in project.tests}
     # Rows lost of one dataset hold back what is built from it, and nothing else.
     assert guards["raw_contents_is_conserved"] >= {"raw_contents", "stg_cms__contents", "dim_contents"}
