@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(VENV)/.installed-sources
+VECTORS := $(VENV)/.installed-vectors
 BOARDS := $(VENV)/boards
 SUPERSET := $(VENV)/superset
 DCT := $(BOARDS)/bin/dct --no-send-anonymous-usage-stats
@@ -64,9 +65,12 @@ $(SOURCES): $(STAMP) requirements-sources.lock
 
 # Small models of language, by whose vectors topics may be found; `make demo` does without.
 .PHONY: vectors
-vectors: $(STAMP) ## Install the models of language that topics may be found by
+vectors: $(VECTORS) ## Install the models of language that topics may be found by
+
+$(VECTORS): $(STAMP) requirements-vectors.lock
 	@echo "Installing models of language ..."
 	@$(call install_locked,$(BIN)/python,requirements-vectors.lock)
+	@touch $@
 
 # dbt-charts needs other versions than Prefect does, and so an environment of its own.
 .PHONY: boards
@@ -120,7 +124,7 @@ check: $(SOURCES) lint contract-check ## Lint and unit tests: the quick part, so
 	@$(BIN)/python -m pytest -q -m "not long" -n $(TEST_WORKERS) --dist worksteal tests/unit
 
 .PHONY: test
-test: $(SOURCES) $(BOARDS)/.installed lint contract-check boards-check ## Every check and test: half an hour or more on two cores
+test: $(SOURCES) $(VECTORS) $(BOARDS)/.installed lint contract-check boards-check ## Every check and test: half an hour or more on two cores
 	@$(BIN)/python -m pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST)
 
 .PHONY: test-long
@@ -202,7 +206,7 @@ bench-adverts: $(STAMP) ## Measure how well scores of adverts find a truth that 
 	@$(BIN)/python -m benchmarks adverts
 
 .PHONY: bench-topics
-bench-topics: vectors ## Measure how well topics find what is known of conversations (TIDEMARK_REAL_DATA)
+bench-topics: $(VECTORS) ## Measure how well topics find what is known of conversations (TIDEMARK_REAL_DATA)
 	@$(BIN)/python -m benchmarks topics
 
 .PHONY: lock

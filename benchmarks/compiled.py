@@ -9,7 +9,7 @@ from flows.build.dbt import read_project, run_dbt
 from flows.build.landings import enter_landings
 from flows.settings import Settings
 
-_QUOTED = re.compile(r'"[^"]+"\."(intermediate|marts|seeds)"\.')
+_QUOTED = re.compile(r'"[^"]+"\."(intermediate|marts|seeds)"\."([^"]+)"')
 
 
 @cache
@@ -22,7 +22,7 @@ def compiled(*models: str) -> dict[str, str]:
         enter_landings(settings)
         done = run_dbt(settings, ["compile", "--no-defer", "--quiet", "--select", *models], project=project)
         return {
-            result.node.name: _QUOTED.sub(r"\1.", result.node.compiled_code)
+            result.node.name: _QUOTED.sub(r"\1.\2", result.node.compiled_code)
             for result in done.results
             if result.node.name in models
         }

@@ -4,6 +4,7 @@ Both use two threads and 8 GB. After every round each mart of the two is compare
 other figures measures nothing.
 """
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import duckdb
 from rich.table import Table
 
+from benchmarks.compiled import compiled
 from benchmarks.landing import make_sample
 from benchmarks.measure import (
     MODELS_ONLY,
@@ -29,9 +31,22 @@ from flows.build.build import build
 from flows.build.landings import enter_landings
 from flows.contract.spec import PROJECT
 from flows.land.compact import compact
-from flows.topics.topics import fit, label
+from flows.topics.label import label
+from flows.topics.topics import fit
 
 SCRIPT = Path(__file__).with_name("handwritten.sql")
+# What there is one way to write: the models' own text follows the script, in this order.
+AS_MODELS = (
+    "int_adverts__places_estimated", "agg_advert_positions", "int_adverts__adverts_adjusted",
+    "fct_advert_attractiveness", "agg_advert_selection", "agg_content_sections_daily", "agg_content_enjoyment",
+)  # fmt: skip
+# By what names the script has what these read.
+IN_SCRIPT = {
+    "intermediate.int_adverts__places_counted": "agg_adverts_daily",
+    "intermediate.int_adverts__adverts_versioned": "dim_adverts",
+    "intermediate.int_content__contents_versioned": "dim_contents",
+    "seeds.advert_segments": "(from read_csv(getvariable('seeds') || '/advert_segments.csv'))",
+}
 SMALL = 1_000_000
 EVENTS_IN_MEMORY, EVENTS_IN_LAKE = "create temp table events as", "create temp view events as"
 SLOWEST = 12
@@ -55,6 +70,7 @@ def prepare(home: Path, events: int) -> None:
     measured(tell_topics, home=home)
     measured(land_all, home=home)
     measured(compact_all, home=home)
+    measured(write_as_models, home=home)
     shutil.rmtree(settings_of(home).inbox)
 
 
@@ -74,7 +90,20 @@ def compare_builds(home: Path, rounds: int = ROUNDS) -> dict[str, list[Measureme
 def tell_topics(home: str) -> int:
     """Job: find the topics of the calls, and deliver them; the calls."""
     fit(settings_of(home), "calls")
-    return sum(done.texts_count for done in label(settings_of(home)))
+    return label(settings_of(home), "calls").texts_count
+
+
+def write_as_models(home: str) -> int:
+    """Job: the statements of what is written as the models are; the characters."""
+    texts = compiled(*AS_MODELS)
+    statements = []
+    for name in AS_MODELS:
+        text = texts[name]
+        for model, ours in IN_SCRIPT.items():
+            text = text.replace(model, ours)
+        kind = "temp table" if name.startswith("int_") else "table"
+        statements.append(f"create {kind} {name} as {re.sub(r'(intermediate|marts)[.]', '', text)};")
+    return _as_models(home).write_text("\n\n".join(statements))
 
 
 def compact_all(home: str) -> int:
@@ -90,13 +119,13 @@ def compact_all(home: str) -> int:
 
 def run_script_on_lake(home: str) -> dict[str, float]:
     """Job: the form of the script that keeps no events in memory."""
-    script = SCRIPT.read_text()
-    assert EVENTS_IN_MEMORY in script
-    return run_script(home, script.replace(EVENTS_IN_MEMORY, EVENTS_IN_LAKE))
+    assert EVENTS_IN_MEMORY in SCRIPT.read_text()
+    return run_script(home, EVENTS_IN_LAKE)
 
 
-def run_script(home: str, script: str = "") -> dict[str, float]:
+def run_script(home: str, events: str = EVENTS_IN_MEMORY) -> dict[str, float]:
     """Job: the script into a fresh file; the seconds of each statement by its first words."""
+    script = SCRIPT.read_text().replace(EVENTS_IN_MEMORY, events) + _as_models(home).read_text()
     settings = settings_of(home)
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": settings.threads,
@@ -108,7 +137,7 @@ def run_script(home: str, script: str = "") -> dict[str, float]:
         db.execute("set TimeZone = 'UTC'")
         db.execute(f"set variable landed = '{settings.landed.resolve()}'")
         db.execute(f"set variable seeds = '{PROJECT / 'seeds'}'")
-        for statement in duckdb.extract_statements(script or SCRIPT.read_text()):
+        for statement in duckdb.extract_statements(script):
             started = time.monotonic()
             db.execute(statement)
             seconds[_name(statement.query)] = time.monotonic() - started
@@ -170,6 +199,10 @@ def _from_nothing(job: Callable[..., dict[str, float]], home: Path) -> Measureme
 
 def _script_file(home: str) -> Path:
     return Path(home) / "handwritten.duckdb"
+
+
+def _as_models(home: str) -> Path:
+    return Path(home) / "as_models.sql"
 
 
 def _name(statement: str) -> str:

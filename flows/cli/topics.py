@@ -40,6 +40,7 @@ def topics_command(settings: Settings, what: str, dataset: str | None, fewest: i
     # scikit-learn takes seconds to load, which no other command needs.
     from flows.topics import topics  # noqa: PLC0415
     from flows.topics.declared import read_declared  # noqa: PLC0415
+    from flows.topics.label import label, label_all  # noqa: PLC0415
 
     if dataset is None and what != "label":
         declared = [*read_declared()]
@@ -54,7 +55,7 @@ def topics_command(settings: Settings, what: str, dataset: str | None, fewest: i
         case "compare", str(name):
             _print_choices(topics.compare_numbers(settings, name, range(fewest, most + 1)))
         case "label", name:
-            done = topics.label(settings, name, progress=print_line)
+            done = [label(settings, name, print_line)] if name else label_all(settings, print_line)
             for one in done:
                 texts = f"{counted(one.texts_count, 'text')} of {counted(one.days_count, 'day')}"
                 unclear = f", {one.unclear_count / one.texts_count:.0%} unclear" if one.texts_count else ""

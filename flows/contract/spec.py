@@ -20,6 +20,8 @@ DESCRIPTORS = GENERATED / "contract.binpb"
 VERSION = "v1"
 # Where a landed row came from.
 LINEAGE = ("_batch_id", "_line")
+# The source of the datasets that Tidemark delivers to itself: no other system has them.
+OWN_SOURCE = "topics"
 
 
 class Privacy(StrEnum):

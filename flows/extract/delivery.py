@@ -29,6 +29,38 @@ class Delivered:
     bytes: int
 
 
+def partial_in(settings: Settings, folder: str, name: str) -> Path:
+    """Where to write what is to be delivered into a folder of the inbox; landing passes over it."""
+    make_inbox(settings.inbox)
+    path = settings.inbox / folder
+    path.mkdir(parents=True, exist_ok=True)
+    return path / f".{name}.partial"
+
+
+def deliver_into(
+    settings: Settings, folder: str, name: str, write: Callable[[Path], int | None], replaces: bool = False
+) -> Delivered | None:
+    """Have a file of this name written, and put it into a folder of the inbox; ``write`` gives the number of its rows,
+    or None where it does not know.
+
+    None where the file has no rows, or the same one is there already, unless it ``replaces`` the one before.
+    """
+    partial = partial_in(settings, folder, name)
+    path = partial.with_name(name)
+    try:
+        rows = write(partial)
+        is_new = replaces or (rows != 0 and not (path.exists() and sha256(path) == sha256(partial)))
+        if not is_new:
+            return None
+        sync_file(partial)
+        size = partial.stat().st_size
+        partial.replace(path)
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Delivered(f"{folder}/{name}", rows, size)
+
+
 class Folder:
     """The folder of the inbox into which one extract delivers. One process at a time may.
 
@@ -72,29 +104,11 @@ class Folder:
 
     def partial(self, name: str) -> Path:
         """Where to write what is to be delivered once its name is known; landing passes over it."""
-        make_inbox(self._settings.inbox)
-        self._path.mkdir(parents=True, exist_ok=True)
-        return self._path / f".{name}.partial"
+        return partial_in(self._settings, self._name, name)
 
     def deliver(self, name: str, write: Callable[[Path], int | None], replaces: bool = False) -> Delivered | None:
-        """Have a file of this name written, and put it into the inbox; ``write`` gives the number of its rows, or None
-        where it does not know.
-
-        None where the file has no rows, or the same one is there already, unless it ``replaces`` the one before.
-        """
-        partial, path = self.partial(name), self._path / name
-        try:
-            rows = write(partial)
-            is_new = replaces or (rows != 0 and not (path.exists() and sha256(path) == sha256(partial)))
-            if not is_new:
-                return None
-            sync_file(partial)
-            size = partial.stat().st_size
-            partial.replace(path)
-            sync_folder(self._path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return Delivered(f"{self._name}/{name}", rows, size)
+        """Have a file of this name written, and put it here, as :func:`deliver_into` does."""
+        return deliver_into(self._settings, self._name, name, write, replaces)
 
     def create(self, name: str, pieces: Sequence[bytes], rows: int) -> Delivered | None:
         """Put a file of this name into the inbox unless one is there, whoever else delivers here at the same time.

@@ -26,7 +26,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from flows.contract.spec import load_specs
+from flows.contract.spec import OWN_SOURCE, load_specs
 from flows.errors import TidemarkError
 from flows.files import sha256
 from flows.rights import make_inbox
@@ -139,7 +139,7 @@ def generate(
 def _holds() -> list[str]:
     """The events and datasets of the contract, all of which a sample made now would hold."""
     specs = load_specs()
-    return [*specs["events"].payloads, *(spec.name for spec in specs.values() if spec.source not in tables.OWN_SOURCES)]
+    return [*specs["events"].payloads, *(spec.name for spec in specs.values() if spec.source != OWN_SOURCE)]
 
 
 def _manifest_path(home: Path) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from flows.contract.spec import DatasetSpec, FieldSpec
+from flows.contract.spec import OWN_SOURCE, DatasetSpec, FieldSpec
 from flows.sample.values import Values
 
 
@@ -309,8 +309,6 @@ EXTRACTS = (
 
 # Where the versions stand of things whose keys are listed.
 VERSIONS = {"accounts": "account_versions", "adverts": "advert_versions", "contents": "content_versions"}
-# What Tidemark delivers to itself is no extract of another system: `tidemark topics` makes it.
-OWN_SOURCES = {"topics"}
 # Rows a day of a dataset that has no extract above.
 MADE_ROWS = 25
 
@@ -319,7 +317,7 @@ def extracts(specs: Mapping[str, DatasetSpec], values: Values) -> list[Extract]:
     """What is delivered each day: the extracts above, the keys of their things, of which nothing is ever deleted, and
     one of made values for each other dataset of the contract."""
     known = {"events", *(extract.dataset for extract in EXTRACTS)}
-    others = [spec for spec in specs.values() if spec.name not in known and spec.source not in OWN_SOURCES]
+    others = [spec for spec in specs.values() if spec.name not in known and spec.source != OWN_SOURCE]
     lists = [_listed(spec) for spec in others if spec.keys_of in VERSIONS]
     return [*EXTRACTS, *lists, *(_made(spec, values) for spec in others if spec.keys_of is None)]
 

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import brentq, linear_sum_assignment
 from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score, jaccard_score, silhouette_score
 
 from flows.errors import TidemarkError
-from flows.topics.vectors import LEAST_TEXTS, Vectors, count_words, of_length_1
+from flows.topics.vectors import LEAST_TEXTS, Counted, Vectors, of_length_1
 
 # Fits of which the best is taken; fits of half of the texts by which it is judged.
 BEGINNINGS, REFITS = 10, 5
 KEYWORDS, LIFT = 8, 2
 # Texts by which a number of topics is judged, drawn from all: what compares each with each other.
 COMPARED = 2_000
+# Of no weight beyond: a cosine that is larger by a hundredth makes a topic 20,000 times as likely.
+SHARPEST = 1_000.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Choice:
     smallest: float
 
 
-def fit_topics(texts: Sequence[str], vectors: Vectors, topics_count: int) -> Topics:
-    """So many topics in texts, given their vectors. The same texts give the same topics.
+def fit_topics(counted: Counted, vectors: Vectors, topics_count: int) -> Topics:
+    """So many topics in texts, given their words and vectors. The same texts give the same topics.
 
     Raises :class:`~flows.errors.TidemarkError` where there are too few texts.
     """
@@ -80,7 +82,7 @@ def fit_topics(texts: Sequence[str], vectors: Vectors, topics_count: int) -> Top
         _sharpness(cosines, same),
         [int(count) for count in np.bincount(nearest, minlength=topics_count)],
         stability,
-        _keywords(texts, all_nearest, topics_count),
+        _keywords(counted, all_nearest, topics_count),
     )
 
 
@@ -120,32 +122,28 @@ def _found_again(vectors: Vectors, directions: Vectors, nearest: NDArray[np.int6
     """The share of texts that fits of random halves, from other beginnings, put into the same topic; and for each topic
     how alike the texts are that both put there, as Jaccard's index (Hennig, "Cluster-wise assessment of cluster
     stability", Computational Statistics & Data Analysis 52, 2007)."""
-    same, alike = [], []
+    same, alike = 0, []
     for seed in range(1, REFITS + 1):
         half = np.random.default_rng(seed).permutation(len(vectors))[: max(len(directions), len(vectors) // 2)]
         refit = of_length_1(_clusters(vectors[half], len(directions), seed, beginnings=3).cluster_centers_)
         of_old = match(directions, refit, alike=-1)
         theirs = np.array([-1 if old is None else old for old in of_old])[(vectors @ refit.T).argmax(axis=1)]
-        same.append(np.mean(theirs == nearest))
-        alike.append([_jaccard(theirs == topic, nearest == topic) for topic in range(len(directions))])
-    return float(np.mean(same)), [round(float(mean), 3) for mean in np.mean(alike, axis=0)]
-
-
-def _jaccard(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    either = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / either if either else 1.0
+        same += int(np.count_nonzero(theirs == nearest))
+        topics = range(len(directions))
+        alike.append([jaccard_score(nearest == topic, theirs == topic, zero_division=1.0) for topic in topics])
+    # Laplace's rule of succession: where all agreed the next may not.
+    return (same + 1) / (REFITS * len(vectors) + 2), [round(float(mean), 3) for mean in np.mean(alike, axis=0)]
 
 
 def _sharpness(cosines: NDArray[np.float32], same: float) -> float:
-    """So sharp that the likeliest topics are on average as likely as other fits are to agree: found by halving."""
-    low, high = 0.0, 1_000.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        if float(_weights(cosines, middle).max(axis=1).mean()) < same:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    """So sharp that the likeliest topics are on average as likely as other fits are to agree."""
+
+    def too_likely(sharpness: float) -> float:
+        return float(_weights(cosines, sharpness).max(axis=1).mean()) - same
+
+    if too_likely(0) >= 0:
+        return 0.0
+    return SHARPEST if too_likely(SHARPEST) <= 0 else float(brentq(too_likely, 0, SHARPEST))
 
 
 def _weights(cosines: NDArray[np.float32], sharpness: float) -> NDArray[np.float32]:
@@ -153,11 +151,11 @@ def _weights(cosines: NDArray[np.float32], sharpness: float) -> NDArray[np.float
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def _keywords(texts: Sequence[str], topic_of: NDArray[np.int64], topics_count: int) -> list[list[str]]:
+def _keywords(counted: Counted, topic_of: NDArray[np.int64], topics_count: int) -> list[list[str]]:
     """The words that tell topics apart, by class-based TF-IDF (Grootendorst, "BERTopic", 2022): how often a word is in
     a topic's texts, weighed by how few it is in elsewhere. Words of fewer than ten texts are none, nor are such that
     the topic's texts do not have twice as often as the others: they are everybody's."""
-    words, _, has = count_words(texts)
+    words, has = counted.words, counted.has
     in_topic = np.vstack([np.asarray(has[topic_of == topic].sum(axis=0)).ravel() for topic in range(topics_count)])
     of_topic = np.bincount(topic_of[topic_of >= 0], minlength=topics_count)[:, None]
     elsewhere = (in_topic.sum(axis=0) - in_topic) / np.maximum(of_topic.sum() - of_topic, 1)

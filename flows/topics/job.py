@@ -12,7 +12,7 @@ def label_what_came(settings: Settings, progress: Callable[[str], None]) -> None
 
     Raises :class:`~flows.errors.TidemarkError` once all else is done, where days could not be read.
     """
-    from flows.topics.topics import label  # noqa: PLC0415
+    from flows.topics.label import label_all  # noqa: PLC0415
 
-    if faults := [fault for one in label(settings, progress=progress) for fault in one.faults]:
+    if faults := [fault for one in label_all(settings, progress) for fault in one.faults]:
         raise TidemarkError(f"the texts of {counted(len(faults), 'day')} could not be read; {'; '.join(faults[:5])}")

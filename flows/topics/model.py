@@ -5,6 +5,7 @@ Of the texts it has words alone that ten of them have, in ``<home>/topics/<datas
 
 import json
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from flows.errors import TidemarkError
 from flows.files import sync_file, sync_folder
+from flows.locks import held
 from flows.rights import made_private, make_private
 from flows.settings import Settings
 from flows.topics.fit import Topics
@@ -110,6 +112,20 @@ def load(settings: Settings, dataset: str) -> Model | None:
     if (words is None) == (kind == WORDS):
         raise TidemarkError(f"{path} is damaged (its vectors are {kind}); run `tidemark topics fit {dataset}`")
     return Model(fitted_at.astimezone(UTC), words or language_model(kind), topics, numbers, last, mark)
+
+
+def load_or_say(settings: Settings, dataset: str) -> Model:
+    """The newest fit of a dataset; a :class:`~flows.errors.TidemarkError` says what to do where there is none."""
+    model = load(settings, dataset)
+    if model is None:
+        raise TidemarkError(f"no topics of {dataset} were found yet; run `tidemark topics fit {dataset}`")
+    return model
+
+
+def alone(settings: Settings, work: str) -> AbstractContextManager[None]:
+    """Hold what one process at a time may do with fits, once nobody else does."""
+    make_private(settings.home, FOLDER)
+    return held(settings.home / FOLDER / ".lock", work)
 
 
 def _versions(folder: Path) -> list[Path]:

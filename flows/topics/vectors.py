@@ -48,12 +48,26 @@ def plain(text: str) -> str:
     return PLACEHOLDER.sub(" ", text)
 
 
-def count_words(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64], Any]:
-    """The words of texts that may be shown, in how many texts each is, and a matrix of which text has which."""
-    counter = CountVectorizer(
-        preprocessor=lambda text: plain(text).lower(), token_pattern=WORD, binary=True, min_df=LEAST_TEXTS,
-        max_df=max(LARGEST_SHARE, LEAST_TEXTS / max(len(texts), 1)),
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Counted:
+    """The words of texts that may be shown, and which text (a row) has which word (a column), as a sparse matrix."""
+
+    words: list[str]
+    has: Any
+
+    @property
+    def texts_with(self) -> NDArray[np.int64]:
+        """In how many texts each word is."""
+        return np.asarray(self.has.sum(axis=0)).ravel()
+
+
+def count_words(texts: Sequence[str]) -> Counted:
+    """The words of texts that enough of them have, and not nearly all.
+
+    Raises :class:`~flows.errors.TidemarkError` where there are none.
+    """
+    share = max(LARGEST_SHARE, LEAST_TEXTS / max(len(texts), 1))
+    counter = _counter(min_df=LEAST_TEXTS, max_df=share)
     try:
         has = counter.fit_transform(texts)
     except ValueError as error:
@@ -61,7 +75,12 @@ def count_words(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64], Any
             f"no word occurs in {LEAST_TEXTS} texts or more and in at most {LARGEST_SHARE:.0%} of them; more texts are "
             "needed, or such as differ"
         ) from error
-    return list(counter.get_feature_names_out()), np.asarray(has.sum(axis=0)).ravel(), has
+    return Counted(list(counter.get_feature_names_out()), has)
+
+
+def _counter(**more: Any) -> CountVectorizer:
+    """Which words a text has, not how often."""
+    return CountVectorizer(preprocessor=lambda text: plain(text).lower(), token_pattern=WORD, binary=True, **more)
 
 
 @dataclass(frozen=True)
@@ -74,20 +93,18 @@ class Words:
     kind: str = WORDS
 
     @classmethod
-    def fit(cls, texts: Sequence[str]) -> "Words":
-        """Words, weights and directions of these texts."""
-        words, texts_with, has = count_words(texts)
-        weights = (np.log((1 + len(texts)) / (1 + texts_with)) + 1).astype(np.float32)
-        directions = min(DIRECTIONS, len(words), len(texts) - 1)
-        svd = TruncatedSVD(directions, random_state=0).fit(normalize(has @ diags_array(weights)))
-        return cls(words, weights, svd.components_.astype(np.float32))
+    def fit(cls, counted: Counted) -> "Words":
+        """Words, weights and directions of texts whose words were counted."""
+        texts_count = counted.has.shape[0]
+        weights = (np.log((1 + texts_count) / (1 + counted.texts_with)) + 1).astype(np.float32)
+        directions = min(DIRECTIONS, len(counted.words), texts_count - 1)
+        svd = TruncatedSVD(directions, random_state=0).fit(normalize(counted.has @ diags_array(weights)))
+        return cls(counted.words, weights, svd.components_.astype(np.float32))
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """The vectors of texts; of one that has no known word all zeros."""
-        counter = CountVectorizer(
-            preprocessor=lambda text: plain(text).lower(), token_pattern=WORD, binary=True, vocabulary=self.words
-        )
-        weighed = normalize(counter.transform(texts) @ diags_array(self.weights))
+        has = _counter(vocabulary=self.words).transform(texts)
+        weighed = normalize(has @ diags_array(self.weights))
         return of_length_1(weighed @ self.directions.T)
 
 
@@ -97,9 +114,9 @@ def of_length_1(vectors: NDArray[np.float32]) -> Vectors:
     return (vectors / np.where(lengths > 1e-9, lengths, 1)).astype(np.float32)
 
 
-def embedder_of(kind: str, texts: Sequence[str]) -> Embedder:
-    """What makes vectors of a kind; for ``words`` it is fitted to the texts."""
-    return Words.fit(texts) if kind == WORDS else language_model(kind)
+def embedder_of(kind: str, counted: Counted) -> Embedder:
+    """What makes vectors of a kind; for ``words`` it is fitted to the texts whose words were counted."""
+    return Words.fit(counted) if kind == WORDS else language_model(kind)
 
 
 def language_model(kind: str) -> Embedder:

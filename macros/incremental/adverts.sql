@@ -48,10 +48,11 @@
     {% do return(days_changed_by('int_adverts__adverts_adjusted', 27, 'int_adverts__adverts_adjusted')) %}
 {% endmacro %}
 
-{#- For meta.days_to_replace of agg_advert_selection: the days whose scores changed, or what was shown in the 28 up to them. -#}
+{#-
+    For meta.days_to_replace of agg_advert_selection: the days whose scores changed. What was shown in the 28 days up to a day
+    changes its scores, too.
+-#}
 {% macro affected_days_of_selection() %}
     {% if backfill_days() %}{% do return(affected_days()) %}{% endif %}
-    {% set scored = days_changed_by('fct_advert_attractiveness', 0, 'fct_advert_attractiveness') %}
-    {% set shown = days_changed_by('int_adverts__places_counted', 27, 'fct_advert_attractiveness') %}
-    {% do return((scored + shown) | unique | sort) %}
+    {% do return(days_changed_by('fct_advert_attractiveness', 0, 'fct_advert_attractiveness')) %}
 {% endmacro %}

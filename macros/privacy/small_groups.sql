@@ -1,5 +1,16 @@
 {#- Which figures of people may be shown: docs/guides/privacy.md#small-groups. -#}
 
+{#- A query of the groups of `engagement` that may be shown: a day's devices of a product and platform, if they are enough. -#}
+{% macro groups_shown(engagement) %}
+    select
+        event_date,
+        product,
+        platform
+    from {{ engagement }}
+    group by event_date, product, platform
+    having count(distinct device_key) >= {{ var('smallest_group') }}
+{% endmacro %}
+
 {#- Whether one device dominates a sum: `most` is what the device with the most has of it. -#}
 {% macro is_dominated(most, sum) -%}
 cast({{ most }} as double) > {{ var('largest_share') }} * cast({{ sum }} as double)

@@ -43,6 +43,7 @@ select
     dataset,
     topic_number,
     keywords,
+    topic_name,
     texts_count,
     stability,
     fitted_at,

@@ -162,16 +162,11 @@ posteriors as (
     left join adverts_scattered as scattered on expected.scored_date = scattered.scored_date
 ),
 
--- Wilson and Hilferty's approximation of the quantiles of a Gamma distribution, over its mean.
 bounded as (
     select
         *,
-        -- Below 0 there is no rate; of no shape there are no bounds, where greatest() would leave out the NULL.
-        case
-            when shape is not null
-                then greatest(power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3), 0)
-        end as low_ratio,
-        power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3) as high_ratio
+        {{ gamma_quantile('shape', -1.645) }} as low_ratio,
+        {{ gamma_quantile('shape', 1.645) }} as high_ratio
     from posteriors
 )
 

@@ -9,13 +9,7 @@ with engagement as (
 ),
 
 groups_shown as (
-    select
-        event_date,
-        product,
-        platform
-    from engagement
-    group by event_date, product, platform
-    having count(distinct device_key) >= {{ var('smallest_group') }}
+    {{ groups_shown('engagement') }}
 ),
 
 views_without_consent as (

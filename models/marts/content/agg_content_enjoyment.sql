@@ -172,20 +172,21 @@ posteriors as (
             and expected.content_type is not distinct from scattered.content_type
 ),
 
--- Wilson and Hilferty's approximation of the quantiles of a Gamma distribution, over its mean.
 bounded as (
     select
         *,
-        -- A share lies between 0 and 1; of no shape there are no bounds, where greatest() would leave out the NULL.
-        case
-            when shape is not null
-                then greatest(enjoyed_rate * power(1 - 1 / (9 * shape) - 1.645 / (3 * sqrt(shape)), 3), 0)
-        end as enjoyed_rate_low,
-        case
-            when shape is not null
-                then least(enjoyed_rate * power(1 - 1 / (9 * shape) + 1.645 / (3 * sqrt(shape)), 3), 1)
-        end as enjoyed_rate_high
+        {{ gamma_quantile('shape', -1.645) }} as low_ratio,
+        {{ gamma_quantile('shape', 1.645) }} as high_ratio
     from posteriors
+),
+
+-- A share is 1 at most.
+shares as (
+    select
+        *,
+        enjoyed_rate * low_ratio as enjoyed_rate_low,
+        case when enjoyed_rate * high_ratio > 1 then 1 else enjoyed_rate * high_ratio end as enjoyed_rate_high
+    from bounded
 )
 
 -- More or fewer readers than the day before are told apart from chance where the difference of two counts is above
@@ -218,4 +219,4 @@ select
     coalesce(
         round(1 - 1 / (1 + coalesce(scatter, 0) * expected * expected / nullif(expected_variance, 0)), 6), 0
     ) as evidence_share
-from bounded
+from shares

@@ -23,13 +23,7 @@ with engagement as (
 
 -- As in agg_content_daily: what small groups of a day did is in no figure.
 groups_shown as (
-    select
-        event_date,
-        product,
-        platform
-    from engagement
-    group by event_date, product, platform
-    having count(distinct device_key) >= {{ var('smallest_group') }}
+    {{ groups_shown('engagement') }}
 ),
 
 of_groups_shown as (

@@ -29,11 +29,7 @@ select
     topic_id,
     dataset,
     topic_number,
-    case
-        when given_name is not null then given_name
-        when topic_number = 0 then 'unclear'
-        else coalesce(keywords, 'no words')
-    end as topic_name,
+    coalesce(given_name, topic_name) as topic_name,
     given_name is not null or topic_number = 0 as is_named,
     coalesce(counts_as_topic_id, topic_id) as counts_as_topic_id,
     keywords,

@@ -10,6 +10,7 @@ select
     dataset,
     topic_number,
     keywords,
+    topic_name,
     texts_count,
     stability,
     fitted_at,

@@ -13,7 +13,7 @@ import pytest
 from flows.contract.spec import PROJECT
 
 LOGS = Path(os.environ.get("TIDEMARK_REAL_DATA", "/nonexistent")) / "open_bandit"
-MACROS = jinja2.Environment().from_string((PROJECT / "macros/adverts/off_policy.sql").read_text()).module
+MACROS = jinja2.Environment().from_string((PROJECT / "macros/statistics/off_policy.sql").read_text()).module
 RATES = np.array([0.02, 0.05, 0.1, 0.2])
 LOGGING = np.array([0.5, 0.3, 0.15, 0.05])
 JUDGED = np.array([0.1, 0.2, 0.3, 0.4])

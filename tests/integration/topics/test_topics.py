@@ -20,11 +20,14 @@ from flows.errors import TidemarkError
 from flows.land.day_keys import DayKeys
 from flows.land.receipt import Status
 from flows.land.text import STORE
-from flows.topics import topics as module
+from flows.topics import delivered as delivery
+from flows.topics import label as labelling
+from flows.topics import topics as fitting
 from flows.topics.declared import Declared
 from flows.topics.job import label_what_came
+from flows.topics.label import label, label_all
 from flows.topics.model import folder_of, load
-from flows.topics.topics import Since, fit, label, show
+from flows.topics.topics import Since, fit, show
 from tests.support.deliveries import ndjson
 from tests.support.lake import Lake
 
@@ -48,8 +51,9 @@ def declare_fixture(monkeypatch: pytest.MonkeyPatch) -> Declare:
 
     def declare(count: int) -> None:
         declared = Declared("calls", "transcript", count, "words")
-        monkeypatch.setattr(module, "declared_of", lambda dataset: declared)
-        monkeypatch.setattr(module, "read_declared", lambda: {"calls": declared})
+        for module in (fitting, labelling):
+            monkeypatch.setattr(module, "declared_of", lambda dataset: declared)
+        monkeypatch.setattr(labelling, "read_declared", lambda: {"calls": declared})
 
     declare(3)
     return declare
@@ -81,7 +85,7 @@ def lake_fixture(lake: Lake, declare: Declare) -> Lake:
     for day in range(DAYS):
         deliver(lake, day, calls_of(day))
     fit(lake.settings, "calls")
-    label(lake.settings)
+    label(lake.settings, "calls")
     lake.land()
     return lake
 
@@ -130,7 +134,11 @@ def test_calls_have_the_topics_of_what_was_said_and_marts_count_them(lake: Lake)
         for n in range(60) for s in [20 + 10 * n]
     )  # fmt: skip
     assert lengths == [(*key, count * DAYS) for key, count in sorted(by_hand.items())]
-    assert names[0] == ("calls-0", "unclear", 0) and [count for _, _, count in names[1:]] == [60, 60, 60]
+    assert (
+        names[0] == ("calls-0", "unclear", 0)
+        and all(name.count(", ") == 2 for _, name, _ in names[1:])
+        and [count for _, _, count in names[1:]] == [60, 60, 60]
+    )
 
 
 def test_a_call_that_is_delivered_again_has_the_topic_of_its_new_text(lake: Lake) -> None:
@@ -139,7 +147,7 @@ def test_a_call_that_is_delivered_again_has_the_topic_of_its_new_text(lake: Lake
     again = [row | {"transcript": call(1, 0, "loan")["transcript"]} for row in calls_of(1)[:10]] + calls_of(1)[10:]
     deliver(lake, 1, again)
     assert {*told(lake)} == {key for key in first if not key.startswith("c-1-")}
-    (done,) = label(lake.settings)
+    done = label(lake.settings, "calls")
     assert (done.days_count, done.texts_count) == (1, 60)
     lake.land()
     topics = told(lake)
@@ -156,17 +164,17 @@ def test_a_call_that_is_delivered_again_has_the_topic_of_its_new_text(lake: Lake
 def test_nothing_is_told_again_where_nothing_changed(lake: Lake) -> None:
     before = {path: path.stat().st_mtime_ns for path in lake.settings.inbox.rglob("*.parquet")}
     assert fit(lake.settings, "calls").since is Since.UNCHANGED
-    assert [(done.days_count, done.faults) for done in label(lake.settings)] == [(0, [])]
+    assert [(done.days_count, done.faults) for done in label_all(lake.settings)] == [(0, [])]
     assert {path: path.stat().st_mtime_ns for path in lake.settings.inbox.rglob("*.parquet")} == before
     deliver(lake, 3, calls_of(3))
-    assert [(done.days_count, done.texts_count) for done in label(lake.settings)] == [(1, 60)]
+    assert [(done.days_count, done.texts_count) for done in label_all(lake.settings)] == [(1, 60)]
 
 
 @pytest.mark.parametrize("killed_at", ["topics", "text_topics"])
 def test_killed_before_it_delivered_the_next_call_does(
     lake: Lake, declare: Declare, monkeypatch: pytest.MonkeyPatch, killed_at: str
 ) -> None:
-    deliver_really = module._deliver
+    deliver_really = delivery._deliver
 
     def killed(settings: Any, dataset: str, *rest: Any) -> None:
         if dataset == killed_at:
@@ -176,12 +184,12 @@ def test_killed_before_it_delivered_the_next_call_does(
     deliver(lake, 3, calls_of(3, ("tyres",)))
     declare(4)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_deliver", killed)
+        patch.setattr(delivery, "_deliver", killed)
         with pytest.raises(KeyboardInterrupt):
             fit(lake.settings, "calls")
-            label(lake.settings)
+            label(lake.settings, "calls")
     fit(lake.settings, "calls")
-    label(lake.settings)
+    label(lake.settings, "calls")
     landed = {receipt.dataset for receipt in lake.land().receipts if receipt.status is Status.LANDED}
     assert landed == {"topics", "text_topics"}
     assert len({*told(lake).values()}) == 4
@@ -194,7 +202,7 @@ def test_topics_keep_their_numbers_from_fit_to_fit(lake: Lake, declare: Declare)
     declare(4)
     done = fit(lake.settings, "calls")
     assert (done.since, done.new, done.gone) == (Since.CHANGED, [4], [])
-    label(lake.settings)
+    label(lake.settings, "calls")
     lake.land()
     second = told(lake)
     assert {key: second[key] for key in first} == first
@@ -231,12 +239,12 @@ def test_a_day_that_cannot_be_read_stops_no_other_and_says_so(lake: Lake) -> Non
     (path, *_) = sorted(lake.settings.text.glob(f"calls/event_date={FIRST}/*"))[-1:]
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    (done,) = label(lake.settings)
+    done = label(lake.settings, "calls")
     assert done.days_count == 2 and len(done.faults) == 1 and "damaged" in done.faults[0]
     with pytest.raises(TidemarkError, match=r"the texts of 1 day could not be read; .*restore it from a backup"):
         label_what_came(lake.settings, lambda line: None)
     path.write_bytes(whole)
-    assert [(done.days_count, done.faults) for done in label(lake.settings)] == [(1, [])]
+    assert [(done.days_count, done.faults) for done in label_all(lake.settings)] == [(1, [])]
 
 
 def test_a_damaged_fit_says_what_to_do(lake: Lake) -> None:
@@ -245,12 +253,12 @@ def test_a_damaged_fit_says_what_to_do(lake: Lake) -> None:
     what = r"is damaged .*remove that folder.*tidemark topics fit calls"
     with pytest.raises(TidemarkError, match=what):
         label(lake.settings, "calls")
-    (done,) = label(lake.settings)  # of all: others would be labelled
+    (done,) = label_all(lake.settings)  # of all: others would be labelled
     assert re.search(what, done.faults[0])
     shutil.rmtree(folder)
     with pytest.raises(TidemarkError, match=r"no topics of calls were found yet; run `tidemark topics fit calls`"):
         show(lake.settings, "calls")
-    assert label(lake.settings) == []
+    assert label_all(lake.settings) == []
 
 
 def test_texts_whose_time_is_over_are_told_no_more(lake: Lake) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from flows.errors import TidemarkError
 from flows.topics.fit import Topics, choices, fit_topics, match
-from flows.topics.vectors import LEAST_TEXTS, WORDS, Vectors, Words, embedder_of
+from flows.topics.vectors import LEAST_TEXTS, Vectors, Words, count_words
 
 ABOUT = {
     "price": "price discount cheaper offer bargain lower reduce amount",
@@ -29,9 +29,14 @@ def texts_of(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
     return texts, about
 
 
+def words_of(texts: list[str]) -> Words:
+    return Words.fit(count_words(texts))
+
+
 def fitted(texts: list[str], count: int = 3) -> tuple[Topics, Vectors]:
-    vectors = Words.fit(texts).embed(texts)
-    return fit_topics(texts, vectors, count), vectors
+    counted = count_words(texts)
+    vectors = Words.fit(counted).embed(texts)
+    return fit_topics(counted, vectors, count), vectors
 
 
 def test_what_texts_are_about_is_found_and_told_by_its_words() -> None:
@@ -60,16 +65,16 @@ def test_a_word_of_few_texts_is_nowhere() -> None:
     texts, _ = texts_of(200)
     rare = [f"{text} sundberg" if n < LEAST_TEXTS - 1 else text for n, text in enumerate(texts)]
     often = [f"{text} sundberg" if n < LEAST_TEXTS else text for n, text in enumerate(texts)]
-    assert "sundberg" not in Words.fit(rare).words
-    assert "sundberg" in Words.fit(often).words
+    assert "sundberg" not in words_of(rare).words
+    assert "sundberg" in words_of(often).words
     assert not any("sundberg" in words for words in fitted(rare)[0].keywords)
-    assert not any(word.startswith("only") or word == "name" for word in Words.fit(often).words)
+    assert not any(word.startswith("only") or word == "name" for word in words_of(often).words)
 
 
 def test_a_text_that_says_nothing_known_is_of_no_topic() -> None:
     texts, _ = texts_of(200)
     topics, _ = fitted(texts)
-    assert (topics.weights(Words.fit(texts).embed(["", "zzz qqq", "<PHONE>"])) == 0).all()
+    assert (topics.weights(words_of(texts).embed(["", "zzz qqq", "<PHONE>"])) == 0).all()
 
 
 def test_where_texts_do_not_differ_topics_are_not_stable() -> None:
@@ -82,7 +87,7 @@ def test_where_texts_do_not_differ_topics_are_not_stable() -> None:
 def test_a_text_about_two_things_is_less_likely_of_either() -> None:
     texts, _ = texts_of(300)
     topics, vectors = fitted(texts)
-    both = Words.fit(texts).embed([f"{ABOUT['price']} {ABOUT['loan']}"])
+    both = words_of(texts).embed([f"{ABOUT['price']} {ABOUT['loan']}"])
     assert topics.weights(both).max() < 0.7 < topics.weights(vectors).max(axis=1).min()
 
 
@@ -96,17 +101,17 @@ def test_too_few_texts_say_how_many_are_needed() -> None:
 
 def test_texts_that_share_no_word_say_so() -> None:
     with pytest.raises(TidemarkError, match="no word occurs in 10 texts or more"):
-        embedder_of(WORDS, [f"word{chr(97 + n)}" for n in range(20)])
+        count_words([f"word{chr(97 + n)}" for n in range(20)])
 
 
 def test_the_right_number_is_the_one_on_which_fits_agree() -> None:
     texts, _ = texts_of(300)
-    found = choices(Words.fit(texts).embed(texts), range(2, 7))
+    found = choices(words_of(texts).embed(texts), range(2, 7))
     assert [one.topics_count for one in found] == [2, 3, 4, 5, 6]
     best = max(found, key=lambda one: (one.agreement, one.separation))
     assert best.topics_count == 3 and best.agreement == pytest.approx(1)
     assert all(0 <= one.smallest <= 1 / one.topics_count for one in found)
-    assert [one.topics_count for one in choices(Words.fit(texts).embed(texts)[:45], range(2, 7))] == [2, 3, 4]
+    assert [one.topics_count for one in choices(words_of(texts).embed(texts)[:45], range(2, 7))] == [2, 3, 4]
 
 
 def test_topics_are_matched_one_to_one_and_only_where_they_are_alike() -> None:

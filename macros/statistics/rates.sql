@@ -30,3 +30,15 @@ end
 (1 + {{ scatter }} * {{ clicks }} * {{ expected }} / nullif({{ variance }}, 0))
 / (1 + {{ scatter }} * {{ expected }} * {{ expected }} / nullif({{ variance }}, 0))
 {%- endmacro %}
+
+{#-
+    A quantile of a Gamma distribution over its mean, by Wilson and Hilferty's approximation ("The distribution of
+    chi-square", 1931): `normal` is the quantile of the normal distribution, as -1.645 for 5 %. NULL where there is no shape,
+    which greatest() would leave out.
+-#}
+{% macro gamma_quantile(shape, normal) -%}
+case
+    when {{ shape }} is not null
+        then greatest(power(1 - 1 / (9 * {{ shape }}) + {{ normal }} / (3 * sqrt({{ shape }})), 3), 0)
+end
+{%- endmacro %}
