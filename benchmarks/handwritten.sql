@@ -1352,8 +1352,8 @@ from calls as c
 left join dim_adverts as a
     on
         c.advert_id = a.advert_id
-        and (c.started_at >= a.valid_from or a.version_number = 1)
-        and (c.started_at < a.valid_to or a.valid_to is null);
+        and c.started_at >= case when a.version_number = 1 then timestamp '0001-01-01' else a.valid_from end
+        and c.started_at < coalesce(a.valid_to, timestamp '9999-12-31');
 
 create table agg_calls_daily as
 select

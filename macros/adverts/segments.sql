@@ -15,8 +15,8 @@
     left join {{ ref('int_adverts__adverts_versioned') }} as versions
         on
             days.advert_id = versions.advert_id
-            and (versions.valid_from < {{ local_day_start(add_days('days.event_date', 1)) }} or versions.version_number = 1)
-            and (versions.valid_to >= {{ local_day_start(add_days('days.event_date', 1)) }} or versions.valid_to is null)
+            and {{ counts_from('versions') }} < {{ local_day_start(add_days('days.event_date', 1)) }}
+            and {{ counts_until('versions') }} >= {{ local_day_start(add_days('days.event_date', 1)) }}
     left join {{ ref('advert_segments') }} as prices
         on
             prices.measure = 'price'

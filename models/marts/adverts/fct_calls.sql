@@ -25,8 +25,8 @@ with_adverts as (
     left join adverts
         on
             calls.advert_id = adverts.advert_id
-            and (calls.started_at >= adverts.valid_from or adverts.version_number = 1)
-            and (calls.started_at < adverts.valid_to or adverts.valid_to is null)
+            and calls.started_at >= {{ counts_from('adverts') }}
+            and calls.started_at < {{ counts_until('adverts') }}
 )
 
 select
