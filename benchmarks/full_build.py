@@ -39,12 +39,14 @@ SCRIPT = Path(__file__).with_name("handwritten.sql")
 AS_MODELS = (
     "int_adverts__places_estimated", "agg_advert_positions", "int_adverts__adverts_adjusted",
     "fct_advert_attractiveness", "agg_advert_selection", "agg_content_sections_daily", "agg_content_enjoyment",
+    "agg_content_returns_weekly",
 )  # fmt: skip
 # By what names the script has what these read.
 IN_SCRIPT = {
     "intermediate.int_adverts__places_counted": "agg_adverts_daily",
     "intermediate.int_adverts__adverts_versioned": "dim_adverts",
     "intermediate.int_content__contents_versioned": "dim_contents",
+    "intermediate.int_journeys__devices_shown": "journey_devices",
     "seeds.advert_segments": "(from read_csv(getvariable('seeds') || '/advert_segments.csv'))",
 }
 SMALL = 1_000_000

@@ -37,6 +37,7 @@ EARLIER_DAYS = {
     "affected_days_of_selection": None,
     "affected_days_of_sectioned": None,
     "affected_days_of_enjoyment": None,
+    "affected_mondays": None,
 }
 # Layers whose tables are wanted for themselves; of the others, what these read.
 WANTED = ("raw", "marts", "ops")

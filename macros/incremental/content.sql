@@ -26,3 +26,24 @@
     {% if backfill_days() %}{% do return(affected_days()) %}{% endif %}
     {% do return(days_changed_by('agg_content_sections_daily', 27, 'agg_content_sections_daily')) %}
 {% endmacro %}
+
+{#-
+    For meta.days_to_replace of agg_content_returns_weekly, which is kept by Mondays: those among the affected days, which
+    reach three weeks back, and those of weeks in which a content changed its section.
+-#}
+{% macro affected_mondays() %}
+    {% set mondays = [] %}
+    {% for day in affected_days() if modules.datetime.date.fromisoformat(day).weekday() == 0 %}
+        {% do mondays.append(day) %}
+    {% endfor %}
+    {% if backfill_days() %}{% do return(mondays) %}{% endif %}
+    {% set rows = run_query("
+        select distinct strftime(date_trunc('week', sections.day), '%Y-%m-%d')
+        from ops.changes as sections
+        inner join ops.model_progress as built on built.model = '" ~ model.name ~ "'
+        left join ops.changes as own
+            on own.model = '" ~ model.name ~ "' and own.day = cast(date_trunc('week', sections.day) as date)
+        where sections.model = 'agg_content_sections_daily' and sections.change > coalesce(own.change, built.whole_change)
+    ") %}
+    {% do return((mondays + rows.columns[0].values() | list) | unique | sort) %}
+{% endmacro %}

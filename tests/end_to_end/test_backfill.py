@@ -160,6 +160,7 @@ def test_a_selection_is_rebuilt_with_what_is_made_from_it_and_nothing_else(lake:
         "agg_audience_periods",
         "agg_content_paths",
         "agg_retention_weekly",
+        "agg_content_returns_weekly",
     }
     assert rows_of(settings) == {name: damaged[name] if name == other else whole[name] for name in whole}
     # The same days of another selection are another backfill, and dbt's operators mean what they mean there.

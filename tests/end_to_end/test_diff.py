@@ -33,7 +33,7 @@ def test_a_diff_says_what_changed_and_shows_no_row(
     sample_run: tuple[Settings, Landing, Build, Publication], tmp_path: Path
 ) -> None:
     published = sample_run[0]
-    assert diff_of(published.home).splitlines()[1:] == ["the same: 27 tables"]
+    assert diff_of(published.home).splitlines()[1:] == ["the same: 28 tables"]
 
     mine = Settings(home=tmp_path / "home")
     mine.warehouse.parent.mkdir(parents=True)

@@ -17,16 +17,19 @@ from tests.support.deliveries import event, ndjson
 from tests.support.lake import Lake
 
 FIRST = date(2026, 1, 5)
-DAYS = 9
-MODELS = {"agg_content_sections_daily": "marts", "agg_content_enjoyment": "marts"}
+DAYS = 16
+WEEK = timedelta(days=7)
+MODELS = {
+    "agg_content_sections_daily": "marts", "agg_content_enjoyment": "marts", "agg_content_returns_weekly": "marts",
+}  # fmt: skip
 SELECTED = ("--select", *(f"+{name}" for name in MODELS), "--exclude-resource-type", "unit_test")
 
 
 def events_of(day: int) -> list[dict[str, Any]]:
-    """Thirty devices that each read two of eight articles; odd articles are enjoyed by more of them."""
+    """Thirty devices of many that each read two of eight articles; odd articles are enjoyed by more of them."""
     chance = random.Random(day)
     made, number = [], day * 10_000
-    for device in range(30):
+    for device in chance.sample(range(200), 30):
         for article in chance.sample(range(8), 2):
             at = f"{FIRST + timedelta(days=day)}T{8 + device % 10:02}:{article:02}:00Z"
             common: dict[str, Any] = {"occurred_at": at, "sent_at": at, "received_at": at, "product": "news",
@@ -56,7 +59,7 @@ def good(lake: Lake, make: Any, *arguments: Any) -> None:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Nine days but for the fifth, which comes late."""
+    """Sixteen days but for the fifth, which comes late."""
     lake = Lake(tmp_path_factory.mktemp("home"))
     for day in range(DAYS):
         if day != 4:
@@ -96,6 +99,7 @@ def test_a_day_that_comes_late_changes_the_days_after_it(lake: Lake) -> None:
     days = [FIRST + timedelta(days=day) for day in range(DAYS)]
     assert changed_days(lake.settings, since, "agg_content_sections_daily") == days[4:5]
     assert changed_days(lake.settings, since, "agg_content_enjoyment") == days[4:]
+    assert changed_days(lake.settings, since, "agg_content_returns_weekly") == [FIRST - 2 * WEEK, FIRST - WEEK, FIRST]
     assert_is_one_full_build(lake)
 
 
@@ -134,6 +138,48 @@ def test_what_is_published_counts_the_readers_of_the_day_and_of_seven(lake: Lake
     assert found == wanted and len(found) == 8
     odd, even = ([rate for content, rate in rates if int(content[2:]) % 2 == rest] for rest in (1, 0))
     assert min(odd) > max(even)
+
+
+def section_on(article: int, day: int) -> str:
+    """As the versions delivered above say; two articles have none."""
+    if article >= 6:
+        return "no section"
+    return "economy" if article == 0 and day >= 6 else ("sport", "culture")[article % 2]
+
+
+def test_who_came_back_after_enjoying_is_who_has_events_on_one_of_seven_days_after(lake: Lake) -> None:
+    days_of: dict[str, set[int]] = {}
+    reads: dict[tuple[str, str], list[tuple[int, bool]]] = {}
+    for day in range(DAYS):
+        for made in events_of(day):
+            days_of.setdefault(made["device_id"], set()).add(day)
+            if day < 7 and (read := made.get("content_progress")):
+                section = section_on(int(read["content_id"][2:]), day)
+                reads.setdefault((section, made["device_id"]), []).append((day, read["active_ms"] >= 60_000))
+    counts: dict[str, dict[bool, list[bool]]] = {}
+    for (section, device), found in reads.items():
+        enjoyed = [day for day, is_enjoyed in found if is_enjoyed]
+        began = min(enjoyed or [day for day, _ in found])
+        is_back = any(began < day <= began + 7 for day in days_of[device])
+        counts.setdefault(section, {True: [], False: []})[bool(enjoyed)].append(is_back)
+
+    def shown(of: list[bool]) -> tuple[int, int | None]:
+        return len(of), sum(of) if min(sum(of), len(of) - sum(of)) >= 10 else None
+
+    wanted = [
+        (FIRST, section, *shown(of[True]), *shown(of[False]))
+        for section, of in sorted(counts.items())
+        if min(map(len, of.values())) >= 10
+    ]
+    with open_warehouse(lake.settings, read_only=True) as db:
+        # The second week has not had its seven days.
+        found_rows = db.execute(
+            "select week_start_date, section, enjoyers_count, enjoyers_returned_count, others_count, "
+            "others_returned_count from marts.agg_content_returns_weekly order by section"
+        ).fetchall()
+    assert found_rows == wanted
+    assert {row[1] for row in wanted} == {"no section", "sport"} and any(row[3] and row[5] for row in wanted)
+    assert counts.keys() > {row[1] for row in wanted}
 
 
 def judged(contents: list[tuple[str, int, int]]) -> list[Any]:

@@ -207,7 +207,7 @@ SMALL_GROUPS = {
     # Places and adverts are compared by all that was shown and clicked, so without a person all figures move a little.
     "agg_advert_positions", "fct_advert_attractiveness", "agg_advert_selection",
     "agg_content_enjoyment", "agg_content_sections_daily",
-    "agg_enjoyed_rules_daily",
+    "agg_enjoyed_rules_daily", "agg_content_returns_weekly",
 }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from tests.support.workshop import Workshop
 
 BROKEN = "int_audience__session_fragments_split"
 AUDIENCE = {"fct_sessions", "agg_audience_daily", "agg_audience_periods", "agg_retention_weekly", "fct_funnels"}
-DOWNSTREAM = {*AUDIENCE, "agg_content_paths"}
+DOWNSTREAM = {*AUDIENCE, "agg_content_paths", "agg_content_returns_weekly"}
 # A lake, and the files of its second day and its third.
 Lake = tuple[Settings, list[Path], list[Path]]
 # Fails with each content that is called so.
@@ -234,7 +234,9 @@ def test_a_failing_test_stops_only_what_is_downstream_of_it_until_the_data_are_f
     assert code == 1
     manifest = read_manifest(settings, str((settings.published / "current").readlink()))
     names = {one.name for one in manifest.stale}
-    assert names == {"dim_contents", "agg_content_sections_daily", "agg_content_enjoyment"}  # all that say of contents
+    assert names == {
+        "dim_contents", "agg_content_sections_daily", "agg_content_enjoyment", "agg_content_returns_weekly",
+    }  # fmt: skip
     (stale,) = (one for one in manifest.stale if one.name == "dim_contents")
     assert stale.name == "dim_contents" and stale.stale_since == manifest.created_at
     line = (

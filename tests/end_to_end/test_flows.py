@@ -30,7 +30,7 @@ from tests.support.served import KEY, TOKEN, Served
 BROKEN = "int_audience__session_fragments_split"
 BELOW = {
     "fct_sessions", "fct_funnels", "agg_audience_daily", "agg_audience_periods", "agg_content_paths",
-    "agg_retention_weekly",
+    "agg_retention_weekly", "agg_content_returns_weekly",
 }  # fmt: skip
 FAILING_TEST = "assert_there_are_no_dates"
 

@@ -136,7 +136,7 @@ def test_what_a_changed_macro_variable_or_seed_makes_is_rebuilt_whole_and_nothin
     assert_good(build_pending(settings))
     judged = {
         "fct_content_engagement", "agg_content_daily", "agg_content_periods", "agg_audience_periods",
-        "agg_content_sections_daily", "agg_content_enjoyment", "agg_enjoyed_rules_daily",
+        "agg_content_sections_daily", "agg_content_enjoyment", "agg_enjoyed_rules_daily", "agg_content_returns_weekly",
     }  # fmt: skip
     assert changed(whole, built_whole(settings)) == {"ops_late_arrivals", *judged}
     grown = rows_of(settings)

@@ -151,7 +151,7 @@ def without(rows: list[Row], *names: str) -> "Counter[str]":
 
 def test_what_names_no_device_does_not_move(life: Life) -> None:
     of_devices = {*OF_DEVICES, *PERIODS, "fct_sessions", "dim_accounts", "agg_audience_daily"}
-    others = {*life.before} - of_devices - {"fct_funnels", "agg_retention_weekly"}
+    others = {*life.before} - of_devices - {"fct_funnels", "agg_retention_weekly", "agg_content_returns_weekly"}
     assert others >= {"agg_content_daily", "agg_adverts_daily", "agg_content_paths", "dim_contents", "fct_calls"}
     assert {name: life.after[name] for name in others} == {name: life.before[name] for name in others}
     assert min(len(life.before[name]) for name in others - {"agg_content_paths", *EMPTY}) > 0
@@ -172,6 +172,11 @@ def test_funnels_move_where_their_window_holds_the_midnight_and_cohorts_from_the
     # Within 13 days there is no cohort yet: a product's first week is none.
     cohorts = life.before["agg_retention_weekly"]
     assert not cohorts or cohorts != life.after["agg_retention_weekly"]
+    before, after = (
+        without([row for row in of["agg_content_returns_weekly"] if row["week_start_date"] + timedelta(14) <= BEGUN])
+        for of in (life.before, life.after)
+    )
+    assert before == after
 
 
 @pytest.mark.parametrize("name", OF_DEVICES)

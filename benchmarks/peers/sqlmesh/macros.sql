@@ -6,7 +6,7 @@
 
 {#- What is made whole (EARLIER_DAYS in generate.py) reads all days. -#}
 {% macro in_days_to_replace(column='event_date', before=0, after=0) -%}
-    {%- set whole = ['affected_week_ends', 'affected_cohort_weeks', 'affected_weeks_after', 'affected_days_of_adjusted', 'affected_days_of_attractiveness', 'affected_days_of_selection', 'affected_days_of_sectioned', 'affected_days_of_enjoyment'] -%}
+    {%- set whole = ['affected_week_ends', 'affected_cohort_weeks', 'affected_weeks_after', 'affected_days_of_adjusted', 'affected_days_of_attractiveness', 'affected_days_of_selection', 'affected_days_of_sectioned', 'affected_days_of_enjoyment', 'affected_mondays'] -%}
     {%- if model.config.get('meta', {}).get('days_to_replace') in whole -%}true
     {%- else -%}{{ column }} between @start_date{{ ' - ' ~ before if before }} and @end_date{{ ' + ' ~ after if after }}{%- endif -%}
 {%- endmacro %}

@@ -595,7 +595,7 @@ def test_what_lies_above_and_below_is_read_from_the_project(project: Project) ->
         "reactions", "engagement_rules", "funnels", "snowplow_adverts", "advert_segments", "topic_names",
         "topic_settings",
     }  # fmt: skip
-    enjoyed = {"agg_content_daily", "agg_content_sections_daily", "agg_content_enjoyment"}
+    enjoyed = {"agg_content_daily", "agg_content_sections_daily", "agg_content_enjoyment", "agg_content_returns_weekly"}
     judged = {"fct_content_engagement", "agg_content_periods", "agg_audience_periods", "agg_enjoyed_rules_daily"}
     assert project.downstream("engagement_rules") == judged | enjoyed
     assert project.downstream("agg_content_daily") == enjoyed
