@@ -24,7 +24,7 @@ MODELS = ("int_adverts__places_estimated", "int_adverts__adverts_adjusted", "fct
 # Of the inputs that the SQL reads, the columns that a world fills.
 VERSIONS = """
     create table tidemark.intermediate.int_adverts__adverts_versioned (
-        advert_id varchar, seller_id varchar, make_model varchar, price double, listed_at timestamp,
+        advert_id varchar, seller_id varchar, seller_type varchar, make_model varchar, price double, listed_at timestamp,
         valid_from timestamp, valid_to timestamp, version_number bigint
     )
 """
@@ -121,7 +121,7 @@ def simulate(db: duckdb.DuckDBPyConnection, world: World) -> Truth:
     db.register("drawn", pa.table({"advert": np.arange(world.adverts), "segment": segment}))
     db.execute(
         "insert into tidemark.intermediate.int_adverts__adverts_versioned "
-        "select 'a-' || advert, 's-' || advert % 50, 'Make' || segment || ' X', 7000, timestamp '2025-01-01', "
+        "select 'a-' || advert, 's-' || advert % 50, null, 'Make' || segment || ' X', 7000, timestamp '2025-01-01', "
         "timestamp '2025-01-01', null, 1 from drawn"
     )
     return truth

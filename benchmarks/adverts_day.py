@@ -32,7 +32,7 @@ COUNTS = """
 VERSIONS = """
     create table intermediate.int_adverts__adverts_versioned as
     select
-        'a-' || advert as advert_id, 's-' || advert % 8000 as seller_id,
+        'a-' || advert as advert_id, 's-' || advert % 8000 as seller_id, null::varchar as seller_type,
         'Make' || advert % 40 || ' X' as make_model, (hash(advert) % 400000)::double as price,
         timestamp '2026-01-01' as listed_at, timestamp '2026-01-01' as valid_from, null::timestamp as valid_to,
         1 as version_number

@@ -1307,14 +1307,16 @@ changed as (
     window history as (partition by advert_id order by updated_at)
     qualify
         row_number() over history = 1
-        or row(seller_id, make_model, price, photo_count, listed_at, status)
-        is distinct from lag(row(seller_id, make_model, price, photo_count, listed_at, status)) over history
+        or row(seller_id, seller_type, make_model, price, photo_count, listed_at, status)
+        is distinct from
+        lag(row(seller_id, seller_type, make_model, price, photo_count, listed_at, status)) over history
 )
 
 select
     md5('=' || advert_id || '|' || coalesce('=' || updated_at, '-')) as advert_key,
     advert_id,
     seller_id,
+    seller_type,
     make_model,
     price,
     photo_count,
@@ -1344,6 +1346,7 @@ select
     c.advert_id,
     a.advert_key,
     a.seller_id,
+    a.seller_type,
     c.event_date as started_date,
     c.started_at,
     c.duration_seconds,
@@ -1479,6 +1482,7 @@ with counted as (
         t.started_date as event_date,
         t.topic_id,
         c.channel,
+        c.seller_type,
         case
             when c.duration_seconds < 30 then 'under 30 seconds'
             when c.duration_seconds < 120 then '30 seconds to 2 minutes'
@@ -1488,7 +1492,7 @@ with counted as (
         count(*) as calls_count,
         cast(sum(cast(t.weight as decimal(28, 9))) as double) as weight
     from fct_call_topics as t
-    inner join calls as c on t.call_id = c.call_id
+    inner join fct_calls as c on t.call_id = c.call_id
     group by all
 )
 
@@ -1497,6 +1501,7 @@ select
     topic_id,
     channel,
     call_length,
+    seller_type,
     calls_count,
     round(weight / calls_count, 6) as mean_weight,
     cast(calls_count as double) / sum(calls_count) over (partition by event_date) as day_share

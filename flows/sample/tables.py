@@ -142,6 +142,7 @@ def adverts(initial: int, per_day: int, days: int) -> str:
         greatest(numbered.day, 0) + 1 + pick(advert_no, 'days to sale', 60) as sold_day,
         'a-' || advert_no as advert_id,
         's-' || pick(advert_no, 'seller', {max(10, initial // 20)}) as seller_id,
+        if(rnd(hash(seller_id), 'seller type') < 0.4, 'franchise', 'independent') as seller_type,
         choose(advert_no, 'model', [
             'Volvo V60', 'Volvo XC40', 'Saab 9-3', 'Volkswagen Golf', 'Volkswagen ID.4', 'Toyota Corolla',
             'Tesla Model 3', 'Kia Niro', 'BMW 320d', 'Skoda Octavia', 'Polestar 2', 'Renault Zoe'
@@ -174,7 +175,7 @@ ADVERT_VERSIONS = """
         select * from changes
     )
     select
-        advert_id, seller_id, make_model,
+        advert_id, seller_id, seller_type, make_model,
         -- Each drop takes 4 % off; what is no drop adds a photo, and a sale changes the status alone.
         round(first_price * power(0.96, count_if(is_drop and not is_sold) over history), 0) as price,
         photo_count + count_if(not is_drop and not is_sold and updated_ms != listed_ms) over history
@@ -255,7 +256,8 @@ EXTRACTS = (
             advert_id, seller_id, make_model, price::double as price, photo_count::bigint as photo_count,
             to_timestamp(listed_ms / 1000) as listed_at,
             to_timestamp(updated_ms / 1000) as updated_at,
-            status
+            status,
+            seller_type
         from advert_versions
         where updated_ms >= {{first_ms}} and updated_ms < {{end_ms}}
         {_LATEST.format(key="advert_id")}

@@ -10,7 +10,8 @@
         versions.seller_id,
         coalesce(split_part(versions.make_model, ' ', 1), 'unknown make')
         || ', ' || coalesce(prices.segment, 'unknown price')
-        || ', ' || coalesce(ages.segment, 'unknown age') as segment
+        || ', ' || coalesce(ages.segment, 'unknown age')
+        || coalesce(', ' || versions.seller_type, '') as segment
     from {{ relation }} as days
     left join {{ ref('int_adverts__adverts_versioned') }} as versions
         on

@@ -16,6 +16,7 @@ select
     listed_at,
     updated_at,
     status,
+    seller_type,
     _batch_id,
     _line
 from landed

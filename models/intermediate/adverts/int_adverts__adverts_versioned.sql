@@ -22,6 +22,7 @@ compared as (
         lag(photo_count) over history as previous_photo_count,
         lag(listed_at) over history as previous_listed_at,
         lag(status) over history as previous_status,
+        lag(seller_type) over history as previous_seller_type,
         row_number() over history = 1 as is_first
     from states
     window history as (partition by advert_id order by updated_at asc nulls last)
@@ -39,6 +40,7 @@ changed as (
         or photo_count is distinct from previous_photo_count
         or listed_at is distinct from previous_listed_at
         or status is distinct from previous_status
+        or seller_type is distinct from previous_seller_type
 ),
 
 bounded as (
@@ -58,6 +60,7 @@ select
     photo_count,
     listed_at,
     status,
+    seller_type,
     updated_at as valid_from,
     valid_to,
     valid_to is null as is_current,

@@ -29,6 +29,7 @@ select
     advert_key,
     advert_id,
     seller_id,
+    seller_type,
     make_model,
     price,
     photo_count,

@@ -20,7 +20,8 @@ with_adverts as (
     select
         calls.*,
         adverts.advert_key,
-        adverts.seller_id
+        adverts.seller_id,
+        adverts.seller_type
     from calls
     left join adverts
         on
@@ -34,6 +35,7 @@ select
     advert_id,
     advert_key,
     seller_id,
+    seller_type,
     event_date as started_date,
     started_at,
     duration_seconds,

@@ -1,5 +1,5 @@
--- One row per day, topic, channel and length of call: how many calls were about it. Each call whose text was labelled
--- counts once.
+-- One row per day, topic, channel, length of call and type of seller: how many calls were about it. Each call whose text
+-- was labelled counts once.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
@@ -14,8 +14,8 @@ with call_topics as (
 ),
 
 calls as (
-    select * from {{ ref('int_adverts__calls_deduplicated') }}
-    where {{ in_days_to_replace('event_date') }}
+    select * from {{ ref('fct_calls') }}
+    where {{ in_days_to_replace('started_date') }}
 ),
 
 with_calls as (
@@ -24,6 +24,7 @@ with_calls as (
         call_topics.topic_id,
         call_topics.weight,
         calls.channel,
+        calls.seller_type,
         case
             when calls.duration_seconds < 30 then 'under 30 seconds'
             when calls.duration_seconds < 120 then '30 seconds to 2 minutes'
@@ -41,10 +42,11 @@ counted as (
         topic_id,
         channel,
         call_length,
+        seller_type,
         count(*) as calls_count,
         {{ sum_exactly('weight') }} as weight
     from with_calls
-    group by started_date, topic_id, channel, call_length
+    group by started_date, topic_id, channel, call_length, seller_type
 ),
 
 days as (
@@ -60,6 +62,7 @@ select
     counted.topic_id,
     counted.channel,
     counted.call_length,
+    counted.seller_type,
     cast(counted.calls_count as bigint) as calls_count,
     round(counted.weight / counted.calls_count, 6) as mean_weight,
     cast(counted.calls_count as double) / days.calls_count as day_share
