@@ -24,23 +24,26 @@ MODELS = ("int_adverts__places_estimated", "int_adverts__adverts_adjusted", "fct
 # Of the inputs that the SQL reads, the columns that a world fills.
 VERSIONS = """
     create table tidemark.intermediate.int_adverts__adverts_versioned (
-        advert_id varchar, seller_id varchar, seller_type varchar, make_model varchar, price double, listed_at timestamp,
-        valid_from timestamp, valid_to timestamp, version_number bigint
+        advert_id varchar, seller_id varchar, seller_type varchar, make_model varchar, price double,
+        listed_at timestamp, valid_from timestamp, valid_to timestamp, version_number bigint
     )
 """
 COUNTS = """
     create table tidemark.intermediate.int_adverts__places_counted (
         event_date date, advert_id varchar, slot varchar, position integer, page_type varchar, platform varchar,
-        impressions_count bigint, clicks_count bigint
+        is_random_order boolean, impressions_count bigint, clicks_count bigint
     )
 """
 FIRST_DAY = "2026-01-05"
+TWO_SLOTS = (("list", 1.0), ("side", 0.4))
 
 
 @dataclass(frozen=True)
 class World:
     """Adverts and the pages they are shown on. ``spread`` and ``segment_spread`` are how the logarithm of quality
-    scatters, ``lead`` how far quality leads the rank (0 to 1), ``shuffled`` the share of pages in random order."""
+    scatters, ``lead`` how far quality leads the rank (0 to 1), ``shuffled`` the share of pages in random order, and
+    ``is_shuffling_said`` whether their requests say so; ``slots`` are the places on pages, by how often adverts are
+    clicked there."""
 
     seed: int = 1
     adverts: int = 4000
@@ -53,6 +56,8 @@ class World:
     new_share: float = 0.15
     lead: float = 0.3
     shuffled: float = 0.05
+    is_shuffling_said: bool = True
+    slots: tuple[tuple[str, float], ...] = (("list", 1.0),)
     base_rate: float = 0.05
 
 
@@ -109,13 +114,18 @@ def simulate(db: duckdb.DuckDBPyConnection, world: World) -> Truth:
         shuffled = chance.random(pages) < world.shuffled
         standing[shuffled] = chance.random((int(shuffled.sum()), world.positions))
         shown = np.take_along_axis(shown, np.argsort(-standing, 1), 1)
-        clicked = chance.random(shown.shape) < world.base_rate * truth.quality[shown] * truth.curve
+        slot = chance.integers(0, len(world.slots), pages) if len(world.slots) > 1 else np.zeros(pages, dtype=int)
+        factor = np.array([factor for _, factor in world.slots])[slot][:, None]
+        clicked = chance.random(shown.shape) < world.base_rate * factor * truth.quality[shown] * truth.curve
         positions = np.tile(np.arange(1, world.positions + 1), pages)
-        rows = pa.table({"advert": shown.ravel(), "position": positions, "is_clicked": clicked.ravel()})
+        is_said = np.repeat(shuffled & world.is_shuffling_said, world.positions)
+        slots = np.repeat(np.array([name for name, _ in world.slots])[slot], world.positions)
+        columns = {"advert": shown.ravel(), "slot": slots, "position": positions, "is_said": is_said}
+        rows = pa.table({**columns, "is_clicked": clicked.ravel()})
         db.register("shown", rows)
         db.execute(
             "insert into tidemark.intermediate.int_adverts__places_counted "
-            f"select date '{FIRST_DAY}' + {day}, 'a-' || advert, 'list', position, 'search', 'web', count(*), "
+            f"select date '{FIRST_DAY}' + {day}, 'a-' || advert, slot, position, 'search', 'web', is_said, count(*), "
             "count(*) filter (where is_clicked) from shown group by all"
         )
     db.register("drawn", pa.table({"advert": np.arange(world.adverts), "segment": segment}))
@@ -298,7 +308,7 @@ def tables(work: Path, size: int) -> Iterator[Table]:
         yield table
     table = Table("calibration: decile of the predicted rate", "slot", "predicted", "counted", title_justify="left")
     db = new_database()
-    simulate(db, World(seed=1))
+    simulate(db, World(seed=1, slots=TWO_SLOTS))
     score(db)
     for slot, decile, predicted, counted in calibrate(db):
         table.add_row(str(decile), slot, f"{predicted:.0f}", str(counted))

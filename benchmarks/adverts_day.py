@@ -25,6 +25,7 @@ COUNTS = """
         $first + cast(day as integer) as event_date, 'a-' || advert as advert_id, 'results' as slot,
         cast(1 + (hash(advert, day, place) % 20) as integer) as position, 'search' as page_type,
         ['web', 'ios', 'android'][cast(1 + hash(advert, place) % 3 as bigint)] as platform,
+        false as is_random_order,
         cast(4 + hash(advert, day, place, 'n') % 30 as bigint) as impressions_count,
         cast((hash(advert, day, place, 'c') % 100 < 40 - position)::int as bigint) as clicks_count
     from range($adverts) as adverts (advert), range($days) as days (day), range($places) as places (place)

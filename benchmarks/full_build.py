@@ -43,7 +43,7 @@ AS_MODELS = (
 )  # fmt: skip
 # By what names the script has what these read.
 IN_SCRIPT = {
-    "intermediate.int_adverts__places_counted": "agg_adverts_daily",
+    "intermediate.int_adverts__places_counted": "places",
     "intermediate.int_adverts__adverts_versioned": "dim_adverts",
     "intermediate.int_content__contents_versioned": "dim_contents",
     "intermediate.int_journeys__devices_shown": "journey_devices",

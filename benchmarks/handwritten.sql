@@ -47,7 +47,8 @@ compared as (
                 cast(e.device_key as uuid), cast(e.user_key as uuid), e.session_id,
                 e.has_analytics_consent, e.has_personalisation_consent, e.has_advertising_consent,
                 e.country, coalesce(e.is_bot, false), e.content_id, e.content_type, e.referrer, e.depth, e.active_ms,
-                e.reaction, e.results_count, e.advert_id, e.slot, e.position, e.page_type, e.request_id, e.channel,
+                e.reaction, e.results_count, e.advert_id, e.slot, e.position, e.page_type, e.request_id,
+                e.is_random_order, e.channel,
                 e._batch_id, e._line
         ) as place
     from read_parquet(getvariable('landed') || '/events/event_date=*/*.parquet', hive_partitioning = true) as e
@@ -166,6 +167,7 @@ select
     e.slot,
     e.position,
     e.page_type,
+    e.is_random_order,
     e.channel,
     coalesce(e.has_analytics_consent and not w.is_analytics_withdrawn, e.has_analytics_consent, false) as has_analytics,
     coalesce(
@@ -1209,6 +1211,21 @@ having count(distinct device_key) >= 10;
 -- Adverts
 ---------------------------------------------------------------------------------------------------------------
 
+create temp table places as
+select
+    event_date,
+    advert_id,
+    slot,
+    position,
+    page_type,
+    platform,
+    coalesce(is_random_order, false) as is_random_order,
+    count(*) filter (where event_type = 'advert_impression') as impressions_count,
+    count(*) filter (where event_type = 'advert_click') as clicks_count
+from events
+where event_type in ('advert_impression', 'advert_click') and not is_bot and not is_future
+group by all;
+
 create table agg_adverts_daily as
 select
     event_date,
@@ -1217,12 +1234,11 @@ select
     position,
     page_type,
     platform,
-    count(*) filter (where event_type = 'advert_impression') as impressions_count,
-    count(*) filter (where event_type = 'advert_click') as clicks_count,
-    clicks_count / nullif(impressions_count, 0) as click_rate
-from events
-where event_type in ('advert_impression', 'advert_click') and not is_bot and not is_future
-group by event_date, advert_id, slot, position, page_type, platform;
+    cast(sum(impressions_count) as bigint) as impressions_count,
+    cast(sum(clicks_count) as bigint) as clicks_count,
+    sum(clicks_count) / nullif(sum(impressions_count), 0) as click_rate
+from places
+group by all;
 
 create table fct_enquiries as
 select

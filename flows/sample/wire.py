@@ -161,6 +161,7 @@ ADVERT = {
     "position": "number::int",
     "page_type": "detail",
     "request_id": "'r-' || page_no",
+    "is_random_order": "(rnd(page_no, 'order') < 0.05)",
 }
 CONTENT = {"content_id": "item_id", "content_type": "item_type"}
 

@@ -37,6 +37,7 @@ select
     position,
     page_type,
     request_id,
+    is_random_order,
     channel,
     event_date,
     _batch_id,

@@ -7,6 +7,9 @@
 -- the ratio of Mantel and Haenszel, in which every advert is a stratum; the variance is that of Greenland and Robins
 -- for rates (Biometrics 41, 1985). Contexts are compared the same way, by their adverts in common. The idea is
 -- intervention harvesting (Agarwal and others, "Estimating Position Bias without Intrusive Interventions", 2019).
+--
+-- Where a request put its adverts in random order, no position has better ones than another. So all that was shown in
+-- random order is one stratum more, which says as much of the places as all its impressions do.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
@@ -33,6 +36,7 @@ summed as (
         counted.platform,
         counted.position,
         counted.advert_id,
+        counted.is_random_order,
         cast(sum(counted.impressions_count) as double) as impressions_count,
         cast(sum(counted.clicks_count) as double) as clicks_count
     from counted
@@ -47,7 +51,8 @@ summed as (
         counted.slot,
         counted.platform,
         counted.position,
-        counted.advert_id
+        counted.advert_id,
+        counted.is_random_order
     having sum(counted.impressions_count) > 0
 ),
 
@@ -68,7 +73,36 @@ places as (
     group by week_start_date, page_type, slot, platform, position
 ),
 
--- What an advert says of a position and the one before it: Mantel and Haenszel's parts.
+strata as (
+    select
+        week_start_date,
+        page_type,
+        slot,
+        platform,
+        position,
+        advert_id as stratum,
+        is_random_order,
+        impressions_count,
+        clicks_count
+    from shown
+    where not is_random_order
+    union all
+    select
+        week_start_date,
+        page_type,
+        slot,
+        platform,
+        position,
+        'all' as stratum,
+        is_random_order,
+        sum(impressions_count) as impressions_count,
+        sum(clicks_count) as clicks_count
+    from shown
+    where is_random_order
+    group by week_start_date, page_type, slot, platform, position, is_random_order
+),
+
+-- What a stratum says of a position and the one before it: Mantel and Haenszel's parts.
 neighbours as (
     select
         there.week_start_date,
@@ -86,15 +120,16 @@ neighbours as (
             '(there.clicks_count + before.clicks_count) * there.impressions_count * before.impressions_count'
             ~ ' / power(there.impressions_count + before.impressions_count, 2)'
         ) }} as variance_part
-    from shown as there
-    inner join shown as before
+    from strata as there
+    inner join strata as before
         on
             there.week_start_date = before.week_start_date
             and there.page_type = before.page_type
             and there.slot = before.slot
             and there.platform = before.platform
             and there.position = before.position + 1
-            and there.advert_id = before.advert_id
+            and there.is_random_order = before.is_random_order
+            and there.stratum = before.stratum
     group by there.week_start_date, there.page_type, there.slot, there.platform, there.position
 ),
 
@@ -138,7 +173,9 @@ chained as (
         sum(case when is_step then step_variance else 0 end) over positions_so_far as log_variance,
         sum(impressions_count) over part as part_impressions_count,
         sum(case when is_step then 1 else 0 end) over part as steps_count,
-        sum(case when is_step then power(step_log_ratio, 2) / step_variance else 0 end) over part as steps_chi_squared
+        sum(case when is_step then power(step_log_ratio, 2) / step_variance else 0 end) over part as steps_chi_squared,
+        sum(case when is_step then step_log_ratio else 0 end) over part as whole_log_ratio,
+        sum(case when is_step then step_variance else 0 end) over part as whole_variance
     from parted
     window
         positions_so_far as (
@@ -159,8 +196,8 @@ ranked as (
     from chained
 ),
 
--- Where the steps together are no more than chance (5 %; the quantile of chi-squared by Wilson and Hilferty), no
--- position is taken to be better than another.
+-- Where neither the steps together nor the way from the first to the last are more than chance (2.5 % each; the
+-- quantile of chi-squared by Wilson and Hilferty), no position is taken to be better than another.
 tested as (
     select
         *,
@@ -168,7 +205,8 @@ tested as (
         coalesce(
             steps_chi_squared
             > steps_count
-            * power(1 - 2 / nullif(9.0 * steps_count, 0) + 1.645 * sqrt(2 / nullif(9.0 * steps_count, 0)), 3),
+            * power(1 - 2 / nullif(9.0 * steps_count, 0) + 1.96 * sqrt(2 / nullif(9.0 * steps_count, 0)), 3)
+            or abs(whole_log_ratio) > 2.241 * sqrt(nullif(whole_variance, 0)),
             false
         ) as is_told_apart
     from ranked

@@ -14,7 +14,7 @@
     'occurred_at', 'event_type', 'product', 'platform', 'app_version', 'device_key', 'user_key', 'session_id',
     'has_analytics_consent', 'has_personalisation_consent', 'has_advertising_consent', 'country', 'is_bot',
     'content_id', 'content_type', 'referrer', 'depth', 'active_ms', 'reaction', 'results_count', 'advert_id',
-    'slot', 'position', 'page_type', 'request_id', 'channel'
+    'slot', 'position', 'page_type', 'request_id', 'is_random_order', 'channel'
 ] %}
 {% set of_delivery = [
     'sent_at', 'received_at'

@@ -74,6 +74,7 @@ select
     position,
     page_type,
     request_id,
+    is_random_order,
     {{ with_consent('channel', ['analytics', 'advertising']) }} as channel,
     -- End of generated columns.
     is_future,

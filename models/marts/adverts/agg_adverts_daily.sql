@@ -5,6 +5,21 @@
 with places as (
     select * from {{ ref('int_adverts__places_counted') }}
     where {{ in_days_to_replace('event_date') }}
+),
+
+-- In random order or not.
+summed as (
+    select
+        event_date,
+        advert_id,
+        slot,
+        position,
+        page_type,
+        platform,
+        cast(sum(impressions_count) as bigint) as impressions_count,
+        cast(sum(clicks_count) as bigint) as clicks_count
+    from places
+    group by event_date, advert_id, slot, position, page_type, platform
 )
 
 select
@@ -17,4 +32,4 @@ select
     impressions_count,
     clicks_count,
     cast(clicks_count as double) / nullif(impressions_count, 0) as click_rate
-from places
+from summed

@@ -1,5 +1,5 @@
--- One row per day, topic, channel, length of call and type of seller: how many calls were about it. Each call whose text
--- was labelled counts once.
+-- One row per day, topic, channel, length of call and type of seller: how many calls were about it. Each call whose
+-- text was labelled counts once.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',

@@ -35,6 +35,7 @@ select
     position,
     page_type,
     request_id,
+    is_random_order,
     channel,
     _batch_id,
     _line

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.adverts import World, calibrate, judge, new_database, score, simulate
+from benchmarks.adverts import TWO_SLOTS, World, calibrate, judge, new_database, score, simulate
 
 LOGS = Path(os.environ.get("TIDEMARK_REAL_DATA", "/nonexistent")) / "open_bandit"
 
@@ -30,12 +30,14 @@ def test_scores_find_the_truth_and_their_intervals_hold_it() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_clicks_of_a_later_day_are_as_many_as_predicted(seed: int) -> None:
-    """All together within 10 %, and of each decile of the predicted rate within a fifth, but for chance."""
+    """All together within 10 %, and of each slot and decile of the predicted rate within a fifth, but for chance."""
     db = new_database()
-    simulate(db, World(seed=seed))
+    simulate(db, World(seed=seed, slots=TWO_SLOTS))
     score(db)
     deciles = calibrate(db)
-    assert [decile for _, decile, _, _ in deciles] == list(range(1, 11))
+    assert [(slot, decile) for slot, decile, _, _ in deciles] == [
+        (slot, decile) for slot, _ in TWO_SLOTS for decile in range(1, 11)
+    ]
     predicted, counted = (np.array([row[at] for row in deciles], dtype=float) for at in (2, 3))
     assert counted.sum() / predicted.sum() == pytest.approx(1, abs=0.1)
     assert (np.abs(counted - predicted) <= 0.2 * predicted + 2.576 * np.sqrt(predicted)).all(), deciles
@@ -53,18 +55,19 @@ def test_where_all_are_alike_no_difference_is_claimed(seed: int) -> None:
 
 
 @pytest.mark.skipif(not LOGS.exists(), reason="the logs are not here: TIDEMARK_REAL_DATA does not name their folder")
-def test_of_a_log_of_random_items_nothing_is_claimed() -> None:
+@pytest.mark.parametrize("is_said", [False, True])
+def test_of_a_log_of_random_items_nothing_is_claimed(is_said: bool) -> None:
     """Three positions and 34 items, shown at random: neither differs by more than chance. The log stands for two
     weeks, of which the first makes the curve and the second is scored."""
     db = new_database()
     db.execute(
         """
         insert into tidemark.intermediate.int_adverts__places_counted
-        select day, 'i-' || item_id, 'list', position, 'shop', 'web', count(*), sum(click)
+        select day, 'i-' || item_id, 'list', position, 'shop', 'web', $is_said, count(*), sum(click)
         from read_csv($log), (values (date '2026-01-05'), (date '2026-01-12')) as days(day)
         group by all
         """,
-        {"log": str(LOGS / "obd_random_men.csv.gz")},
+        {"log": str(LOGS / "obd_random_men.csv.gz"), "is_said": is_said},
     )
     score(db)
     positions = db.execute(
