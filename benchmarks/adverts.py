@@ -214,7 +214,8 @@ def judge(db: duckdb.DuckDBPyConnection, truth: Truth) -> Judged:
 
 def calibrate(db: duckdb.DuckDBPyConnection) -> list[tuple[str, int, float, int]]:
     """Of the newest day, predicted by the scores of the day before: the slot, the decile of the predicted rate of an
-    impression, and the clicks predicted and counted. The average advert's rate is that of the week before."""
+    impression, and the clicks predicted and counted. The average advert's rate is that of the
+    six days before, whose places were compared by the same curve."""
     return db.execute(
         """
         with days as (select max(event_date) as newest from fct_advert_attractiveness),
@@ -235,7 +236,7 @@ def calibrate(db: duckdb.DuckDBPyConnection) -> list[tuple[str, int, float, int]
         ),
         average as (
             select sum(clicks_count) / sum(impressions_count * ratio) as rate
-            from scored, days where event_date between newest - 7 and newest - 1
+            from scored, days where event_date between newest - 6 and newest - 1
         ),
         ranked as (
             select scored.*, ratio * average.rate as rate, ntile(10) over (partition by slot order by ratio) as decile
