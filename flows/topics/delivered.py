@@ -22,8 +22,9 @@ from flows.topics.texts import Texts
 UNCLEAR = 0
 # A text of which no topic is as likely is unclear; one that is less likely is not named as its next.
 LEAST_WEIGHT, LEAST_NEXT = 0.6, 0.1
-# A topic is called by so many of its words until people name it.
-WORDS_IN_NAME = 3
+# A topic is called by so many of its words until people name it, by those that are as long: of any language the words
+# that say little are mostly short.
+WORDS_IN_NAME, LONG = 3, 4
 _TOPICS = pa.schema([
     ("topic_id", pa.string()), ("dataset", pa.string()), ("topic_number", pa.int64()), ("keywords", pa.string()),
     ("topic_name", pa.string()), ("texts_count", pa.int64()), ("stability", pa.float64()),
@@ -38,7 +39,8 @@ def topic_id(dataset: str, number: int) -> str:
 
 def name_of(keywords: list[str]) -> str:
     """What a topic is called until people name it."""
-    return ", ".join(keywords[:WORDS_IN_NAME]) or "no words"
+    long = [word for word in keywords if len(word) >= LONG]
+    return ", ".join((long if len(long) >= WORDS_IN_NAME else keywords)[:WORDS_IN_NAME]) or "no words"
 
 
 def deliver_topics(settings: Settings, dataset: str, model: Model) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flows.errors import TidemarkError
+from flows.topics.delivered import name_of
 from flows.topics.fit import Topics, choices, fit_topics, match
 from flows.topics.vectors import LEAST_TEXTS, Vectors, Words, count_words
 
@@ -120,3 +121,16 @@ def test_topics_are_matched_one_to_one_and_only_where_they_are_alike() -> None:
     assert match(old, new, alike=0.75) == [1, 0, None]
     assert match(old, old[[2, 0, 1]], alike=0.75) == [2, 0, 1]
     assert match(old, np.vstack([old, old[:1]]), alike=0.75).count(None) == 1
+
+
+@pytest.mark.parametrize(
+    ("keywords", "name"),
+    [
+        (["price", "off", "for", "would", "complete"], "price, would, complete"),
+        (["off", "for", "would", "us"], "off, for, would"),
+        (["off"], "off"),
+        ([], "no words"),
+    ],
+)
+def test_a_topic_is_called_by_its_longer_words_where_there_are_enough(keywords: list[str], name: str) -> None:
+    assert name_of(keywords) == name
