@@ -4,12 +4,16 @@
     weight once, `clicks_twice` and `variance` with its square, which is by how much a sum of weighed Poisson counts
     varies. By moments: the squares of the differences less what chance gives, over those of what is expected. It is 0
     where Dean's test does not find it (1 %, one-sided), or the `error` of what is expected may explain it: places
-    share their errors, so that is added as if it were all one. Few counts are skewed: the quantile is that of
-    chi-squared (Wilson and Hilferty) of as many as would vary alike (Satterthwaite).
+    share their errors, so that is added as if it were all one. As far as it is the same share of all that is expected,
+    it is in the mean as well and tells nothing apart: only what is beyond that counts. Few counts are skewed: the
+    quantile is that of chi-squared (Wilson and Hilferty) of as many as would vary alike (Satterthwaite).
 -#}
 {% macro scatter_of_rates(clicks, clicks_twice, expected, variance, error) -%}
 {%- set excess = sum_exactly('power(' ~ clicks ~ ' - ' ~ expected ~ ', 2) - ' ~ clicks_twice) -%}
-{%- set by_error = sum_exactly('power(' ~ error ~ ', 2)') -%}
+{%- set shared = '(' ~ sum_exactly(error) ~ ' / nullif(' ~ sum_exactly(expected) ~ ', 0))' -%}
+{%- set by_error = 'greatest(' ~ sum_exactly('power(' ~ error ~ ', 2)') ~ ' - 2 * ' ~ shared ~ ' * '
+    ~ sum_exactly('(' ~ error ~ ') * (' ~ expected ~ ')') ~ ' + power(' ~ shared ~ ', 2) * '
+    ~ sum_exactly('power(' ~ expected ~ ', 2)') ~ ', 0)' -%}
 {%- set squares = sum_exactly('power(' ~ variance ~ ', 2)') -%}
 {%- set alike = '(power(' ~ sum_exactly(variance) ~ ', 2) / nullif(' ~ squares ~ ', 0))' -%}
 case

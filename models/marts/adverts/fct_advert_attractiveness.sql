@@ -70,7 +70,7 @@ segments as (
         {{ sum_exactly('clicks_weighed_twice') }} as clicks_weighed_twice,
         {{ sum_exactly('exposure') }} as exposure,
         {{ sum_exactly('exposure_weighed_twice') }} as exposure_weighed_twice,
-        sqrt({{ sum_exactly('power(exposure_error, 2)') }}) as exposure_error
+        {{ sum_exactly('exposure_error') }} as exposure_error
     from summed
     where exposure > 0
     group by scored_date, segment

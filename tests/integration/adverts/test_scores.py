@@ -44,13 +44,27 @@ def test_clicks_of_a_later_day_are_as_many_as_predicted(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_where_all_are_alike_no_difference_is_claimed(seed: int) -> None:
+def test_few_clicks_tell_adverts_apart_though_places_are_known_roughly(seed: int) -> None:
+    """With a seventeenth of the impressions the curve has an error of a third; most of it all adverts share."""
     db = new_database()
-    alike = World(seed=seed, spread=0, segment_spread=0, adverts=1000, impressions=200_000)
+    truth = simulate(db, World(seed=seed, adverts=400, impressions=60_000))
+    score(db)
+    judged = judge(db, truth)
+    everybody, new = judged.rank_agreement(judged.score)
+    assert everybody >= 0.65 and new >= 0.5 and everybody >= judged.rank_agreement(judged.raw)[0]
+    assert 0.85 <= judged.coverage <= 0.97
+    assert sum(said != "not told apart" for said in judged.against) > 100
+
+
+@pytest.mark.parametrize("adverts, impressions", [(1000, 200_000), (400, 60_000)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_where_all_are_alike_no_difference_is_claimed(seed: int, adverts: int, impressions: int) -> None:
+    db = new_database()
+    alike = World(seed=seed, spread=0, segment_spread=0, adverts=adverts, impressions=impressions)
     truth = simulate(db, alike)
     score(db)
     judged = judge(db, truth)
-    assert len(judged.against) > 900 and {*judged.against} == {"not told apart"}
+    assert len(judged.against) > 0.9 * adverts and {*judged.against} == {"not told apart"}
     assert judged.score == pytest.approx(1)
 
 
